@@ -1,0 +1,66 @@
+# What every target of the project has in common: language level, warnings, sanitizers, hardening.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+# Assertions are part of the product: they stay on in every build type.
+string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELWITHDEBINFO "${CMAKE_C_FLAGS_RELWITHDEBINFO}")
+string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE}")
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+
+# Generated code is compiled with the same flags, except for the warnings that protoc-c's output trips.
+add_library(leadrouter_flags INTERFACE)
+target_compile_definitions(leadrouter_flags INTERFACE _GNU_SOURCE)
+target_compile_options(leadrouter_flags INTERFACE -fno-omit-frame-pointer)
+if(LEADROUTER_SANITIZE)
+  target_compile_options(leadrouter_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
+  target_link_options(leadrouter_flags INTERFACE -fsanitize=address,undefined)
+elseif(LEADROUTER_COVERAGE)
+  target_compile_options(leadrouter_flags INTERFACE --coverage -fprofile-update=atomic)
+  target_link_options(leadrouter_flags INTERFACE --coverage)
+elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+  target_compile_options(leadrouter_flags INTERFACE -fstack-protector-strong -D_FORTIFY_SOURCE=2)
+  target_link_options(leadrouter_flags INTERFACE -Wl,-z,relro,-z,now)
+endif()
+
+add_library(leadrouter_warnings INTERFACE)
+target_compile_options(leadrouter_warnings INTERFACE
+  -Wall -Wextra -Wconversion -Wshadow -Wvla -Wundef -Wpointer-arith -Wcast-qual -Wwrite-strings
+  -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wformat=2 -Werror)
+
+# leadrouter_library(NAME SOURCES ... LINK ...): a module. NAME "pg" makes the target leadrouter_pg. Includes are written from src/.
+function(leadrouter_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_library(leadrouter_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(leadrouter_${name} PUBLIC "${PROJECT_SOURCE_DIR}/src")
+  target_link_libraries(leadrouter_${name} PUBLIC leadrouter_flags ${ARG_LINK} Threads::Threads PRIVATE leadrouter_warnings)
+endfunction()
+
+# leadrouter_program(NAME SOURCES ... LINK ...): an executable.
+function(leadrouter_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE leadrouter_flags leadrouter_warnings ${ARG_LINK} Threads::Threads)
+endfunction()
+
+# leadrouter_unit_test(NAME SOURCES ... LINK ...): a cmocka program, one ctest entry. NAME is a path such as "base/buffer".
+function(leadrouter_unit_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  string(REPLACE "/" "_" target "test_${name}")
+  add_executable(${target} ${ARG_SOURCES})
+  target_link_libraries(${target} PRIVATE leadrouter_flags leadrouter_warnings ${ARG_LINK} cmocka Threads::Threads)
+  add_test(NAME unit/${name} COMMAND ${target})
+  set_tests_properties(unit/${name} PROPERTIES TIMEOUT 300
+    ENVIRONMENT "LEADROUTER_SOURCE_DIR=${PROJECT_SOURCE_DIR};LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
+endfunction()

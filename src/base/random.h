@@ -1,0 +1,22 @@
+/* Randomness. */
+#ifndef BASE_RANDOM_H
+#define BASE_RANDOM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Fills `size` bytes from the operating system's generator; buffered per thread. Ends the process when the system has none. */
+void random_bytes(void *ret_bytes, size_t size);
+
+/* A seeded generator for tests, demo data and jitter: splitmix64 (Steele, Lea, Flood, OOPSLA 2014). Not for secrets. */
+struct random_sequence {
+    uint64_t state;
+};
+
+struct random_sequence random_sequence_from(uint64_t seed);
+uint64_t random_next(struct random_sequence *sequence);
+
+/* Uniform in 0 … bound-1; `bound` must not be 0. */
+uint64_t random_below(struct random_sequence *sequence, uint64_t bound);
+
+#endif

@@ -1,0 +1,125 @@
+/* The routing engine: takes requests from any thread, decides them in batches, one transaction of two round trips each
+ * (src/routing/README.md). Shared by server, jobs, imports and benches. */
+#ifndef ROUTING_ENGINE_H
+#define ROUTING_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/uuid.h"
+#include "pg/pg.h"
+
+struct routing_engine;
+
+enum {
+    ROUTING_MAX_ATTEMPTS_DEFAULT = 3,
+    ROUTING_MAX_ATTEMPTS_LIMIT = 20,
+    ROUTING_REASON_SIZE = 256,
+    ROUTING_RULE_NAME_SIZE = 256
+};
+
+/* Zero in a field means its default. */
+struct routing_engine_options {
+    const struct pg_config *database; /* Required; borrowed while the engine lives */
+    unsigned lanes;                   /* threads with a connection each; default 2 */
+    unsigned batch_leads_max;         /* leads in one transaction; default 256 */
+    unsigned waiting_max;             /* requests waiting for a lane; default 10,000 */
+};
+
+/* One request. */
+struct routing_request {
+    struct uuid lead_id;
+    struct uuid source_workspace_id;
+    struct uuid actor_id; /* who asks, or uuid_nil */
+    int32_t max_attempts; /* 1 … ROUTING_MAX_ATTEMPTS_LIMIT */
+    bool force;           /* attempt it although its retry is not due, or it failed */
+    int64_t deadline_ns;  /* monotonic; after it the answer is ERROR_DEADLINE or ERROR_RESULT_UNKNOWN */
+};
+
+/* Mirrors leadrouter.v1.RoutingOutcome. */
+enum routing_outcome {
+    ROUTING_OUTCOME_NONE = 0,
+    ROUTING_OUTCOME_ROUTED = 1,
+    ROUTING_OUTCOME_DUPLICATE = 2,
+    ROUTING_OUTCOME_QUEUED_FOR_RETRY = 3,
+    ROUTING_OUTCOME_FAILED = 4,
+    ROUTING_OUTCOME_ALREADY_ROUTED = 5,
+    ROUTING_OUTCOME_EXPIRED = 6,
+};
+
+/* What became of a request. When `error.code` is ERROR_NONE the rest is set; otherwise only `error` is:
+ * ERROR_NOT_FOUND no such lead in that workspace; ERROR_BUSY held by somebody else for over 100 ms; ERROR_UNAVAILABLE database away,
+ * nothing done; ERROR_RESULT_UNKNOWN may have been done, asking again is safe; ERROR_DEADLINE nothing done in time; ERROR_CANCELLED;
+ * ERROR_INVALID the workspace's rules or configuration cannot be used; ERROR_INTERNAL. */
+struct routing_answer {
+    struct error error;
+    enum routing_outcome outcome;
+    enum routing_outcome decided_outcome; /* only with ALREADY_ROUTED: ROUTED or DUPLICATE */
+    struct uuid lead_id;
+    struct uuid destination_workspace_id; /* uuid_nil while undecided */
+    struct uuid matched_rule_id;
+    struct uuid duplicate_lead_id;
+    struct uuid decision_id;
+    int32_t attempt;
+    int64_t next_retry_at_us;                       /* microseconds since 1970 UTC; 0: none */
+    char matched_rule_name[ROUTING_RULE_NAME_SIZE]; /* UTF-8, cut on a code point */
+    char reason[ROUTING_REASON_SIZE];
+};
+
+struct routing_ticket;
+
+/* Told the answer, exactly once per accepted ticket, on a lane's thread (or inside routing_engine_free()); must not block. `answer` is valid during
+ * the call; the ticket is the caller's again from the moment the callback is entered. */
+typedef void routing_callback(struct routing_ticket *ticket, const struct routing_answer *answer);
+
+/* A request on its way. Owned by the caller, who keeps it in place from submit until the callback. */
+struct routing_ticket {
+    struct routing_request request; /* set by the caller before submit */
+    routing_callback *callback;     /* set by the caller before submit */
+    void *user;                     /* the caller's */
+    atomic_bool abandoned; /* any thread may set it: the caller has gone; dropped if its transaction has not begun */
+
+    /* The engine's, while it has the ticket. */
+    struct routing_ticket *next;
+    int64_t submitted_ns;
+    int64_t held_since_ns;
+    int64_t asked_again_ns;
+    unsigned asked_count;
+};
+
+/* Makes an engine and starts its lanes. They connect by themselves and go on trying; it does not fail because the database is away. */
+bool routing_engine_new(
+    const struct routing_engine_options *options, struct routing_engine **ret_engine, struct error *reterr_error);
+
+/* Hands a ticket over. Returns false when `waiting_max` requests wait already or the engine is stopping (ERROR_FULL, ERROR_UNAVAILABLE); the
+ * ticket then stays the caller's and no callback comes. Any thread; never blocks for long. */
+bool routing_engine_submit(struct routing_engine *engine, struct routing_ticket *ticket, struct error *reterr_error);
+
+/* Hands `count` tickets over with one lock: all or none. */
+bool routing_engine_submit_many(
+    struct routing_engine *engine, struct routing_ticket *const *tickets, size_t count, struct error *reterr_error);
+
+/* Requests waiting or being decided. Any thread. */
+size_t routing_engine_load(struct routing_engine *engine);
+
+/* Takes no more tickets, answers everything it has (deciding what can be decided until `drain_ms` is over, then ERROR_UNAVAILABLE), ends the lanes,
+ * releases. NULL is fine. No submit may run at the same time or later. */
+void routing_engine_free(struct routing_engine *engine, int64_t drain_ms);
+
+/* Counters since start, for logs, tests and benches. Each is exact; together they are not one moment. */
+struct routing_statistics {
+    uint64_t batches;             /* transactions begun */
+    uint64_t leads;               /* leads that entered a transaction */
+    uint64_t transaction_retries; /* transactions repeated after 40001 or 40P01 */
+    uint64_t batches_split;       /* batches divided because a lead in them broke */
+    uint64_t rule_loads;          /* rule sets loaded */
+    uint64_t held_again;          /* requests asked again because somebody held the lead */
+    uint64_t unknown_commits;     /* commits whose result had to be looked up */
+    uint64_t joined;              /* requests that joined another for the same lead */
+};
+void routing_engine_statistics(struct routing_engine *engine, struct routing_statistics *ret_statistics);
+
+#endif

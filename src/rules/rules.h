@@ -1,0 +1,94 @@
+/* Rules: from the JSON that people write to an immutable set that answers "which rule takes this lead" (src/rules/README.md).
+ *
+ * A `struct rule_set` never changes after rule_set_compile(); any number of threads may match against it. It is reference
+ * counted: the holder of the last reference frees it. */
+#ifndef RULES_RULES_H
+#define RULES_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/uuid.h"
+
+/* What a lead shows to rules: texts as stored (UTF-8, borrowed for the call), NULL or white space only means missing. */
+struct rule_lead {
+    const char *company_industry;
+    const char *company_size;
+    const char *company_revenue;
+    const char *country;
+    const char *state;
+    const char *city;
+    const char *postal_code;
+    const char *source;
+    const char *email;
+    const char *phone;
+    const char *first_name;
+    const char *last_name;
+    const char *company_name;
+    const char *attributes_json; /* one JSON object, or NULL */
+};
+
+/* What happens to a lead that no rule takes. */
+enum rule_unmatched { RULE_UNMATCHED_RETRY, RULE_UNMATCHED_KEEP, RULE_UNMATCHED_FALLBACK };
+
+/* Whose live claim on an identity makes a lead a duplicate (spec: dedupe_scope). */
+enum rule_dedupe_scope { RULE_DEDUPE_CROSS_PARTNER, RULE_DEDUPE_GLOBAL };
+
+/* A workspace's `routing_config`, read once. */
+struct rule_policy {
+    enum rule_unmatched unmatched;
+    struct uuid fallback_workspace_id; /* uuid_nil unless `unmatched` is fallback */
+    enum rule_dedupe_scope dedupe_scope;
+    int32_t dedupe_days;     /* 1 … 3,650; default 90 */
+    bool auto_route;         /* default true */
+    char default_country[3]; /* ISO 3166-1 alpha-2, or "" for none */
+};
+
+/* Reads `routing_config` (a JSON object; NULL and {} give the defaults). Unknown keys are refused, so that a typing error is
+ * not a silent default. Errors: ERROR_INVALID naming the key. */
+bool rule_policy_parse(const char *json, struct rule_policy *ret_policy, struct error *reterr_error);
+
+/* One rule as it comes from the database; all pointers borrowed for the call. */
+struct rule_source {
+    struct uuid id;
+    const char *name;
+    int32_t priority;
+    int64_t created_at_us;       /* microseconds since 1970 UTC: orders rules of one priority */
+    const char *conditions_json; /* the simple form: an object of lists; {} is a catch-all */
+    struct uuid destination_workspace_id;
+    bool destination_is_active; /* false: inactive or gone; the rule is passed over */
+};
+
+struct rule_set;
+
+/* Checks `conditions_json` as it is checked when a rule is saved: shape, known keys, known states and regions. Errors:
+ * ERROR_INVALID with the JSON path to the fault, as in "$.us_states[2]: unknown state \"XX\"". */
+bool rule_conditions_check(const char *conditions_json, struct error *reterr_error);
+
+/* Compiles the active rules of one workspace. The set gets one reference, the caller's. Rules are put into match order here:
+ * priority descending, then created_at, then id. A rule whose conditions are bad fails the whole compilation (ERROR_INVALID,
+ * naming the rule's id and the path): a rule that is silently left out routes leads wrongly. */
+bool rule_set_compile(const struct uuid *workspace_id, int64_t version, const struct rule_policy *policy,
+    const struct rule_source *rules, size_t rule_count, struct rule_set **ret_set, struct error *reterr_error);
+
+struct rule_set *rule_set_ref(struct rule_set *set);
+void rule_set_unref(struct rule_set *set); /* NULL is fine */
+
+int64_t rule_set_version(const struct rule_set *set);
+size_t rule_set_count(const struct rule_set *set);
+const struct rule_policy *rule_set_policy(const struct rule_set *set);
+
+/* A rule that took a lead; borrowed from the set. */
+struct rule_match {
+    struct uuid rule_id;
+    const char *rule_name;
+    struct uuid destination_workspace_id;
+};
+
+/* First rule, in match order, that takes the lead; rules with an inactive destination are passed over. False when none does.
+ * Does not allocate from the heap for leads of ordinary size. Any thread. */
+bool rule_set_match(const struct rule_set *set, const struct rule_lead *lead, struct rule_match *ret_match);
+
+#endif
