@@ -84,10 +84,6 @@ struct routing_ticket {
 
     /* The engine's, while it has the ticket. */
     struct routing_ticket *next;
-    int64_t submitted_ns;
-    int64_t held_since_ns;
-    int64_t asked_again_ns;
-    unsigned asked_count;
 };
 
 /* Makes an engine and starts its lanes. They connect by themselves and go on trying; it does not fail because the database is away. */

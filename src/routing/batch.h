@@ -1,0 +1,62 @@
+/* A batch: the leads that one lane decides together, and the transaction that does it. Belongs to one thread. */
+#ifndef ROUTING_BATCH_H
+#define ROUTING_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "pg/pg.h"
+#include "routing/engine.h"
+#include "routing/request_queue.h"
+#include "routing/rule_cache.h"
+#include "routing/store.h"
+
+/* One lead of a batch. */
+struct batch_item {
+    struct request_entry *entry;
+    bool is_settled; /* `answer` is final, or `is_held` is set */
+    bool is_held;    /* somebody has the lead: to be asked again */
+    struct routing_answer answer;
+};
+
+/* How a transaction ended. */
+enum batch_result {
+    BATCH_DONE,    /* committed, or nothing was to be written: every item is settled */
+    BATCH_REPEAT,  /* rolled back by 40001 or 40P01: the same again may work */
+    BATCH_BROKEN,  /* rolled back because of something in it: `error` */
+    BATCH_LOST,    /* the connection broke before anything was written */
+    BATCH_UNKNOWN, /* the connection broke around COMMIT: look it up with batch_look_up() */
+};
+
+/* What a transaction needs, and what is known about it afterwards. */
+struct batch_transaction {
+    struct pg_conn *conn;      /* Required; open */
+    struct rule_cache *rules;  /* Required */
+    struct arena *arena;       /* Required; texts of the items live in it */
+    struct batch_item **items; /* Required; the unsettled items to decide, different leads all */
+    size_t item_count;
+    int64_t deadline_ns;
+
+    uint64_t transaction_id;
+    struct store_decision *decisions; /* what was sent to be written, `decision_count` of them */
+    struct batch_item **decided;      /* the items they belong to */
+    size_t decision_count;
+    size_t rule_loads; /* rule sets that had to be loaded */
+    struct error error;
+};
+
+/* Runs one transaction over the items: two round trips, three when rules have to be loaded. */
+enum batch_result batch_run(struct batch_transaction *transaction);
+
+/* Records a failed attempt for the one lead whose transaction broke with `cause`: invalid data fails it for good, anything else is tried again later.
+ * Returns as batch_run(). */
+enum batch_result batch_record_failure(struct batch_transaction *transaction, const struct error *cause);
+
+/* After BATCH_UNKNOWN, on another connection: BATCH_DONE when it was committed (the items are settled), BATCH_LOST when it was not, BATCH_UNKNOWN when
+ * that cannot be said yet, with `error` saying why. */
+enum batch_result batch_look_up(struct batch_transaction *transaction);
+
+#endif

@@ -1,0 +1,47 @@
+/* A lane: one thread with one connection that takes everything waiting and decides it in one transaction after the other. */
+#ifndef ROUTING_LANE_H
+#define ROUTING_LANE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "pg/pg.h"
+#include "routing/request_queue.h"
+#include "routing/rule_cache.h"
+
+/* Counted by all lanes; read by anybody. Members mirror struct routing_statistics. */
+struct lane_counters {
+    atomic_uint_fast64_t batches;
+    atomic_uint_fast64_t leads;
+    atomic_uint_fast64_t transaction_retries;
+    atomic_uint_fast64_t batches_split;
+    atomic_uint_fast64_t rule_loads;
+    atomic_uint_fast64_t held_again;
+    atomic_uint_fast64_t unknown_commits;
+    atomic_uint_fast64_t joined;
+};
+
+/* What the lanes of one engine share. Outlives them. */
+struct lane_shared {
+    const struct pg_config *database;
+    struct request_queue *queue;
+    struct rule_cache *rules;
+    size_t batch_leads_max;
+    struct lane_counters counters;
+    atomic_uint connected; /* lanes with a connection */
+    atomic_int_fast64_t
+        drain_until_ns; /* monotonic; after it everything is answered ERROR_UNAVAILABLE; CLOCK_NEVER while serving */
+};
+
+struct lane;
+
+/* Starts a lane. Errors: ERROR_SYSTEM when the thread cannot be made. */
+bool lane_new(struct lane_shared *shared, struct lane **ret_lane, struct error *reterr_error);
+
+/* Waits for the lane to end, which it does once the queue is closed and drained; releases it. NULL is fine. */
+void lane_free(struct lane *lane);
+
+#endif

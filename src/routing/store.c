@@ -1,0 +1,397 @@
+#include "routing/store.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Every statement of the engine. Functions only: the service role may not touch the tables. */
+static const struct pg_statement statement_begin = {
+    .name = NULL, .sql = "begin isolation level read committed", .param_count = 0};
+
+static const struct pg_statement statement_limits = {.name = "routing_limits",
+    .sql = "select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true)",
+    .param_count = 0};
+
+static const struct pg_statement statement_lock = {.name = "routing_lock",
+    .sql = "select ord, company_industry, company_size, company_revenue, country, state, dedupe_hash, lead_expires_us,"
+           " transaction_id from leadrouter.lock_leads($1, $2)",
+    .param_count = 2,
+    .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
+
+static const struct pg_statement statement_read = {.name = "routing_read",
+    .sql = "select ord, found, routing_status, is_expired, workspace_id, matched_rule_id, matched_rule_name, reason,"
+           " decision_id, decided_outcome, duplicate_lead_id, routing_attempts, queue_attempt, queue_is_due,"
+           " next_retry_us, claim_lead_id, claim_workspace_id, rules_version, source_is_active"
+           " from leadrouter.read_leads($1, $2)",
+    .param_count = 2,
+    .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
+
+static const struct pg_statement statement_decide = {.name = "routing_decide",
+    .sql = "select ord, result, destination_workspace_id, matched_rule_id, duplicate_lead_id, attempt_number,"
+           " next_retry_us, decision_id, reason from leadrouter.decide($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+           " $12, $13, $14, $15, $16)",
+    .param_count = 16,
+    .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY, PG_INT2_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY,
+        PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_INT4_ARRAY, PG_UUID_ARRAY, PG_BOOL_ARRAY,
+        PG_INT4_ARRAY, PG_TEXT_ARRAY, PG_INT8_ARRAY}};
+
+static const struct pg_statement statement_commit = {.name = NULL, .sql = "commit", .param_count = 0};
+static const struct pg_statement statement_rollback = {.name = NULL, .sql = "rollback", .param_count = 0};
+
+static const struct pg_statement statement_find = {.name = "routing_find",
+    .sql = "select ord, result, destination_workspace_id, matched_rule_id, duplicate_lead_id, attempt_number,"
+           " next_retry_us, decision_id, reason, matched_rule_name from leadrouter.find_attempts($1, $2)",
+    .param_count = 2,
+    .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
+
+static const struct pg_statement statement_rules = {.name = "routing_rules",
+    .sql = "select workspace_id, rules_version, routing_config, rule_id, rule_name, priority, conditions,"
+           " destination_workspace_id, destination_is_active, created_us from leadrouter.load_rule_sets($1)",
+    .param_count = 1,
+    .param_types = {PG_UUID_ARRAY}};
+
+/* Row number -> position in our arrays; -1 when the database gave a position that was not asked for (our bug). */
+static size_t row_position(const struct pg_result *result, int row, size_t count)
+{
+    int32_t ord = pg_result_int4(result, row, 0);
+
+    assert(ord >= 1 && (size_t)ord <= count);
+    return (size_t)(ord - 1);
+}
+
+static const char *text_or_null(const struct pg_result *result, struct arena *arena, int row, int column)
+{
+    const char *text = pg_result_text(result, row, column);
+
+    return text == NULL ? NULL : arena_copy_string(arena, text);
+}
+
+static const char *text_or_empty(const struct pg_result *result, struct arena *arena, int row, int column)
+{
+    return arena_copy_string(arena, pg_result_text(result, row, column));
+}
+
+static int64_t int8_or(const struct pg_result *result, int row, int column, int64_t otherwise)
+{
+    return pg_result_is_null(result, row, column) ? otherwise : pg_result_int8(result, row, column);
+}
+
+static int32_t int4_or_zero(const struct pg_result *result, int row, int column)
+{
+    return pg_result_is_null(result, row, column) ? 0 : pg_result_int4(result, row, column);
+}
+
+static bool bool_or_false(const struct pg_result *result, int row, int column)
+{
+    return !pg_result_is_null(result, row, column) && pg_result_bool(result, row, column);
+}
+
+static const char *const result_names[] = {
+    [STORE_RESULT_SUCCESS] = "success",
+    [STORE_RESULT_DUPLICATE] = "duplicate",
+    [STORE_RESULT_RETRY] = "retry",
+    [STORE_RESULT_FAILED] = "failed",
+    [STORE_RESULT_EXPIRED] = "expired",
+};
+
+static const char *const status_names[] = {
+    [STORE_STATUS_PENDING] = "pending",
+    [STORE_STATUS_ROUTING] = "routing",
+    [STORE_STATUS_ROUTED] = "routed",
+    [STORE_STATUS_FAILED] = "failed",
+    [STORE_STATUS_EXPIRED] = "expired",
+};
+
+static enum store_result result_parse(const char *name)
+{
+    if (name != NULL)
+        for (size_t i = STORE_RESULT_SUCCESS; i < sizeof(result_names) / sizeof(result_names[0]); i++)
+            if (strcmp(name, result_names[i]) == 0)
+                return (enum store_result)i;
+    return STORE_RESULT_NONE;
+}
+
+static enum store_status status_parse(const char *name)
+{
+    assert(name != NULL);
+    for (size_t i = 0; i < sizeof(status_names) / sizeof(status_names[0]); i++)
+        if (strcmp(name, status_names[i]) == 0)
+            return (enum store_status)i;
+    assert(!"a routing status that this build does not know");
+    return STORE_STATUS_EXPIRED;
+}
+
+static void locked_rows(const struct pg_result *result, struct arena *arena, struct store_lead *leads, size_t count,
+    uint64_t *ret_transaction_id)
+{
+    *ret_transaction_id = 0;
+    for (int row = 0; row < pg_result_row_count(result); row++) {
+        struct store_lead *lead = &leads[row_position(result, row, count)];
+        lead->is_locked = true;
+        lead->facts.company_industry = text_or_null(result, arena, row, 1);
+        lead->facts.company_size = text_or_null(result, arena, row, 2);
+        lead->facts.company_revenue = text_or_null(result, arena, row, 3);
+        lead->facts.country = text_or_null(result, arena, row, 4);
+        lead->facts.state = text_or_null(result, arena, row, 5);
+        lead->dedupe_hash = text_or_null(result, arena, row, 6);
+        lead->lead_expires_us = int8_or(result, row, 7, INT64_MAX);
+        *ret_transaction_id = (uint64_t)pg_result_int8(result, row, 8);
+    }
+}
+
+static void read_rows(const struct pg_result *result, struct arena *arena, struct store_lead *leads, size_t count)
+{
+    for (int row = 0; row < pg_result_row_count(result); row++) {
+        struct store_lead *lead = &leads[row_position(result, row, count)];
+        lead->is_found = pg_result_bool(result, row, 1);
+        if (!lead->is_found)
+            continue;
+        lead->status = status_parse(pg_result_text(result, row, 2));
+        lead->is_expired = bool_or_false(result, row, 3);
+        lead->workspace_id = pg_result_uuid(result, row, 4);
+        lead->matched_rule_id = pg_result_uuid(result, row, 5);
+        lead->matched_rule_name = text_or_empty(result, arena, row, 6);
+        lead->reason = text_or_empty(result, arena, row, 7);
+        lead->decision_id = pg_result_uuid(result, row, 8);
+        lead->decided_outcome = result_parse(pg_result_text(result, row, 9));
+        lead->duplicate_lead_id = pg_result_uuid(result, row, 10);
+        lead->routing_attempts = int4_or_zero(result, row, 11);
+        lead->has_queue_row = !pg_result_is_null(result, row, 12);
+        lead->queue_attempt = int4_or_zero(result, row, 12);
+        lead->queue_is_due = bool_or_false(result, row, 13);
+        lead->next_retry_us = int8_or(result, row, 14, 0);
+        lead->has_claim = !pg_result_is_null(result, row, 15);
+        lead->claim_lead_id = pg_result_uuid(result, row, 15);
+        lead->claim_workspace_id = pg_result_uuid(result, row, 16);
+        lead->rules_version = int8_or(result, row, 17, 0);
+        lead->source_is_active = bool_or_false(result, row, 18);
+    }
+}
+
+/* The pairs as two arrays of equal length, the first parameters of several statements. */
+static void add_pairs(struct pg_params *params, struct arena *arena, const struct store_lead *leads, size_t count)
+{
+    struct uuid *lead_ids = arena_alloc_array(arena, count, sizeof(*lead_ids));
+    struct uuid *workspace_ids = arena_alloc_array(arena, count, sizeof(*workspace_ids));
+
+    for (size_t i = 0; i < count; i++) {
+        lead_ids[i] = leads[i].lead_id;
+        workspace_ids[i] = leads[i].source_workspace_id;
+    }
+    pg_params_init(params, arena);
+    pg_params_add_uuid_array(params, lead_ids, NULL, count);
+    pg_params_add_uuid_array(params, workspace_ids, NULL, count);
+}
+
+bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *leads, size_t count, int64_t deadline_ns,
+    uint64_t *ret_transaction_id, struct error *reterr_error)
+{
+    struct pg_params none;
+    struct pg_params pairs;
+    struct pg_result *locked = NULL;
+    struct pg_result *read = NULL;
+    bool ok = false;
+
+    pg_params_init(&none, arena);
+    add_pairs(&pairs, arena, leads, count);
+    pg_pipeline_add(conn, &statement_begin, &none);
+    pg_pipeline_add(conn, &statement_limits, &none);
+    pg_pipeline_add(conn, &statement_lock, &pairs);
+    pg_pipeline_add(conn, &statement_read, &pairs);
+    if (!pg_pipeline_flush(conn, deadline_ns, reterr_error) ||
+        !pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) ||
+        !pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) ||
+        !pg_pipeline_next(conn, deadline_ns, &locked, reterr_error) ||
+        !pg_pipeline_next(conn, deadline_ns, &read, reterr_error) || !pg_pipeline_end(conn, deadline_ns, reterr_error))
+        goto cleanup;
+    locked_rows(locked, arena, leads, count, ret_transaction_id);
+    read_rows(read, arena, leads, count);
+    ok = true;
+cleanup:
+    if (!ok && pg_conn_is_open(conn))
+        pg_pipeline_end(conn, deadline_ns, NULL);
+    pg_result_free(read);
+    pg_result_free(locked);
+    return ok;
+}
+
+/* decide()'s parameters: one array per column, in the order of its signature. */
+static void add_decisions(
+    struct pg_params *params, struct arena *arena, const struct store_decision *decisions, size_t count)
+{
+    enum { UUID_COLUMNS = 7 };
+    struct uuid *uuids[UUID_COLUMNS];
+    bool *nulls[UUID_COLUMNS];
+    int16_t *verdicts = arena_alloc_array(arena, count, sizeof(*verdicts));
+    const char **rule_names = arena_alloc_array(arena, count, sizeof(*rule_names));
+    int64_t *versions = arena_alloc_array(arena, count, sizeof(*versions));
+    const char **reasons = arena_alloc_array(arena, count, sizeof(*reasons));
+    int32_t *max_attempts = arena_alloc_array(arena, count, sizeof(*max_attempts));
+    bool *global_scopes = arena_alloc_array(arena, count, sizeof(*global_scopes));
+    int32_t *dedupe_days = arena_alloc_array(arena, count, sizeof(*dedupe_days));
+    const char **hashes = arena_alloc_array(arena, count, sizeof(*hashes));
+    int64_t *expires_us = arena_alloc_array(arena, count, sizeof(*expires_us));
+
+    for (size_t column = 0; column < UUID_COLUMNS; column++) {
+        uuids[column] = arena_alloc_array(arena, count, sizeof(struct uuid));
+        nulls[column] = arena_alloc_array(arena, count, sizeof(bool));
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct store_decision *decision = &decisions[i];
+        const struct uuid *ids[UUID_COLUMNS] = {&decision->lead_id, &decision->source_workspace_id,
+            &decision->lock_owner, &decision->destination_workspace_id, &decision->matched_rule_id,
+            &decision->duplicate_lead_id, &decision->actor_id};
+        for (size_t column = 0; column < UUID_COLUMNS; column++) {
+            uuids[column][i] = *ids[column];
+            nulls[column][i] = uuid_is_nil(ids[column]);
+        }
+        verdicts[i] = (int16_t)decision->verdict;
+        rule_names[i] = decision->matched_rule_name;
+        versions[i] = decision->rules_version;
+        reasons[i] = decision->reason;
+        max_attempts[i] = decision->max_attempts;
+        global_scopes[i] = decision->global_scope;
+        dedupe_days[i] = decision->dedupe_days;
+        hashes[i] = decision->dedupe_hash;
+        expires_us[i] = decision->lead_expires_us;
+    }
+    pg_params_init(params, arena);
+    pg_params_add_uuid_array(params, uuids[0], NULL, count);
+    pg_params_add_uuid_array(params, uuids[1], NULL, count);
+    pg_params_add_uuid_array(params, uuids[2], NULL, count);
+    pg_params_add_int2_array(params, verdicts, NULL, count);
+    pg_params_add_uuid_array(params, uuids[3], nulls[3], count);
+    pg_params_add_uuid_array(params, uuids[4], nulls[4], count);
+    pg_params_add_text_array(params, rule_names, count);
+    pg_params_add_int8_array(params, versions, NULL, count);
+    pg_params_add_uuid_array(params, uuids[5], nulls[5], count);
+    pg_params_add_text_array(params, reasons, count);
+    pg_params_add_int4_array(params, max_attempts, NULL, count);
+    pg_params_add_uuid_array(params, uuids[6], nulls[6], count);
+    pg_params_add_bool_array(params, global_scopes, NULL, count);
+    pg_params_add_int4_array(params, dedupe_days, NULL, count);
+    pg_params_add_text_array(params, hashes, count);
+    pg_params_add_int8_array(params, expires_us, NULL, count);
+}
+
+/* Rows of decide() or find_attempts(); returns how many there were. */
+static size_t outcome_rows(const struct pg_result *result, struct arena *arena, struct store_outcome *outcomes,
+    size_t count, bool with_rule_name)
+{
+    int row_count = pg_result_row_count(result);
+
+    for (int row = 0; row < row_count; row++) {
+        struct store_outcome *outcome = &outcomes[row_position(result, row, count)];
+        outcome->result = result_parse(pg_result_text(result, row, 1));
+        outcome->destination_workspace_id = pg_result_uuid(result, row, 2);
+        outcome->matched_rule_id = pg_result_uuid(result, row, 3);
+        outcome->duplicate_lead_id = pg_result_uuid(result, row, 4);
+        outcome->attempt = int4_or_zero(result, row, 5);
+        outcome->next_retry_us = int8_or(result, row, 6, 0);
+        outcome->decision_id = pg_result_uuid(result, row, 7);
+        outcome->reason = text_or_empty(result, arena, row, 8);
+        outcome->matched_rule_name = with_rule_name ? text_or_empty(result, arena, row, 9) : NULL;
+    }
+    return (size_t)row_count;
+}
+
+bool store_decide(struct pg_conn *conn, struct arena *arena, const struct store_decision *decisions, size_t count,
+    int64_t deadline_ns, struct store_outcome *ret_outcomes, bool *ret_sent, struct error *reterr_error)
+{
+    struct pg_params none;
+    struct pg_params params;
+    struct pg_result *decided = NULL;
+    bool ok = false;
+
+    *ret_sent = false;
+    pg_params_init(&none, arena);
+    add_decisions(&params, arena, decisions, count);
+    pg_pipeline_add(conn, &statement_decide, &params);
+    pg_pipeline_add(conn, &statement_commit, &none);
+    *ret_sent = true;
+    if (!pg_pipeline_flush(conn, deadline_ns, reterr_error) ||
+        !pg_pipeline_next(conn, deadline_ns, &decided, reterr_error) ||
+        !pg_pipeline_next(conn, deadline_ns, NULL, reterr_error))
+        goto cleanup;
+    /* The COMMIT is confirmed: a connection that breaks before the sync point costs nothing. */
+    pg_pipeline_end(conn, deadline_ns, NULL);
+    outcome_rows(decided, arena, ret_outcomes, count, false);
+    ok = true;
+cleanup:
+    if (!ok && pg_conn_is_open(conn))
+        pg_pipeline_end(conn, deadline_ns, NULL);
+    pg_result_free(decided);
+    return ok;
+}
+
+void store_rollback(struct pg_conn *conn, int64_t deadline_ns)
+{
+    if (pg_conn_is_open(conn) && !pg_execute(conn, &statement_rollback, NULL, deadline_ns, NULL, NULL))
+        pg_conn_close(conn);
+}
+
+bool store_find_attempts(struct pg_conn *conn, struct arena *arena, const struct store_decision *decisions,
+    size_t count, int64_t deadline_ns, struct store_outcome *ret_outcomes, size_t *ret_found,
+    struct error *reterr_error)
+{
+    struct uuid *lead_ids = arena_alloc_array(arena, count, sizeof(*lead_ids));
+    struct uuid *owners = arena_alloc_array(arena, count, sizeof(*owners));
+    struct pg_params params;
+    struct pg_result *found = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        lead_ids[i] = decisions[i].lead_id;
+        owners[i] = decisions[i].lock_owner;
+    }
+    pg_params_init(&params, arena);
+    pg_params_add_uuid_array(&params, lead_ids, NULL, count);
+    pg_params_add_uuid_array(&params, owners, NULL, count);
+    if (!pg_execute(conn, &statement_find, &params, deadline_ns, &found, reterr_error))
+        return false;
+    *ret_found = outcome_rows(found, arena, ret_outcomes, count, true);
+    pg_result_free(found);
+    return true;
+}
+
+static struct rule_source rule_row(const struct pg_result *result, struct arena *arena, int row)
+{
+    return (struct rule_source){
+        .id = pg_result_uuid(result, row, 3),
+        .name = text_or_empty(result, arena, row, 4),
+        .priority = int4_or_zero(result, row, 5),
+        .conditions_json = text_or_empty(result, arena, row, 6),
+        .destination_workspace_id = pg_result_uuid(result, row, 7),
+        .destination_is_active = bool_or_false(result, row, 8),
+        .created_at_us = int8_or(result, row, 9, 0),
+    };
+}
+
+bool store_load_rules(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_ids, size_t count,
+    int64_t deadline_ns, struct store_rules *ret_rules, struct error *reterr_error)
+{
+    struct pg_params params;
+    struct pg_result *rows = NULL;
+
+    pg_params_init(&params, arena);
+    pg_params_add_uuid_array(&params, workspace_ids, NULL, count);
+    if (!pg_execute(conn, &statement_rules, &params, deadline_ns, &rows, reterr_error))
+        return false;
+    int row_count = pg_result_row_count(rows);
+    for (size_t i = 0; i < count; i++) {
+        struct store_rules *set = &ret_rules[i];
+        *set = (struct store_rules){.workspace_id = workspace_ids[i], .rules_version = -1};
+        for (int row = 0; row < row_count; row++) {
+            struct uuid workspace_id = pg_result_uuid(rows, row, 0);
+            if (!uuid_equal(&workspace_id, &workspace_ids[i]))
+                continue;
+            if (set->rules == NULL) {
+                set->rules = arena_alloc_array(arena, (size_t)(row_count - row), sizeof(*set->rules));
+                set->rules_version = int8_or(rows, row, 1, 0);
+                set->routing_config = text_or_null(rows, arena, row, 2);
+            }
+            if (!pg_result_is_null(rows, row, 3))
+                set->rules[set->rule_count++] = rule_row(rows, arena, row);
+        }
+    }
+    pg_result_free(rows);
+    return true;
+}

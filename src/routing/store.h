@@ -1,0 +1,143 @@
+/* The engine's statements: what goes to the database and what comes back, as structs (contract: sql/README.md). */
+#ifndef ROUTING_STORE_H
+#define ROUTING_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/uuid.h"
+#include "pg/pg.h"
+#include "rules/rules.h"
+
+/* What decide() is told to do with a lead; the numbers are its p_verdicts. */
+enum verdict_kind {
+    VERDICT_NONE = 0,      /* nothing to write: the answer is known already */
+    VERDICT_GIVE = 1,      /* to a destination, unless another lead's claim says otherwise */
+    VERDICT_DUPLICATE = 2, /* of a lead whose claim was seen */
+    VERDICT_RETRY = 3,     /* attempt failed; again while attempts are left */
+    VERDICT_FAIL = 4,      /* attempt failed; no use in trying again */
+    VERDICT_EXPIRE = 5,    /* its time to live has passed */
+    VERDICT_HOLD = 6,      /* its source workspace is inactive */
+};
+
+/* A decided lead's or attempt's result, as the log has it. */
+enum store_result {
+    STORE_RESULT_NONE = 0,
+    STORE_RESULT_SUCCESS,
+    STORE_RESULT_DUPLICATE,
+    STORE_RESULT_RETRY,
+    STORE_RESULT_FAILED,
+    STORE_RESULT_EXPIRED,
+};
+
+enum store_status {
+    STORE_STATUS_PENDING,
+    STORE_STATUS_ROUTING,
+    STORE_STATUS_ROUTED,
+    STORE_STATUS_FAILED,
+    STORE_STATUS_EXPIRED,
+};
+
+/* One lead in a batch. Texts are borrowed from the batch's arena. */
+struct store_lead {
+    struct uuid lead_id; /* in: the pair that is asked for */
+    struct uuid source_workspace_id;
+
+    /* lock_leads(): */
+    bool is_locked;
+    struct rule_lead facts;  /* only what rules of today read */
+    const char *dedupe_hash; /* NULL: blank identity */
+    int64_t lead_expires_us;
+
+    /* read_leads(): */
+    bool is_found;
+    bool is_expired;
+    bool source_is_active;
+    bool has_queue_row;
+    bool queue_is_due;
+    bool has_claim; /* a live one that another lead holds */
+    enum store_status status;
+    struct uuid workspace_id;
+    struct uuid matched_rule_id;
+    const char *matched_rule_name;
+    const char *reason;
+    struct uuid decision_id;
+    enum store_result decided_outcome;
+    struct uuid duplicate_lead_id;
+    int32_t routing_attempts;
+    int32_t queue_attempt;
+    int64_t next_retry_us; /* 0: none, or never */
+    struct uuid claim_lead_id;
+    struct uuid claim_workspace_id;
+    int64_t rules_version;
+};
+
+/* What is to be written for one lead. Texts are borrowed until the statement was sent. */
+struct store_decision {
+    struct uuid lead_id;
+    struct uuid source_workspace_id;
+    struct uuid lock_owner;
+    enum verdict_kind verdict;
+    struct uuid destination_workspace_id; /* uuid_nil: none; so for the other ids */
+    struct uuid matched_rule_id;
+    const char *matched_rule_name; /* NULL: none */
+    int64_t rules_version;
+    struct uuid duplicate_lead_id;
+    const char *reason;
+    int32_t max_attempts;
+    struct uuid actor_id;
+    bool global_scope;
+    int32_t dedupe_days;
+    const char *dedupe_hash; /* NULL: blank */
+    int64_t lead_expires_us;
+};
+
+/* What was written for one lead. Texts live in the batch's arena. */
+struct store_outcome {
+    enum store_result result; /* NONE: no row came back */
+    struct uuid destination_workspace_id;
+    struct uuid matched_rule_id;
+    const char *matched_rule_name; /* only from store_find_attempts() */
+    struct uuid duplicate_lead_id;
+    int32_t attempt;
+    int64_t next_retry_us; /* 0: none, or never */
+    struct uuid decision_id;
+    const char *reason;
+};
+
+/* Round trip 1: BEGIN, time limits, lock, read. `leads[i].lead_id` and `.source_workspace_id` go in, the rest comes out. `ret_transaction_id` is 0 when
+ * nothing was locked. On failure the transaction is still to be rolled back when the connection is open. */
+bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *leads, size_t count, int64_t deadline_ns,
+    uint64_t *ret_transaction_id, struct error *reterr_error);
+
+/* Round trip 2: decide and COMMIT. `ret_sent` says whether the COMMIT may have reached the server: after a failure with it the result is unknown
+ * if the connection is closed, and "not done" if it is open. `ret_outcomes[i]` belongs to `decisions[i]`. */
+bool store_decide(struct pg_conn *conn, struct arena *arena, const struct store_decision *decisions, size_t count,
+    int64_t deadline_ns, struct store_outcome *ret_outcomes, bool *ret_sent, struct error *reterr_error);
+
+/* Ends the transaction without effect; closes the connection when that does not work. */
+void store_rollback(struct pg_conn *conn, int64_t deadline_ns);
+
+/* What became of attempts, outside any transaction. Returns false on failure; `ret_found` counts the attempts that left a row. */
+bool store_find_attempts(struct pg_conn *conn, struct arena *arena, const struct store_decision *decisions,
+    size_t count, int64_t deadline_ns, struct store_outcome *ret_outcomes, size_t *ret_found,
+    struct error *reterr_error);
+
+/* A workspace's rules as they are now. */
+struct store_rules {
+    struct uuid workspace_id;
+    int64_t rules_version;
+    const char *routing_config;
+    struct rule_source *rules;
+    size_t rule_count;
+};
+
+/* Rules and versions of `count` different workspaces, by one statement. `ret_rules[i]` belongs to `workspace_ids[i]`; a workspace that is gone has
+ * version -1. Works inside a transaction and outside. */
+bool store_load_rules(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_ids, size_t count,
+    int64_t deadline_ns, struct store_rules *ret_rules, struct error *reterr_error);
+
+#endif
