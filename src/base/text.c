@@ -1,0 +1,228 @@
+#include "base/text.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utf8proc.h>
+
+#include "base/memory.h"
+
+enum {
+    STACK_CODE_POINTS_MAX = 1024,
+    SMALL_I = 'i',
+    CAPITAL_I_WITH_DOT = 0x0130,
+    COMBINING_DOT_ABOVE = 0x0307,
+    FINAL_SIGMA = 0x03C2,
+    SIGMA = 0x03C3,
+    CASE_DISTANCE = 'a' - 'A',
+};
+
+/* The combining marks that Unicode 15.0 added. Canonical order treats them differently before and after they were known:
+ * PostgreSQL 15 normalises by Unicode 14, utf8proc 2.8 and ICU 72 by 15. They are the only code points for which the three
+ * differ; dropping them makes the identity independent of who computes it. */
+struct code_point_range {
+    int32_t first;
+    int32_t last;
+};
+static const struct code_point_range marks_of_unicode_15[] = {
+    {0x10EFD, 0x10EFF},
+    {0x11F41, 0x11F42},
+    {0x1E08F, 0x1E08F},
+    {0x1E4EC, 0x1E4EF},
+};
+
+bool text_is_white_space(int32_t code_point)
+{
+    if (code_point < 0x80) {
+        return code_point == ' ' || (code_point >= 0x09 && code_point <= 0x0D);
+    }
+    switch (code_point) {
+    case 0x0085:
+    case 0x00A0:
+    case 0x1680:
+    case 0x2028:
+    case 0x2029:
+    case 0x202F:
+    case 0x205F:
+    case 0x3000:
+        return true;
+    default:
+        return code_point >= 0x2000 && code_point <= 0x200A;
+    }
+}
+
+bool text_is_blank(const char *text)
+{
+    const uint8_t *next = (const uint8_t *)text;
+    if (text == NULL) {
+        return true;
+    }
+    utf8proc_ssize_t left = (utf8proc_ssize_t)strlen(text);
+    while (left > 0) {
+        utf8proc_int32_t code_point = -1;
+        utf8proc_ssize_t taken = utf8proc_iterate(next, left, &code_point);
+        if (taken <= 0 || !text_is_white_space(code_point)) {
+            return false;
+        }
+        next += taken;
+        left -= taken;
+    }
+    return true;
+}
+
+/* Control characters that are no white space, and the marks above. */
+static bool is_dropped(int32_t code_point)
+{
+    if (code_point < 0xA0) {
+        return (code_point < 0x20 || code_point >= 0x7F) && !text_is_white_space(code_point);
+    }
+    for (size_t i = 0; i < COUNT_OF(marks_of_unicode_15); i++) {
+        if (code_point < marks_of_unicode_15[i].first) {
+            return false;
+        }
+        if (code_point <= marks_of_unicode_15[i].last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The whole work for text that is all ASCII, which most is: one pass, no tables. Returns false, having written nothing of use,
+ * at the first byte that is not ASCII. */
+static bool normalize_ascii(const char *text, size_t size, enum text_form form, char *ret_text, size_t *ret_size)
+{
+    size_t length = 0;
+    bool space_waits = false;
+    for (size_t i = 0; i < size; i++) {
+        int c = (unsigned char)text[i];
+        if (c >= 0x80) {
+            return false;
+        }
+        if (text_is_white_space(c)) {
+            space_waits = length > 0;
+            continue;
+        }
+        if (form == TEXT_LOWER && is_dropped(c)) {
+            continue;
+        }
+        if (space_waits) {
+            ret_text[length++] = ' ';
+            space_waits = false;
+        }
+        ret_text[length++] = (char)(c >= 'A' && c <= 'Z' ? c + CASE_DISTANCE : c);
+    }
+    ret_text[length] = '\0';
+    *ret_size = length;
+    return true;
+}
+
+/* Copies `text` with white space trimmed and folded and, for TEXT_LOWER, without what is dropped. This comes before NFC: a
+ * dropped character must not keep a base and its accent apart. The result is never longer than the text. False when the text
+ * is not valid UTF-8. */
+static bool clean(const char *text, size_t size, enum text_form form, char *ret_text, size_t *ret_size)
+{
+    size_t length = 0;
+    size_t offset = 0;
+    bool space_waits = false;
+    while (offset < size) {
+        utf8proc_int32_t code_point = -1;
+        utf8proc_ssize_t taken =
+            utf8proc_iterate((const uint8_t *)text + offset, (utf8proc_ssize_t)(size - offset), &code_point);
+        if (taken <= 0) {
+            return false;
+        }
+        if (text_is_white_space(code_point)) {
+            space_waits = length > 0;
+        } else if (form != TEXT_LOWER || !is_dropped(code_point)) {
+            if (space_waits) {
+                ret_text[length++] = ' ';
+                space_waits = false;
+            }
+            memcpy(ret_text + length, text + offset, (size_t)taken);
+            length += (size_t)taken;
+        }
+        offset += (size_t)taken;
+    }
+    *ret_size = length;
+    return true;
+}
+
+/* Lower case in place; returns the new count, which is smaller where a dot above an i goes. Works on decomposed text: the
+ * lower case of a letter with accents is the lower case of the letter with the same accents. */
+static size_t lower(utf8proc_int32_t *code_points, size_t count)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < count; i++) {
+        utf8proc_int32_t code_point = utf8proc_tolower(code_points[i]);
+        if (code_point == FINAL_SIGMA) {
+            code_point = SIGMA;
+        }
+        assert(code_point != CAPITAL_I_WITH_DOT);
+        if (code_point == COMBINING_DOT_ABOVE && length > 0 && code_points[length - 1] == SMALL_I) {
+            continue;
+        }
+        code_points[length++] = code_point;
+    }
+    return length;
+}
+
+/* Decomposes, changes case, composes; `text` is clean and valid. */
+static void map_unicode(const char *text, size_t size, enum text_form form, char *ret_text, size_t *ret_size)
+{
+    utf8proc_int32_t stack[STACK_CODE_POINTS_MAX];
+    utf8proc_int32_t *code_points = stack;
+    utf8proc_ssize_t capacity = STACK_CODE_POINTS_MAX;
+    utf8proc_option_t options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE;
+    if (form == TEXT_FOLD) {
+        options |= UTF8PROC_CASEFOLD;
+    }
+    utf8proc_ssize_t count =
+        utf8proc_decompose((const uint8_t *)text, (utf8proc_ssize_t)size, code_points, capacity, options);
+    if (count > capacity) {
+        capacity = count;
+        code_points = memory_new_array((size_t)capacity, sizeof(*code_points));
+        count = utf8proc_decompose((const uint8_t *)text, (utf8proc_ssize_t)size, code_points, capacity, options);
+    }
+    assert(count >= 0 && count <= capacity);
+    if (form == TEXT_LOWER) {
+        count = (utf8proc_ssize_t)lower(code_points, (size_t)count);
+    }
+    count = utf8proc_normalize_utf32(code_points, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    assert(count >= 0);
+    size_t length = 0;
+    for (utf8proc_ssize_t i = 0; i < count; i++) {
+        length += (size_t)utf8proc_encode_char(code_points[i], (uint8_t *)ret_text + length);
+    }
+    ret_text[length] = '\0';
+    *ret_size = length;
+    if (code_points != stack) {
+        free(code_points);
+    }
+}
+
+bool text_normalize(
+    const char *text, size_t size, enum text_form form, char *ret_text, size_t capacity, size_t *ret_size)
+{
+    char stack[STACK_CODE_POINTS_MAX / 2];
+    char *cleaned = stack;
+    size_t cleaned_size = 0;
+    bool ok = false;
+
+    assert(capacity >= TEXT_CAPACITY(size));
+    if (normalize_ascii(text, size, form, ret_text, ret_size)) {
+        return true;
+    }
+    if (size > sizeof(stack)) {
+        cleaned = memory_new(size);
+    }
+    ok = clean(text, size, form, cleaned, &cleaned_size);
+    if (ok) {
+        map_unicode(cleaned, cleaned_size, form, ret_text, ret_size);
+        assert(*ret_size < capacity);
+    }
+    if (cleaned != stack) {
+        free(cleaned);
+    }
+    return ok;
+}
