@@ -196,7 +196,7 @@ bool dedupe_hash(const struct dedupe_identity *identity, char ret_hash[DEDUPE_HA
     size_t sizes[FIELD_COUNT] = {0};
     bool ok = false;
 
-    buffer_init(&buffer, SIZE_MAX / 2); /* bounded by the fields, which the caller has in memory */
+    buffer_init(&buffer, SIZE_MAX / 8); /* bounded by the fields, which the caller has in memory */
     ok = append_fields(identity, &buffer, sizes) && !is_blank(sizes);
     if (ok) {
         digest_hex(&buffer, ret_hash);
