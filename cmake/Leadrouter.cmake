@@ -54,13 +54,23 @@ function(leadrouter_program name)
   target_link_libraries(${name} PRIVATE leadrouter_flags leadrouter_warnings ${ARG_LINK} Threads::Threads)
 endfunction()
 
-# leadrouter_unit_test(NAME SOURCES ... LINK ...): a cmocka program, one ctest entry. NAME is a path such as "base/buffer".
-function(leadrouter_unit_test name)
+# A cmocka program and its ctest entry; both test functions below are this.
+function(leadrouter_test kind name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")
   add_executable(${target} ${ARG_SOURCES})
   target_link_libraries(${target} PRIVATE leadrouter_flags leadrouter_warnings ${ARG_LINK} cmocka Threads::Threads)
-  add_test(NAME unit/${name} COMMAND ${target})
-  set_tests_properties(unit/${name} PROPERTIES TIMEOUT 300
+  add_test(NAME ${kind}/${name} COMMAND ${target})
+  set_tests_properties(${kind}/${name} PROPERTIES TIMEOUT 300
     ENVIRONMENT "LEADROUTER_SOURCE_DIR=${PROJECT_SOURCE_DIR};LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
+endfunction()
+
+# leadrouter_unit_test(NAME SOURCES ... LINK ...): NAME is a path such as "base/buffer".
+function(leadrouter_unit_test name)
+  leadrouter_test(unit ${name} ${ARGN})
+endfunction()
+
+# leadrouter_integration_test(NAME SOURCES ... LINK ...): the same with a real PostgreSQL of its own.
+function(leadrouter_integration_test name)
+  leadrouter_test(integration ${name} ${ARGN})
 endfunction()
