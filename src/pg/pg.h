@@ -143,7 +143,7 @@ int64_t pg_result_timestamp_us(const struct pg_result *result, int row, int colu
  * trip. Within a round trip the first error aborts the rest (each later result is then ERROR_DATABASE with SQLSTATE ""
  * and the text "skipped after an earlier error").
  *
- * pg_pipeline_add() only queues: `statement` and `params` are not needed afterwards. Preparing by name, when needed, is put
+ * pg_pipeline_add() only queues; `params` are not needed afterwards, `statement` is until its result was taken. Preparing by name, when needed, is put
  * in front in the same round trip and its result is consumed here. */
 void pg_pipeline_add(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params);
 
