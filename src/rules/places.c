@@ -1,0 +1,63 @@
+#include "rules/places.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "rules/places_table.h"
+
+enum { REGION_STATES_MAX = 20, STATES_MAX = 64 };
+
+struct region {
+    const char *name;
+    const char *states[REGION_STATES_MAX]; /* folded codes; NULL after the last */
+};
+
+static const struct region regions[] = {
+    {"northeast", {"ct", "me", "ma", "nh", "ri", "vt", "ny", "nj", "pa"}},
+    {"southeast", {"de", "fl", "ga", "md", "nc", "sc", "va", "wv", "ky", "tn", "al", "ms", "ar", "la", "dc"}},
+    {"midwest", {"il", "in", "mi", "oh", "wi", "ia", "ks", "mn", "mo", "ne", "nd", "sd"}},
+    {"southwest", {"az", "nm", "ok", "tx"}},
+    {"west", {"co", "id", "mt", "nv", "ut", "wy", "ak", "ca", "hi", "or", "wa"}},
+};
+
+static int compare_name(const void *folded, const void *entry)
+{
+    return strcmp(folded, ((const struct place_name *)entry)->name);
+}
+
+/* The entry of a name, or NULL. */
+static const struct place_name *find(const struct place_name *names, size_t count, const char *folded)
+{
+    return bsearch(folded, names, count, sizeof(*names), compare_name);
+}
+
+const char *place_country_code(const char *folded)
+{
+    const struct place_name *entry = find(place_country_names, place_country_name_count, folded);
+    return entry == NULL ? NULL : place_country_codes[entry->code_index];
+}
+
+place_states place_state(const char *folded)
+{
+    const struct place_name *entry = find(place_state_names, place_state_name_count, folded);
+    assert(place_state_code_count <= STATES_MAX);
+    return entry == NULL ? 0 : (place_states)1 << entry->code_index;
+}
+
+place_states place_region(const char *folded)
+{
+    place_states states = 0;
+    for (size_t i = 0; i < COUNT_OF(regions); i++) {
+        if (strcmp(regions[i].name, folded) != 0) {
+            continue;
+        }
+        for (size_t k = 0; k < REGION_STATES_MAX && regions[i].states[k] != NULL; k++) {
+            place_states state = place_state(regions[i].states[k]);
+            assert(state != 0);
+            states |= state;
+        }
+    }
+    return states;
+}
