@@ -1,0 +1,171 @@
+/* Goal: every spelling of a country or state leads to its code, and the regions are the specification's, state by state. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "rules/places.h"
+#include "rules/places_table.h"
+
+static const char *country(const char *text)
+{
+    char folded[TEXT_CAPACITY(128)];
+    size_t size = 0;
+    assert_true(text_normalize(text, strlen(text), TEXT_FOLD, folded, sizeof(folded), &size));
+    return place_country_code(folded);
+}
+
+static place_states state(const char *text)
+{
+    char folded[TEXT_CAPACITY(128)];
+    size_t size = 0;
+    assert_true(text_normalize(text, strlen(text), TEXT_FOLD, folded, sizeof(folded), &size));
+    return place_state(folded);
+}
+
+static void test_countries(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *text;
+        const char *code;
+    } cases[] = {
+        {"India", "IN"},
+        {"IN", "IN"},
+        {"ind", "IN"},
+        {"356", "IN"},
+        {"  REPUBLIC  of india ", "IN"},
+        {"US", "US"},
+        {"USA", "US"},
+        {"U.S.", "US"},
+        {"u.s.a.", "US"},
+        {"United States", "US"},
+        {"840", "US"},
+        {"United States of America", "US"},
+        {"america", "US"},
+        {"UK", "GB"},
+        {"U.K.", "GB"},
+        {"GB", "GB"},
+        {"gbr", "GB"},
+        {"Great Britain", "GB"},
+        {"England", "GB"},
+        {"United Kingdom", "GB"},
+        {"UAE", "AE"},
+        {"Russia", "RU"},
+        {"South Korea", "KR"},
+        {"Korea, Republic of", "KR"},
+        {"Vietnam", "VN"},
+        {"Viet Nam", "VN"},
+        {"Turkey", "TR"},
+        {"T\u00fcrkiye", "TR"},
+        {"Turkiye", "TR"},
+        {"Czech Republic", "CZ"},
+        {"Czechia", "CZ"},
+        {"Ivory Coast", "CI"},
+        {"C\u00f4te d'Ivoire", "CI"},
+        {"Co\u0302te d'Ivoire", "CI"},
+        {"Cote d'Ivoire", "CI"},
+        {"Tanzania", "TZ"},
+        {"Hong Kong", "HK"},
+        {"Holland", "NL"},
+        {"Bolivia", "BO"},
+        {"Iran", "IR"},
+        {"004", "AF"},
+        {"\u00c5LAND ISLANDS", "AX"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const char *code = country(cases[i].text);
+        if (code == NULL || strcmp(code, cases[i].code) != 0) {
+            fail_msg("%s is %s, not %s", cases[i].text, code == NULL ? "unknown" : code, cases[i].code);
+        }
+    }
+    static const char *const unknown[] = {"", "unknown", "Asia/Pacific Region", "XX", "4", "US-CA", "Ind ia", "india."};
+    for (size_t i = 0; i < COUNT_OF(unknown); i++) {
+        assert_null(country(unknown[i]));
+    }
+    assert_true(place_country_code_count >= 249);
+}
+
+static void test_states(void **unused)
+{
+    (void)unused;
+    place_states all = 0;
+    static const char *const california[] = {"CA", "ca", "US-CA", "us-ca", "California", " CALIFORNIA "};
+    for (size_t i = 0; i < COUNT_OF(california); i++) {
+        assert_true(state(california[i]) != 0);
+        assert_true(state(california[i]) == state("CA"));
+    }
+    assert_true(state("D.C.") == state("District of Columbia") && state("DC") == state("Washington, DC"));
+    assert_true(state("Washington") == state("WA") && state("WA") != state("DC"));
+    assert_true(state("Puerto Rico") == state("PR") && state("PR") != 0);
+    assert_true(state("Ontario") == 0 && state("") == 0 && state("XX") == 0 && state("C A") == 0);
+    for (size_t i = 0; i < place_state_code_count; i++) {
+        place_states one = state(place_state_codes[i]);
+        assert_int_equal(__builtin_popcountll(one), 1);
+        assert_true((all & one) == 0);
+        all |= one;
+    }
+    assert_int_equal(place_state_code_count, 57);
+}
+
+/* The table of the specification once more, in another form, so that a slip in one of them shows. */
+static void test_regions(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *region;
+        const char *names; /* of the states, each ended by a bar */
+    } cases[] = {
+        {"northeast",
+            "Connecticut|Maine|Massachusetts|New Hampshire|Rhode Island|Vermont|New York|New Jersey|Pennsylvania|"},
+        {"southeast", "Delaware|Florida|Georgia|Maryland|North Carolina|South Carolina|Virginia|West Virginia|Kentucky|"
+                      "Tennessee|Alabama|Mississippi|Arkansas|Louisiana|District of Columbia|"},
+        {"midwest", "Illinois|Indiana|Michigan|Ohio|Wisconsin|Iowa|Kansas|Minnesota|Missouri|Nebraska|North Dakota|"
+                    "South Dakota|"},
+        {"southwest", "Arizona|New Mexico|Oklahoma|Texas|"},
+        {"west", "Colorado|Idaho|Montana|Nevada|Utah|Wyoming|Alaska|California|Hawaii|Oregon|Washington|"},
+    };
+    place_states all = 0;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        place_states expected = 0;
+        for (const char *name = cases[i].names; *name != '\0'; name = strchr(name, '|') + 1) {
+            char one[64] = "";
+            memcpy(one, name, (size_t)(strchr(name, '|') - name));
+            assert_true(state(one) != 0);
+            expected |= state(one);
+        }
+        assert_true(place_region(cases[i].region) == expected);
+        assert_true((all & expected) == 0);
+        all |= expected;
+    }
+    assert_int_equal(__builtin_popcountll(all), 51);
+    assert_true(place_region("north") == 0 && place_region("") == 0 && place_region("CA") == 0);
+}
+
+static void test_table_is_sorted(void **unused)
+{
+    (void)unused;
+    for (size_t i = 1; i < place_country_name_count; i++) {
+        assert_true(strcmp(place_country_names[i - 1].name, place_country_names[i].name) < 0);
+    }
+    for (size_t i = 1; i < place_state_name_count; i++) {
+        assert_true(strcmp(place_state_names[i - 1].name, place_state_names[i].name) < 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_countries),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_table_is_sorted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
