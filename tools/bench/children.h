@@ -1,0 +1,62 @@
+/* Programs that the bench starts and stops: a private PostgreSQL cluster, and servers on it. They end with the
+ * bench, however it ends. */
+#ifndef BENCH_CHILDREN_H
+#define BENCH_CHILDREN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+enum { CHILD_TARGET_SIZE = 32, CHILD_URL_SIZE = 1024 };
+
+/* A child process. */
+struct child {
+    pid_t pid;       /* 0: none */
+    int stdin_write; /* -1: none. The child ends when it is closed */
+    int stdout_read; /* -1: none */
+};
+
+/* A cluster, and how to reach its main database. */
+struct cluster {
+    struct child child;
+    char admin_url[CHILD_URL_SIZE];
+    char service_url[CHILD_URL_SIZE];
+};
+
+/* A server. */
+struct server {
+    struct child child;
+    char target[CHILD_TARGET_SIZE]; /* "127.0.0.1:PORT" */
+};
+
+/* Memory of a process, from /proc: now, and at its highest. */
+struct child_memory {
+    int64_t resident_kib;
+    int64_t resident_max_kib;
+};
+
+/* Starts `leadrouterd cluster --embedded DIR --migrate` and waits for its line. ERROR_SYSTEM, ERROR_UNAVAILABLE. */
+bool cluster_start(
+    const char *leadrouterd, const char *directory, struct cluster *ret_cluster, struct error *reterr_error);
+void cluster_stop(struct cluster *cluster); /* zeroed is fine */
+
+/* Starts `leadrouterd serve` on a free port of loopback; returns before it is ready. Its log goes to `log_path`. */
+bool server_start(const char *leadrouterd, const char *service_url, const char *log_path, struct server *ret_server,
+    struct error *reterr_error);
+void server_stop(struct server *server); /* zeroed is fine */
+
+/* Reads the memory of a running process; false when it is gone. */
+bool child_memory_read(pid_t pid, struct child_memory *ret_memory);
+
+/* Path of the server of this build, next to this program: memory of the caller. */
+char *children_find_leadrouterd(void);
+
+/* Name of the database that `url` is for; memory of the caller. `url` is one that a connection was made with. */
+char *children_url_database(const char *url);
+
+/* `url` with another database name, as key=value pairs; memory of the caller. ERROR_INVALID. */
+bool children_url_with_database(const char *url, const char *database, char **ret_url, struct error *reterr_error);
+
+#endif

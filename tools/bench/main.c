@@ -1,0 +1,49 @@
+/* leadrouter-bench: how fast leads are routed, and how that compares with what the same machine can do
+ * (tools/bench/README.md). */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "compare.h"
+#include "load.h"
+#include "options.h"
+#include "report.h"
+
+enum { EXIT_OPERATION = 1, EXIT_USAGE = 2 };
+
+static void interrupted(int signal_number)
+{
+    (void)signal_number;
+    atomic_store(&run_interrupted, true);
+}
+
+int main(int argc, char **argv)
+{
+    const struct sigaction action = {.sa_handler = interrupted};
+    struct bench_options options = {0};
+    struct report report = {0};
+    struct error error = {0};
+    bool ok = false;
+
+    if (!options_parse(argc, argv, &options, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s (--help lists the options)\n", error.text);
+        return EXIT_USAGE;
+    }
+    if (options.help) {
+        options_print_help(stdout);
+        return EXIT_SUCCESS;
+    }
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    ok = options.command == BENCH_LOAD ? load_run(&options, &report, &error) : compare_run(&options, &report, &error);
+    if (!ok) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    if (options.json)
+        report_print_json(stdout, &report);
+    else
+        report_print_table(stdout, &report);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,159 @@
+#include "options.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+enum option_type { OPTION_INT32, OPTION_INT64, OPTION_TEXT, OPTION_FLAG };
+
+enum { IN_LOAD = 1 << BENCH_LOAD, IN_COMPARE = 1 << BENCH_COMPARE, IN_BOTH = IN_LOAD | IN_COMPARE };
+
+/* One option: where its value goes, its bounds, its help. */
+struct option {
+    const char *name;
+    const char *placeholder; /* NULL: a flag */
+    enum option_type type;
+    size_t offset;
+    int64_t least;
+    int64_t most;
+    unsigned commands;
+    const char *help;
+};
+
+#define FIELD(field) offsetof(struct bench_options, field)
+
+static const struct option option_table[] = {
+    {"--target", "HOST:PORT", OPTION_TEXT, FIELD(target), 0, 0, IN_LOAD, "the server (default 127.0.0.1:7450)"},
+    {"--database", "URL", OPTION_TEXT, FIELD(database), 0, 0, IN_LOAD,
+        "its database, as a role that may insert leads; required"},
+    {"--in-flight", "N", OPTION_INT64, FIELD(in_flight), 1, 4096, IN_LOAD, "calls under way at once (default 64)"},
+    {"--rate", "N", OPTION_INT64, FIELD(rate), 0, 1000000, IN_LOAD,
+        "calls a second, due by the clock (default 0: as fast as answers come)"},
+    {"--duration", "SECONDS", OPTION_INT64, FIELD(duration_s), 1, 3600, IN_BOTH, "length of a run (default 5)"},
+    {"--leads", "N", OPTION_INT32, FIELD(workload.leads), 1, 5000000, IN_BOTH,
+        "leads at most in a run (default 150000)"},
+    {"--workspaces", "N", OPTION_INT32, FIELD(workload.workspaces), 2, 1000, IN_BOTH, "workspaces (default 50)"},
+    {"--rules", "N", OPTION_INT32, FIELD(workload.rules), 1, 200, IN_BOTH, "rules in each (default 20)"},
+    {"--duplicates", "PERCENT", OPTION_INT32, FIELD(workload.duplicates_percent), 0, 90, IN_BOTH,
+        "leads that copy an earlier one (default 10)"},
+    {"--rounds", "N", OPTION_INT64, FIELD(rounds), 1, 9, IN_COMPARE,
+        "alternating rounds; medians are reported (default 3)"},
+    {"--directory", "DIR", OPTION_TEXT, FIELD(directory), 0, 0, IN_COMPARE,
+        "where the private cluster is made and removed again (default /var/tmp)"},
+    {"--leadrouterd", "PATH", OPTION_TEXT, FIELD(leadrouterd), 0, 0, IN_COMPARE,
+        "the server to measure (default: the one of this build)"},
+    {"--json", NULL, OPTION_FLAG, FIELD(json), 0, 0, IN_BOTH, "one JSON object instead of a table"},
+    {"--help", NULL, OPTION_FLAG, FIELD(help), 0, 0, IN_BOTH, "this text"},
+};
+
+static const char *const command_names[] = {[BENCH_LOAD] = "load", [BENCH_COMPARE] = "compare"};
+
+static bool store(
+    const struct option *option, const char *text, struct bench_options *options, struct error *reterr_error)
+{
+    void *field = (char *)options + option->offset;
+    char *end = NULL;
+    long long number = 0;
+
+    if (option->type == OPTION_TEXT) {
+        *(const char **)field = text;
+        return true;
+    }
+    errno = 0;
+    number = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || number < option->least || number > option->most)
+        return error_set(reterr_error, ERROR_INVALID, "%s: \"%s\" is not a number from %lld to %lld", option->name,
+            text, (long long)option->least, (long long)option->most);
+    if (option->type == OPTION_INT32)
+        *(int32_t *)field = (int32_t)number;
+    else
+        *(int64_t *)field = number;
+    return true;
+}
+
+static const struct option *find_option(const char *name, enum bench_command command)
+{
+    for (size_t i = 0; i < COUNT_OF(option_table); i++)
+        if (strcmp(option_table[i].name, name) == 0 && (option_table[i].commands & 1U << command) != 0)
+            return &option_table[i];
+    return NULL;
+}
+
+static bool parse_command(const char *name, enum bench_command *ret_command, struct error *reterr_error)
+{
+    for (size_t i = 0; i < COUNT_OF(command_names); i++)
+        if (strcmp(command_names[i], name) == 0) {
+            *ret_command = (enum bench_command)i;
+            return true;
+        }
+    return error_set(reterr_error, ERROR_INVALID, "unknown command \"%s\"", name);
+}
+
+bool options_parse(int argc, char *const *argv, struct bench_options *ret_options, struct error *reterr_error)
+{
+    struct bench_options options = {
+        .workload = {.workspaces = 50, .rules = 20, .leads = 150000, .duplicates_percent = 10},
+        .in_flight = 64,
+        .duration_s = 5,
+        .rounds = 3,
+        .target = "127.0.0.1:7450",
+        .directory = "/var/tmp"};
+
+    if (argc < 2)
+        return error_set(reterr_error, ERROR_INVALID, "no command");
+    if (strcmp(argv[1], "--help") == 0) {
+        options.help = true;
+        *ret_options = options;
+        return true;
+    }
+    if (!parse_command(argv[1], &options.command, reterr_error))
+        return false;
+    for (int i = 2; i < argc; i++) {
+        const struct option *option = find_option(argv[i], options.command);
+        if (option == NULL)
+            return error_set(
+                reterr_error, ERROR_INVALID, "%s does not know %s", command_names[options.command], argv[i]);
+        if (option->type == OPTION_FLAG) {
+            *(bool *)((char *)&options + option->offset) = true;
+            continue;
+        }
+        if (i + 1 == argc)
+            return error_set(reterr_error, ERROR_INVALID, "%s needs a value", option->name);
+        if (!store(option, argv[++i], &options, reterr_error))
+            return false;
+    }
+    if (!options.help && options.command == BENCH_LOAD && options.database == NULL)
+        return error_set(reterr_error, ERROR_INVALID, "load needs --database");
+    *ret_options = options;
+    return true;
+}
+
+static void print_options(FILE *output, enum bench_command command)
+{
+    for (size_t i = 0; i < COUNT_OF(option_table); i++) {
+        const struct option *option = &option_table[i];
+        if ((option->commands & 1U << command) != 0)
+            fprintf(output, "  %-13s %-10s %s\n", option->name, option->placeholder == NULL ? "" : option->placeholder,
+                option->help);
+    }
+}
+
+void options_print_help(FILE *output)
+{
+    fputs("usage: leadrouter-bench load --database URL [options]\n"
+          "       leadrouter-bench compare [options]\n\n"
+          "load: inserts workspaces, rules and undecided leads into the database of a running server and has them "
+          "routed by\n"
+          "RouteLead. They stay there.\n",
+        output);
+    print_options(output, BENCH_LOAD);
+    fputs("\ncompare: makes a private, durable PostgreSQL cluster and measures, in alternating rounds on copies of one "
+          "prepared\n"
+          "database, RouteLead (unary), one statement at a time (naive) and the engine without RPC (ceiling).\n",
+        output);
+    print_options(output, BENCH_COMPARE);
+}

@@ -1,0 +1,23 @@
+/* RouteLead over gRPC, one lead a call, with a fixed number of calls in flight. */
+#ifndef BENCH_UNARY_H
+#define BENCH_UNARY_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "run.h"
+
+struct unary_options {
+    const char *target; /* Required. "host:port" */
+    unsigned in_flight; /* calls under way at most; at least 1 */
+    /* 0: as fast as answers come. Otherwise calls are due at this rate, and their latency counts from then. */
+    unsigned calls_per_second;
+};
+
+/* Waits until the server answers Health, 30 s at most. ERROR_UNAVAILABLE when it does not. */
+bool unary_wait_ready(const char *target, struct error *reterr_error);
+
+/* Routes the run's leads until it ends. Errors: ERROR_INVALID (target). What single calls answer is in the run. */
+bool unary_run(struct run *run, const struct unary_options *options, struct error *reterr_error);
+
+#endif
