@@ -11,7 +11,6 @@
 enum {
     STACK_CODE_POINTS_MAX = 1024,
     SMALL_I = 'i',
-    CAPITAL_I_WITH_DOT = 0x0130,
     COMBINING_DOT_ABOVE = 0x0307,
     FINAL_SIGMA = 0x03C2,
     SIGMA = 0x03C3,
@@ -148,57 +147,92 @@ static bool clean(const char *text, size_t size, enum text_form form, char *ret_
     return true;
 }
 
-/* Lower case in place; returns the new count, which is smaller where a dot above an i goes. Works on decomposed text: the
- * lower case of a letter with accents is the lower case of the letter with the same accents. */
-static size_t lower(utf8proc_int32_t *code_points, size_t count)
+/* Code points of one text; on the stack while it is short. */
+struct code_points {
+    utf8proc_int32_t stack[STACK_CODE_POINTS_MAX];
+    utf8proc_int32_t *items;
+    size_t count;
+    size_t capacity;
+};
+
+static void code_points_init(struct code_points *points)
+{
+    points->items = points->stack;
+    points->count = 0;
+    points->capacity = COUNT_OF(points->stack);
+}
+
+static void code_points_release(struct code_points *points)
+{
+    if (points->items != points->stack) {
+        free(points->items);
+    }
+}
+
+/* Replaces the content by the NFC of valid UTF-8, case folded when `options` say so. */
+static void code_points_read(struct code_points *points, const char *text, size_t size, utf8proc_option_t options)
+{
+    const uint8_t *bytes = (const uint8_t *)text;
+    options |= UTF8PROC_DECOMPOSE | UTF8PROC_STABLE;
+    utf8proc_ssize_t count =
+        utf8proc_decompose(bytes, (utf8proc_ssize_t)size, points->items, (utf8proc_ssize_t)points->capacity, options);
+    assert(count >= 0);
+    if ((size_t)count > points->capacity) {
+        code_points_release(points);
+        points->capacity = (size_t)count;
+        points->items = memory_new_array(points->capacity, sizeof(*points->items));
+        count = utf8proc_decompose(bytes, (utf8proc_ssize_t)size, points->items, count, options);
+    }
+    assert(count >= 0 && (size_t)count <= points->capacity);
+    count = utf8proc_normalize_utf32(points->items, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    assert(count >= 0);
+    points->count = (size_t)count;
+}
+
+/* Writes UTF-8 and returns its size. */
+static size_t code_points_write(const struct code_points *points, char *ret_text)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < points->count; i++) {
+        size += (size_t)utf8proc_encode_char(points->items[i], (uint8_t *)ret_text + size);
+    }
+    return size;
+}
+
+/* Simple lower case; a dot above goes where it follows an i. */
+static void code_points_lower(struct code_points *points)
 {
     size_t length = 0;
-    for (size_t i = 0; i < count; i++) {
-        utf8proc_int32_t code_point = utf8proc_tolower(code_points[i]);
+    for (size_t i = 0; i < points->count; i++) {
+        utf8proc_int32_t code_point = utf8proc_tolower(points->items[i]);
         if (code_point == FINAL_SIGMA) {
             code_point = SIGMA;
         }
-        assert(code_point != CAPITAL_I_WITH_DOT);
-        if (code_point == COMBINING_DOT_ABOVE && length > 0 && code_points[length - 1] == SMALL_I) {
+        if (code_point == COMBINING_DOT_ABOVE && length > 0 && points->items[length - 1] == SMALL_I) {
             continue;
         }
-        code_points[length++] = code_point;
+        points->items[length++] = code_point;
     }
-    return length;
+    points->count = length;
 }
 
-/* Decomposes, changes case, composes; `text` is clean and valid. */
+/* `text` is clean and valid. NFC comes before the mapping, since marks in another order would be mapped otherwise, and after
+ * it, since what is mapped can compose where the original could not. */
 static void map_unicode(const char *text, size_t size, enum text_form form, char *ret_text, size_t *ret_size)
 {
-    utf8proc_int32_t stack[STACK_CODE_POINTS_MAX];
-    utf8proc_int32_t *code_points = stack;
-    utf8proc_ssize_t capacity = STACK_CODE_POINTS_MAX;
-    utf8proc_option_t options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE;
-    if (form == TEXT_FOLD) {
-        options |= UTF8PROC_CASEFOLD;
-    }
-    utf8proc_ssize_t count =
-        utf8proc_decompose((const uint8_t *)text, (utf8proc_ssize_t)size, code_points, capacity, options);
-    if (count > capacity) {
-        capacity = count;
-        code_points = memory_new_array((size_t)capacity, sizeof(*code_points));
-        count = utf8proc_decompose((const uint8_t *)text, (utf8proc_ssize_t)size, code_points, capacity, options);
-    }
-    assert(count >= 0 && count <= capacity);
-    if (form == TEXT_LOWER) {
-        count = (utf8proc_ssize_t)lower(code_points, (size_t)count);
-    }
-    count = utf8proc_normalize_utf32(code_points, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-    assert(count >= 0);
+    struct code_points points;
     size_t length = 0;
-    for (utf8proc_ssize_t i = 0; i < count; i++) {
-        length += (size_t)utf8proc_encode_char(code_points[i], (uint8_t *)ret_text + length);
+    code_points_init(&points);
+    code_points_read(&points, text, size, 0);
+    if (form == TEXT_LOWER) {
+        code_points_lower(&points);
     }
+    length = code_points_write(&points, ret_text);
+    code_points_read(&points, ret_text, length, form == TEXT_FOLD ? UTF8PROC_CASEFOLD : 0);
+    length = code_points_write(&points, ret_text);
     ret_text[length] = '\0';
     *ret_size = length;
-    if (code_points != stack) {
-        free(code_points);
-    }
+    code_points_release(&points);
 }
 
 bool text_normalize(

@@ -113,7 +113,7 @@ static void append_code_point(struct buffer *buffer, int32_t code_point)
     assert_true(buffer_append(buffer, bytes, (size_t)size));
 }
 
-/* A code point alone, between letters, before and after accents, after i, and after a sigma: the places where mappings and
+/* A code point alone, between letters, before and after accents, after i and I with a dot, after a sigma: the places where mappings and
  * compositions look at neighbours. tests/sql/test_dedupe_hash.py builds the same. */
 static void append_places(struct buffer *line, int32_t code_point)
 {
@@ -126,7 +126,11 @@ static void append_places(struct buffer *line, int32_t code_point)
     append_code_point(line, code_point);
     (void)buffer_append_string(line, "\u0307 \u03A3");
     append_code_point(line, code_point);
-    assert_true(buffer_append_string(line, " "));
+    (void)buffer_append_string(line, " \u0130");
+    append_code_point(line, code_point);
+    (void)buffer_append_string(line, "\u0308 J");
+    append_code_point(line, code_point);
+    assert_true(buffer_append_string(line, "\u030C "));
 }
 
 /* SHA-256 over the normalised lines of one block of code points; false when the block holds only surrogates. */
