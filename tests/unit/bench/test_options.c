@@ -1,0 +1,91 @@
+/* Goal: the command line gives what it says, and each mistake is named. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "options.h"
+
+static bool parse(const char *const *arguments, size_t count, struct bench_options *options, struct error *error)
+{
+    return options_parse((int)count, (char *const *)(const void *)arguments, options, error);
+}
+
+#define PARSE(options, error, ...)                                                                                     \
+    parse((const char *const[]){"leadrouter-bench", __VA_ARGS__},                                                      \
+        COUNT_OF(((const char *const[]){"leadrouter-bench", __VA_ARGS__})), (options), (error))
+
+/* Defaults, and values in the fields they belong to. */
+static void values(void **state)
+{
+    struct bench_options options = {0};
+    struct error error = {0};
+
+    (void)state;
+    assert_true(PARSE(&options, &error, "compare", "--rounds", "1", "--leads", "1000", "--json"));
+    assert_int_equal(options.command, BENCH_COMPARE);
+    assert_int_equal(options.rounds, 1);
+    assert_int_equal(options.workload.leads, 1000);
+    assert_int_equal(options.workload.workspaces, 50);
+    assert_int_equal(options.workload.rules, 20);
+    assert_int_equal(options.workload.duplicates_percent, 10);
+    assert_true(options.json);
+    assert_true(PARSE(&options, &error, "load", "--database", "dbname=x", "--in-flight", "256", "--rate", "500"));
+    assert_int_equal(options.command, BENCH_LOAD);
+    assert_int_equal(options.in_flight, 256);
+    assert_int_equal(options.rate, 500);
+    assert_string_equal(options.database, "dbname=x");
+    assert_string_equal(options.target, "127.0.0.1:7450");
+}
+
+/* Help needs nothing else. */
+static void help(void **state)
+{
+    struct bench_options options = {0};
+    struct error error = {0};
+
+    (void)state;
+    assert_true(PARSE(&options, &error, "--help"));
+    assert_true(options.help);
+    assert_true(PARSE(&options, &error, "load", "--help"));
+    assert_true(options.help);
+}
+
+static void assert_refused(bool accepted, const struct error *error, const char *part)
+{
+    assert_false(accepted);
+    assert_int_equal(error->code, ERROR_INVALID);
+    assert_non_null(strstr(error->text, part));
+}
+
+/* What is wrong is refused, and the message names it. */
+static void mistakes(void **state)
+{
+    struct bench_options options = {0};
+    struct error error = {0};
+
+    (void)state;
+    assert_refused(PARSE(&options, &error, "explode"), &error, "explode");
+    assert_refused(PARSE(&options, &error, "load"), &error, "--database");
+    assert_refused(PARSE(&options, &error, "compare", "--rounds"), &error, "--rounds");
+    assert_refused(PARSE(&options, &error, "compare", "--rounds", "0"), &error, "--rounds");
+    assert_refused(PARSE(&options, &error, "compare", "--leads", "12x"), &error, "12x");
+    assert_refused(PARSE(&options, &error, "compare", "--leads", ""), &error, "--leads");
+    assert_refused(PARSE(&options, &error, "compare", "--duplicates", "91"), &error, "90");
+    assert_refused(PARSE(&options, &error, "compare", "--in-flight", "5"), &error, "--in-flight"); /* belongs to load */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values),
+        cmocka_unit_test(help),
+        cmocka_unit_test(mistakes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,88 @@
+/* Goal: a run hands each lead out once, ends when it should, and counts what was reported. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "run.h"
+
+static struct run run;
+static const struct workload three = {.count = 3};
+
+static int setup(void **state)
+{
+    (void)state;
+    atomic_store(&run_interrupted, false);
+    run_init(&run, &three, 60000);
+    run_begin(&run);
+    return 0;
+}
+
+/* Every lead once, in order, then no more. */
+static void leads_run_out(void **state)
+{
+    size_t index = 99;
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(run_take(&run, &index));
+        assert_int_equal(index, i);
+    }
+    assert_false(run_take(&run, &index));
+    assert_int_equal(index, 2);
+}
+
+/* No lead is begun once time is up, or once the program was told to stop. */
+static void time_and_interruption_end_it(void **state)
+{
+    size_t index = 0;
+
+    (void)state;
+    run_init(&run, &three, 0);
+    run_begin(&run);
+    assert_false(run_take(&run, &index));
+    run_init(&run, &three, 60000);
+    run_begin(&run);
+    atomic_store(&run_interrupted, true);
+    assert_false(run_take(&run, &index));
+    atomic_store(&run_interrupted, false);
+}
+
+/* Outcomes and errors are counted apart; the first error's text is kept; errors do not enter latencies or speed. */
+static void counts(void **state)
+{
+    struct run_summary summary;
+    int64_t now_ns = clock_now_ns();
+
+    (void)state;
+    run_report_outcome(&run, now_ns - 2000000, ROUTING_OUTCOME_ROUTED);
+    run_report_outcome(&run, now_ns - 2000000, ROUTING_OUTCOME_ROUTED);
+    run_report_outcome(&run, now_ns - 50000000, ROUTING_OUTCOME_DUPLICATE);
+    run_report_error(&run, "the first");
+    run_report_error(&run, "the second");
+    run_finish(&run, &summary);
+    assert_int_equal(summary.answered, 3);
+    assert_int_equal(summary.outcomes[ROUTING_OUTCOME_ROUTED], 2);
+    assert_int_equal(summary.outcomes[ROUTING_OUTCOME_DUPLICATE], 1);
+    assert_int_equal(summary.errors, 2);
+    assert_string_equal(summary.error_text, "the first");
+    assert_true(summary.p50_ms >= 2.0 && summary.p50_ms < 50.0);
+    assert_true(summary.max_ms >= 50.0);
+    assert_true(summary.seconds > 0);
+    assert_true(summary.leads_per_second > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(leads_run_out, setup),
+        cmocka_unit_test_setup(time_and_interruption_end_it, setup),
+        cmocka_unit_test_setup(counts, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
