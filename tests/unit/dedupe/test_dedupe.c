@@ -133,8 +133,8 @@ static void append_places(struct buffer *line, int32_t code_point)
     assert_true(buffer_append_string(line, "\u030C "));
 }
 
-/* SHA-256 over the normalised lines of one block of code points; false when the block holds only surrogates. */
-static bool block_hash(int32_t first, char ret_hash[DEDUPE_HASH_SIZE])
+/* SHA-256 over the normalised lines of one block of code points. */
+static void block_hash(int32_t first, char ret_hash[DEDUPE_HASH_SIZE])
 {
     struct buffer line;
     struct buffer normalized;
@@ -153,16 +153,12 @@ static bool block_hash(int32_t first, char ret_hash[DEDUPE_HASH_SIZE])
             assert_true(buffer_append_string(&normalized, "\n"));
         }
     }
-    bool any = normalized.size > 0;
-    if (any) {
-        assert_int_equal(EVP_Digest(normalized.data, normalized.size, digest, NULL, EVP_sha256(), NULL), 1);
-        for (size_t i = 0; i < sizeof(digest); i++) {
-            (void)snprintf(ret_hash + 2 * i, 3, "%02x", digest[i]);
-        }
+    assert_int_equal(EVP_Digest(normalized.data, normalized.size, digest, NULL, EVP_sha256(), NULL), 1);
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        (void)snprintf(ret_hash + 2 * i, 3, "%02x", digest[i]);
     }
     buffer_release(&line);
     buffer_release(&normalized);
-    return any;
 }
 
 static void test_every_code_point(void **state)
@@ -175,9 +171,7 @@ static void test_every_code_point(void **state)
         char hash[DEDUPE_HASH_SIZE] = "";
         char expected[DEDUPE_HASH_SIZE] = "";
         unsigned int expected_first = 0;
-        if (!block_hash(first, hash)) {
-            continue;
-        }
+        block_hash(first, hash);
         assert_int_equal(fscanf(file, "%x\t%64s", &expected_first, expected), 2);
         assert_int_equal(expected_first, first);
         if (strcmp(hash, expected) != 0) {
