@@ -98,8 +98,10 @@ static struct cached_rules *compile(const struct store_rules *rules)
 
     cached->workspace_id = rules->workspace_id;
     cached->version = rules->rules_version;
-    if (!rule_policy_parse(rules->routing_config, &policy, &cached->error) ||
-        !rule_set_compile(&rules->workspace_id, rules->rules_version, &policy, rules->rules, rules->rule_count,
+    if (!rule_policy_parse(rules->routing_config, &policy, &cached->error))
+        return cached;
+    policy.fallback_is_active = rules->fallback_is_active;
+    if (!rule_set_compile(&rules->workspace_id, rules->rules_version, &policy, rules->rules, rules->rule_count,
             &cached->set, &cached->error))
         cached->set = NULL;
     return cached;

@@ -44,7 +44,8 @@ static const struct pg_statement statement_find = {.name = "routing_find",
     .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
 
 static const struct pg_statement statement_rules = {.name = "routing_rules",
-    .sql = "select workspace_id, rules_version, routing_config, rule_id, rule_name, priority, conditions,"
+    .sql = "select workspace_id, rules_version, routing_config, fallback_is_active, rule_id, rule_name, priority, "
+           "conditions,"
            " destination_workspace_id, destination_is_active, created_us from leadrouter.load_rule_sets($1)",
     .param_count = 1,
     .param_types = {PG_UUID_ARRAY}};
@@ -355,13 +356,13 @@ bool store_find_attempts(struct pg_conn *conn, struct arena *arena, const struct
 static struct rule_source rule_row(const struct pg_result *result, struct arena *arena, int row)
 {
     return (struct rule_source){
-        .id = pg_result_uuid(result, row, 3),
-        .name = text_or_empty(result, arena, row, 4),
-        .priority = int4_or_zero(result, row, 5),
-        .conditions_json = text_or_empty(result, arena, row, 6),
-        .destination_workspace_id = pg_result_uuid(result, row, 7),
-        .destination_is_active = bool_or_false(result, row, 8),
-        .created_at_us = int8_or(result, row, 9, 0),
+        .id = pg_result_uuid(result, row, 4),
+        .name = text_or_empty(result, arena, row, 5),
+        .priority = int4_or_zero(result, row, 6),
+        .conditions_json = text_or_empty(result, arena, row, 7),
+        .destination_workspace_id = pg_result_uuid(result, row, 8),
+        .destination_is_active = bool_or_false(result, row, 9),
+        .created_at_us = int8_or(result, row, 10, 0),
     };
 }
 
@@ -387,8 +388,9 @@ bool store_load_rules(struct pg_conn *conn, struct arena *arena, const struct uu
                 set->rules = arena_alloc_array(arena, (size_t)(row_count - row), sizeof(*set->rules));
                 set->rules_version = int8_or(rows, row, 1, 0);
                 set->routing_config = text_or_null(rows, arena, row, 2);
+                set->fallback_is_active = bool_or_false(rows, row, 3);
             }
-            if (!pg_result_is_null(rows, row, 3))
+            if (!pg_result_is_null(rows, row, 4))
                 set->rules[set->rule_count++] = rule_row(rows, arena, row);
         }
     }

@@ -131,6 +131,7 @@ struct store_rules {
     struct uuid workspace_id;
     int64_t rules_version;
     const char *routing_config;
+    bool fallback_is_active; /* the policy's fallback workspace, if it names one */
     struct rule_source *rules;
     size_t rule_count;
 };

@@ -111,6 +111,11 @@ static void choose_unmatched(const struct rule_policy *policy, struct store_deci
         decision->reason = "no rule matched; kept in its source workspace";
         break;
     case RULE_UNMATCHED_FALLBACK:
+        if (!policy->fallback_is_active) {
+            decision->verdict = VERDICT_RETRY;
+            decision->reason = "no rule matched and the fallback workspace is inactive";
+            break;
+        }
         decision->verdict = VERDICT_GIVE;
         decision->destination_workspace_id = policy->fallback_workspace_id;
         decision->reason = "no rule matched; given to the fallback workspace";

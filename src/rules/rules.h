@@ -40,6 +40,7 @@ enum rule_dedupe_scope { RULE_DEDUPE_CROSS_PARTNER, RULE_DEDUPE_GLOBAL };
 struct rule_policy {
     enum rule_unmatched unmatched;
     struct uuid fallback_workspace_id; /* uuid_nil unless `unmatched` is fallback */
+    bool fallback_is_active;           /* not in the JSON: false after parsing, set by whoever loaded the workspaces */
     enum rule_dedupe_scope dedupe_scope;
     int32_t dedupe_days;     /* 1 … 3,650; default 90 */
     bool auto_route;         /* default true */

@@ -72,6 +72,7 @@ static struct rule_set *rules_with(const char *policy_json)
     struct rule_set *set = NULL;
 
     assert_true(rule_policy_parse(policy_json, &policy, NULL));
+    policy.fallback_is_active = strstr(policy_json, "0300") != NULL;
     assert_true(rule_set_compile(&source, 9, &policy, &one, 1, &set, NULL));
     return set;
 }
@@ -152,6 +153,12 @@ static void test_unmatched_follows_the_policy(void **state)
         VERDICT_STEP_WRITE);
     assert_int_equal(fixture->decision.verdict, VERDICT_GIVE);
     assert_true(uuid_equal(&fixture->decision.destination_workspace_id, &elsewhere));
+    assert_int_equal(
+        choose_with(fixture,
+            "{\"unmatched\": \"fallback\", \"fallback_workspace_id\": \"09000000-0000-0000-0000-000000000000\"}",
+            false),
+        VERDICT_STEP_WRITE);
+    assert_int_equal(fixture->decision.verdict, VERDICT_RETRY); /* inactive */
 }
 
 static void test_a_foreign_claim_makes_a_duplicate_before_rules(void **state)

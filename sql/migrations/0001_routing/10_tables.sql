@@ -1,0 +1,149 @@
+-- step: transaction
+--
+-- Tables that hold the product's data. On a database that has workspaces, leads and user_workspaces already these three are left as they
+-- are, and step 15 adds to leads what routing needs.
+
+do $body$
+begin
+    if to_regclass('public.leads') is not null and not exists (
+        select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indrelid = to_regclass('public.leads') and i.indisunique and i.indisvalid and i.indpred is null
+          and i.indnkeyatts = 1 and a.attname = 'id') then
+        raise exception 'public.leads has no unique index on id' using errcode = 'LR422';
+    end if;
+end
+$body$;
+
+create type public.lead_routing_status as enum ('pending', 'routing', 'routed', 'failed', 'expired');
+
+create table if not exists public.workspaces (
+    id uuid primary key default gen_random_uuid(),
+    name text not null,
+    workspace_type text not null default 'standard' check (workspace_type in ('standard', 'partner')),
+    is_active boolean not null default true,
+    routing_config jsonb not null default '{}',
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now()
+);
+
+create table if not exists public.user_workspaces (
+    user_id uuid not null,
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    role text not null default 'member' check (role in ('member', 'admin')),
+    primary key (user_id, workspace_id)
+);
+
+-- Only new leads tables have room in their pages for updates in place: a host's table keeps its settings.
+create table if not exists public.leads (
+    id uuid primary key default gen_random_uuid(),
+    workspace_id uuid not null
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+create table public.lead_routing_rules (
+    id uuid primary key default gen_random_uuid(),
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    rule_name text not null check (rule_name <> '' and length(rule_name) <= 200),
+    priority integer not null default 0,
+    conditions jsonb not null default '{}' check (jsonb_typeof(conditions) = 'object'),
+    destination_workspace_id uuid not null, -- no foreign key: a rule outlives its destination and is then passed over
+    is_active boolean not null default true,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now()
+);
+comment on table public.lead_routing_rules is 'Which workspace gets the leads of workspace_id that meet the conditions';
+
+create table public.lead_routing_queue (
+    id uuid primary key default gen_random_uuid(),
+    lead_id uuid not null,
+    workspace_id uuid not null,
+    attempt_number integer not null,
+    max_attempts integer not null check (max_attempts between 1 and 20),
+    next_retry_at timestamptz not null, -- infinity: only a change of rules makes it due
+    last_error text,
+    error_count integer not null default 0,
+    rules_version bigint not null default 0, -- the version that refused the lead
+    routing_context jsonb not null default '{}',
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    processed_at timestamptz
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+comment on table public.lead_routing_queue is 'When a lead is tried again; at most one open row (processed_at is null) per lead';
+
+create table public.lead_routing_logs (
+    id uuid not null default gen_random_uuid(),
+    lead_id uuid not null,
+    source_workspace_id uuid not null,
+    destination_workspace_id uuid,
+    matched_rule_id uuid,
+    routing_result text not null check (routing_result in
+        ('success', 'duplicate', 'retry', 'failed', 'expired', 'released', 'requeued')),
+    error_message text,
+    lock_owner uuid,
+    attempt_number integer not null default 0,
+    actor_id uuid,
+    routing_metadata jsonb not null default '{}',
+    created_at timestamptz not null default now(),
+    primary key (id, created_at)
+) partition by range (created_at);
+comment on table public.lead_routing_logs is 'Append only: what was decided about each lead, when, by which rule, for whom';
+
+-- Serves: find_attempts(), the history of a lead.
+create index lead_routing_logs_lead on public.lead_routing_logs (lead_id, created_at);
+-- Serves: what a workspace's leads became, newest first.
+create index lead_routing_logs_workspace on public.lead_routing_logs (source_workspace_id, created_at);
+
+create table public.lead_dedupe_claims (
+    dedupe_hash text primary key,
+    lead_id uuid not null,
+    workspace_id uuid not null, -- the destination that won the identity
+    claimed_at timestamptz not null default now(),
+    expires_at timestamptz not null
+) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
+comment on table public.lead_dedupe_claims is 'Which lead owns an identity, until when';
+
+-- The version of everything a workspace's decisions read; no row counts as version 0.
+create table leadrouter.rule_versions (
+    workspace_id uuid primary key,
+    version bigint not null,
+    changed_at timestamptz not null default now()
+) with (fillfactor = 50);
+
+-- Repeats of CreateLeads: what the first call with a request id answered.
+create table leadrouter.create_requests (
+    workspace_id uuid not null,
+    request_id uuid not null,
+    content_hash bytea not null,
+    lead_ids uuid[] not null,
+    created boolean[] not null,
+    created_at timestamptz not null default now(),
+    primary key (workspace_id, request_id)
+);
+
+-- Serves: the one open row of a lead (unique), closing and reading it.
+create unique index lead_routing_queue_open on public.lead_routing_queue (lead_id) where processed_at is null;
+-- Serves: claiming due rows in order of their time; the count of due rows.
+create index lead_routing_queue_due on public.lead_routing_queue (next_retry_at) where processed_at is null;
+-- Serves: rows of a workspace that became due by a change of rules; depth per workspace.
+create index lead_routing_queue_workspace on public.lead_routing_queue (workspace_id, rules_version) where processed_at is null;
+-- Serves: load_rule_sets().
+create index lead_routing_rules_workspace on public.lead_routing_rules (workspace_id) where is_active;
+-- Serves: which rule sets a workspace's activity matters to.
+create index lead_routing_rules_destination on public.lead_routing_rules (destination_workspace_id) where is_active;
+-- Serves: forgetting old requests.
+create index create_requests_age on leadrouter.create_requests (created_at);
+
+do $body$
+declare
+    v_table regclass;
+begin
+    foreach v_table in array array['public.lead_routing_rules', 'public.lead_routing_queue', 'public.lead_routing_logs',
+        'public.lead_dedupe_claims', 'leadrouter.rule_versions', 'leadrouter.create_requests']::regclass[] loop
+        execute format('alter table %s owner to leadrouter_owner', v_table);
+        execute format('revoke all on table %s from public', v_table);
+    end loop;
+    alter type public.lead_routing_status owner to leadrouter_owner;
+    alter schema leadrouter owner to leadrouter_owner;
+    grant usage on schema leadrouter to leadrouter_service;
+    grant usage on schema public to leadrouter_owner, leadrouter_service;
+end
+$body$;

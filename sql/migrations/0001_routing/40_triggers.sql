@@ -1,0 +1,274 @@
+-- step: transaction
+--
+-- What the database itself insists on, whoever writes: what a new lead has, which changes of status there are, and that every change
+-- which decisions read raises the workspace's rule version.
+
+-- --- leads: what other writers leave out -------------------------------------------------------------------------------
+
+create function leadrouter.leads_fill() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if tg_op = 'INSERT' then
+        new.source_workspace_id := coalesce(new.source_workspace_id, new.workspace_id);
+        new.lead_expires_at := coalesce(new.lead_expires_at, now() + interval '90 days');
+        new.dedupe_hash := public.generate_dedupe_hash(new.email, new.phone, new.company_name, new.first_name, new.last_name);
+    elsif new.routing_status in ('pending', 'routing', 'failed') then
+        new.dedupe_hash := public.generate_dedupe_hash(new.email, new.phone, new.company_name, new.first_name, new.last_name);
+    end if;
+    return new;
+end
+$function$;
+
+create trigger leads_10_fill_new before insert on public.leads
+    for each row execute function leadrouter.leads_fill();
+create trigger leads_10_fill_changed before update of email, phone, company_name, first_name, last_name on public.leads
+    for each row execute function leadrouter.leads_fill();
+
+-- --- leads: the guard ---------------------------------------------------------------------------------------------------
+
+-- The transitions of the state table in the README. The engine goes from pending or failed straight to a result, in an update that raises
+-- routing_attempts by one; a failed lead that is due again by a change of rules starts counting at one.
+create function leadrouter.transition_is_allowed(p_old public.lead_routing_status, p_new public.lead_routing_status,
+    p_old_attempts integer, p_new_attempts integer) returns boolean
+    language sql immutable
+    set search_path = pg_catalog, pg_temp
+as $function$
+    select case
+        when p_old = p_new then p_old in ('pending', 'failed')
+        when p_old in ('pending', 'failed') and p_new = 'routing' then p_new_attempts = p_old_attempts
+        when p_old in ('pending', 'failed') and p_new = 'expired' then true
+        when p_new in ('pending', 'routed', 'failed') and p_old in ('pending', 'routing', 'failed') then
+            p_new_attempts = p_old_attempts + 1 or (p_old <> 'pending' and p_new_attempts = 1)
+        else false
+    end
+$function$;
+
+-- Runs as whoever writes: who is not a member of leadrouter_owner may not touch the routing columns at all.
+create function leadrouter.leads_guard() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if tg_op = 'INSERT' then
+        if new.routing_status <> 'pending' or new.decision_id is not null or new.routing_locked_by is not null
+           or new.routing_attempts <> 0 then
+            raise exception 'leads are inserted as pending' using errcode = '42501';
+        end if;
+        return new;
+    end if;
+    if new.source_workspace_id is distinct from old.source_workspace_id and old.source_workspace_id is not null then
+        raise exception 'source_workspace_id of a lead never changes' using errcode = '23514';
+    end if;
+    if (new.routing_status, new.routing_attempts, new.routing_locked_by, new.decision_id, new.decided_outcome, new.matched_rule_id,
+        new.duplicate_lead_id, new.routing_locked_at, new.routing_completed_at)
+       is not distinct from
+       (old.routing_status, old.routing_attempts, old.routing_locked_by, old.decision_id, old.decided_outcome, old.matched_rule_id,
+        old.duplicate_lead_id, old.routing_locked_at, old.routing_completed_at)
+       and (new.workspace_id = old.workspace_id or old.decision_id is null) then
+        return new;
+    end if;
+    if not pg_has_role(current_user, 'leadrouter_owner', 'member') then
+        raise exception 'the routing columns of leads are written by the routing functions only' using errcode = '42501';
+    end if;
+    if old.routing_status = 'routed' or old.routing_status = 'expired' then
+        raise exception 'a lead that is % stays as it was decided', old.routing_status using errcode = '23514';
+    end if;
+    if new.routing_status <> old.routing_status or new.routing_attempts <> old.routing_attempts then
+        if not leadrouter.transition_is_allowed(old.routing_status, new.routing_status, old.routing_attempts, new.routing_attempts) then
+            raise exception 'a lead cannot go from % to % (attempts % to %)', old.routing_status, new.routing_status,
+                old.routing_attempts, new.routing_attempts using errcode = '23514';
+        end if;
+        if new.routing_status = 'routed' and (new.decision_id is null or new.decided_outcome is null) then
+            raise exception 'a routed lead needs decision_id and decided_outcome' using errcode = '23514';
+        end if;
+    end if;
+    return new;
+end
+$function$;
+
+create trigger leads_20_guard before insert or update on public.leads
+    for each row execute function leadrouter.leads_guard();
+
+-- --- rule versions ---------------------------------------------------------------------------------------------------
+
+-- One row per workspace, raised by UPDATE: writers queue, so versions become visible in order. In order of the ids, so that two writers do not
+-- meet crosswise.
+create function leadrouter.raise_rule_versions(p_workspace_ids uuid[]) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    insert into leadrouter.rule_versions as v (workspace_id, version)
+    select distinct w, 1 from unnest(p_workspace_ids) w where w is not null order by w
+    on conflict (workspace_id) do update set version = v.version + 1, changed_at = now();
+end
+$function$;
+
+create function leadrouter.rules_inserted() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from new_rules));
+    return null;
+end
+$function$;
+
+create function leadrouter.rules_deleted() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from old_rules));
+    return null;
+end
+$function$;
+
+create function leadrouter.rules_updated() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from
+        (select workspace_id from new_rules union select workspace_id from old_rules) changed));
+    return null;
+end
+$function$;
+
+create function leadrouter.rules_truncated() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from leadrouter.rule_versions));
+    return null;
+end
+$function$;
+
+create trigger rules_inserted after insert on public.lead_routing_rules
+    referencing new table as new_rules for each statement execute function leadrouter.rules_inserted();
+create trigger rules_deleted after delete on public.lead_routing_rules
+    referencing old table as old_rules for each statement execute function leadrouter.rules_deleted();
+create trigger rules_updated after update on public.lead_routing_rules
+    referencing old table as old_rules new table as new_rules for each statement execute function leadrouter.rules_updated();
+create trigger rules_truncated after truncate on public.lead_routing_rules
+    for each statement execute function leadrouter.rules_truncated();
+
+-- Workspaces whose decisions look at this one: those with a rule that gives to it, or with it as their fallback.
+create function leadrouter.workspaces_that_name(p_workspace_id uuid) returns uuid[]
+    language sql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+    select array_agg(id) from (
+        select workspace_id as id from public.lead_routing_rules where destination_workspace_id = p_workspace_id and is_active
+        union
+        select id from public.workspaces where routing_config ->> 'fallback_workspace_id' = p_workspace_id::text) named
+$function$;
+
+create function leadrouter.workspaces_changed() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if tg_op = 'UPDATE' and new.is_active = old.is_active then
+        perform leadrouter.raise_rule_versions(array[new.id]);
+    elsif tg_op = 'DELETE' then
+        perform leadrouter.raise_rule_versions(leadrouter.workspaces_that_name(old.id) || old.id);
+    else
+        perform leadrouter.raise_rule_versions(leadrouter.workspaces_that_name(new.id) || new.id);
+    end if;
+    return null;
+end
+$function$;
+
+create trigger workspaces_inserted_or_deleted after insert or delete on public.workspaces
+    for each row execute function leadrouter.workspaces_changed();
+create trigger workspaces_changed after update of is_active, routing_config on public.workspaces
+    for each row when (old.is_active is distinct from new.is_active or old.routing_config is distinct from new.routing_config)
+    execute function leadrouter.workspaces_changed();
+
+-- --- routing_config ---------------------------------------------------------------------------------------------------
+
+-- Raises on the first fault, naming the key.
+create function leadrouter.check_routing_config(p_config jsonb) returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_key text;
+    v_value jsonb;
+    v_text text;
+    v_ok boolean;
+begin
+    if jsonb_typeof(p_config) <> 'object' then
+        raise exception 'routing_config: must be an object' using errcode = '22023';
+    end if;
+    for v_key, v_value in select * from jsonb_each(p_config) loop
+        v_text := v_value #>> '{}';
+        v_ok := case v_key
+            when 'unmatched' then v_text in ('retry', 'keep', 'fallback')
+            when 'dedupe_scope' then v_text in ('cross_partner', 'global')
+            when 'fallback_workspace_id' then v_text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+            when 'dedupe_days' then jsonb_typeof(v_value) = 'number' and v_text ~ '^[0-9]{1,4}$' and v_text::integer between 1 and 3650
+            when 'auto_route' then jsonb_typeof(v_value) = 'boolean'
+            when 'default_country' then v_text ~ '^[A-Z]{2}$'
+        end;
+        if v_ok is null then
+            raise exception 'routing_config.%: unknown key', v_key using errcode = '22023';
+        elsif not v_ok then
+            raise exception 'routing_config.%: not a valid value', v_key using errcode = '22023';
+        end if;
+    end loop;
+    if p_config ->> 'unmatched' = 'fallback' and not p_config ? 'fallback_workspace_id' then
+        raise exception 'routing_config.fallback_workspace_id: needed when unmatched is fallback' using errcode = '22023';
+    end if;
+end
+$function$;
+
+create function leadrouter.workspaces_check() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform leadrouter.check_routing_config(new.routing_config);
+    return new;
+end
+$function$;
+
+create trigger workspaces_check before insert or update of routing_config on public.workspaces
+    for each row execute function leadrouter.workspaces_check();
+
+-- --- the queue ---------------------------------------------------------------------------------------------------------
+
+create function leadrouter.touch() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    new.updated_at := now();
+    return new;
+end
+$function$;
+
+create trigger rules_touch before update on public.lead_routing_rules for each row execute function leadrouter.touch();
+
+do $body$
+declare
+    v_function regprocedure;
+begin
+    for v_function in select p.oid::regprocedure from pg_proc p
+        where p.pronamespace = 'leadrouter'::regnamespace
+          and p.proname in ('leads_fill', 'transition_is_allowed', 'leads_guard', 'raise_rule_versions', 'rules_inserted', 'rules_deleted',
+              'rules_updated', 'rules_truncated', 'workspaces_that_name', 'workspaces_changed', 'check_routing_config', 'workspaces_check',
+              'touch') loop
+        execute format('alter function %s owner to leadrouter_owner', v_function);
+        execute format('revoke all on function %s from public', v_function);
+    end loop;
+    -- The guard runs as the writer.
+    grant usage on schema leadrouter to public;
+    grant execute on function leadrouter.transition_is_allowed(public.lead_routing_status, public.lead_routing_status, integer, integer)
+        to public;
+end
+$body$;

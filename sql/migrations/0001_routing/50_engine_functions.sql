@@ -1,0 +1,316 @@
+-- step: transaction
+--
+-- What the engine calls (the table in sql/README.md), set-based. Everything is looked up by key through LATERAL, and the planner is kept from
+-- scans and hash joins: a plan made while a table is empty is kept by the session for good, and a sequential scan that was right then costs
+-- ten times as much an hour later.
+
+create function leadrouter.to_us(p_time timestamptz) returns bigint
+    language sql immutable parallel safe
+as $function$
+    select case when isfinite(p_time) then (extract(epoch from p_time) * 1000000)::bigint end
+$function$;
+
+create function leadrouter.from_us(p_us bigint) returns timestamptz
+    language sql immutable parallel safe
+as $function$
+    select case when p_us = 9223372036854775807 then 'infinity'::timestamptz
+                else '1970-01-01 00:00:00+00'::timestamptz + p_us * interval '1 microsecond' end
+$function$;
+
+-- --- Round trip 1 -------------------------------------------------------------------------------------------------------
+
+create function leadrouter.lock_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
+    returns table (ord integer, company_industry text, company_size text, company_revenue text, country text, state text,
+        dedupe_hash text, lead_expires_us bigint, transaction_id bigint)
+    language plpgsql security definer rows 256
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+begin
+    return query
+    select r.ord::integer, l.company_industry::text, l.company_size::text, l.company_revenue::text, l.country::text, l.state::text,
+        l.dedupe_hash, leadrouter.to_us(l.lead_expires_at), pg_current_xact_id()::text::bigint
+    from unnest(p_lead_ids, p_source_workspace_ids) with ordinality as r (lead_id, source_workspace_id, ord),
+        lateral (
+            select * from public.leads x
+            where x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id and x.routing_status in ('pending', 'failed')
+            for no key update skip locked) l;
+end
+$function$;
+
+-- What the log keeps of a decision: the rule's name then, and the reason. Its row's key is (decision_id, routing_completed_at).
+create function leadrouter.decision_record(p_decision_id uuid, p_decided_at timestamptz, out rule_name text, out reason text)
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+begin
+    select g.routing_metadata ->> 'rule_name', g.routing_metadata ->> 'reason' into rule_name, reason
+    from public.lead_routing_logs g where g.id = p_decision_id and g.created_at = p_decided_at;
+end
+$function$;
+
+create function leadrouter.read_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
+    returns table (ord integer, found boolean, routing_status text, is_expired boolean, workspace_id uuid, matched_rule_id uuid,
+        matched_rule_name text, reason text, decision_id uuid, decided_outcome text, duplicate_lead_id uuid, routing_attempts integer,
+        queue_attempt integer, queue_is_due boolean, next_retry_us bigint, claim_lead_id uuid, claim_workspace_id uuid,
+        rules_version bigint, source_is_active boolean)
+    language plpgsql security definer rows 256
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+begin
+    return query
+    select r.ord::integer, l.id is not null, l.routing_status::text,
+        l.routing_status = 'expired' or (l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()),
+        l.workspace_id, l.matched_rule_id, coalesce(g.rule_name, ''), coalesce(g.reason, ''), l.decision_id, l.decided_outcome,
+        l.duplicate_lead_id, l.routing_attempts,
+        q.attempt_number, q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version, leadrouter.to_us(q.next_retry_at),
+        c.lead_id, c.workspace_id, coalesce(v.version, 0), coalesce(w.is_active, false)
+    from unnest(p_lead_ids, p_source_workspace_ids) with ordinality as r (lead_id, source_workspace_id, ord)
+    left join lateral (
+        select * from public.leads x where x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id) l on true
+    left join lateral (
+        select * from public.lead_routing_queue x
+        where x.lead_id = l.id and x.processed_at is null and l.routing_status in ('pending', 'failed')) q on true
+    left join lateral (
+        select * from public.lead_dedupe_claims x
+        where x.dedupe_hash = l.dedupe_hash and x.lead_id <> l.id and x.expires_at > now()
+          and l.routing_status in ('pending', 'failed')) c on true
+    left join lateral (select * from leadrouter.rule_versions x where x.workspace_id = r.source_workspace_id) v on true
+    left join lateral (select * from public.workspaces x where x.id = r.source_workspace_id) w on true
+    left join lateral (
+        select * from leadrouter.decision_record(l.decision_id, l.routing_completed_at) where l.decision_id is not null) g on true
+    order by r.ord;
+end
+$function$;
+
+create function leadrouter.load_rule_sets(p_workspace_ids uuid[])
+    returns table (workspace_id uuid, rules_version bigint, is_active boolean, routing_config text, fallback_is_active boolean,
+        rule_id uuid, rule_name text, priority integer, conditions text, destination_workspace_id uuid, destination_is_active boolean,
+        created_us bigint)
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+begin
+    return query
+    select w.id, coalesce(v.version, 0), w.is_active, w.routing_config::text,
+        coalesce((select f.is_active from public.workspaces f
+                  where f.id = (w.routing_config ->> 'fallback_workspace_id')::uuid), false),
+        r.id, r.rule_name, r.priority, r.conditions::text, r.destination_workspace_id, coalesce(d.is_active, false),
+        leadrouter.to_us(r.created_at)
+    from public.workspaces w
+    left join leadrouter.rule_versions v on v.workspace_id = w.id
+    left join public.lead_routing_rules r on r.workspace_id = w.id and r.is_active
+    left join public.workspaces d on d.id = r.destination_workspace_id
+    where w.id = any (p_workspace_ids)
+    order by w.id, r.priority desc, r.created_at, r.id;
+end
+$function$;
+
+-- --- Round trip 2 -------------------------------------------------------------------------------------------------------
+
+-- After failed attempt 1, 2, 3, 4 and more the next comes 1, 5, 15, 60 minutes later, give or take a tenth.
+create function leadrouter.retry_delay(p_attempt integer) returns interval
+    language sql volatile
+as $function$
+    select (array[1, 5, 15, 60])[least(greatest(p_attempt, 1), 4)] * (0.9 + 0.2 * random()) * interval '1 minute'
+$function$;
+
+create type leadrouter.decided_lead as (
+    ord integer,
+    lead_id uuid,
+    source_workspace_id uuid,
+    result text,
+    destination_workspace_id uuid,
+    matched_rule_id uuid,
+    duplicate_lead_id uuid,
+    attempt_number integer,
+    max_attempts integer,
+    next_retry_at timestamptz,
+    decision_id uuid,
+    reason text,
+    rules_version bigint,
+    opens boolean,  -- a new queue row
+    closes boolean  -- an open one
+);
+
+-- Decides and records. First the claims, in order of their hashes: a free or expired one is taken, one in flight is waited for, a live one is
+-- locked so that it cannot vanish. Of several leads of one identity the first competes. The next statement sees what came of it, whoever won,
+-- and writes leads and log; the last ones close and open queue rows (two statements: one could trip the unique index).
+create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_lock_owners uuid[], p_verdicts smallint[],
+        p_destinations uuid[], p_rule_ids uuid[], p_rule_names text[], p_rules_versions bigint[], p_duplicate_lead_ids uuid[],
+        p_reasons text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[], p_dedupe_days integer[],
+        p_hashes text[], p_lead_expires_us bigint[])
+    returns table (ord integer, result text, destination_workspace_id uuid, matched_rule_id uuid, duplicate_lead_id uuid,
+        attempt_number integer, next_retry_us bigint, decision_id uuid, reason text)
+    language plpgsql security definer rows 256
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+#variable_conflict use_column
+declare
+    v_decided leadrouter.decided_lead[];
+begin
+    insert into public.lead_dedupe_claims as c (dedupe_hash, lead_id, workspace_id, claimed_at, expires_at)
+    select distinct on (d.hash) d.hash, d.lead_id, d.destination, now(),
+        greatest(leadrouter.from_us(d.expires_us), now() + d.days * interval '1 day')
+    from unnest(p_hashes, p_lead_ids, p_destinations, p_verdicts, p_lead_expires_us, p_dedupe_days) with ordinality
+        as d (hash, lead_id, destination, verdict, expires_us, days, ord)
+    where d.verdict = 1 and d.hash is not null
+    order by d.hash, d.ord
+    on conflict (dedupe_hash) do update
+        set lead_id = excluded.lead_id, workspace_id = excluded.workspace_id, claimed_at = excluded.claimed_at,
+            expires_at = excluded.expires_at
+        where c.expires_at <= now();
+
+    with judged as materialized (
+        select d.*, gen_random_uuid() as decision_id, c.lead_id as holder, q.id as queue_id, q.rules_version as queue_version,
+            coalesce(q.max_attempts, d.max_attempts) as attempts_allowed,
+            case
+                when d.verdict = 1 and (c.lead_id is null or c.lead_id = d.lead_id
+                     or (not d.global_scope and c.workspace_id = d.source and d.destination = d.source)) then 'success'
+                when d.verdict in (1, 2) then 'duplicate'
+                when d.verdict = 5 then 'expired'
+                when d.verdict = 6 then 'hold'
+                else 'attempt'
+            end as kind
+        from unnest(p_lead_ids, p_source_workspace_ids, p_lock_owners, p_verdicts, p_destinations, p_rule_ids, p_rule_names,
+                p_rules_versions, p_duplicate_lead_ids, p_reasons, p_max_attempts, p_actor_ids, p_global_scopes, p_hashes)
+            with ordinality as d (lead_id, source, lock_owner, verdict, destination, rule_id, rule_name, rules_version, duplicate_of,
+                reason, max_attempts, actor_id, global_scope, hash, ord)
+        left join lateral (
+            select x.lead_id, x.workspace_id from public.lead_dedupe_claims x
+            where x.dedupe_hash = d.hash and x.expires_at > now() and d.verdict = 1) c on true
+        left join lateral (
+            select x.id, x.max_attempts, x.rules_version from public.lead_routing_queue x
+            where x.lead_id = d.lead_id and x.processed_at is null) q on true
+    ), changed as (
+        update public.leads l set
+            routing_status = case
+                when j.kind in ('success', 'duplicate') then 'routed'
+                when j.kind = 'expired' then 'expired'
+                when j.kind = 'hold' then l.routing_status
+                when j.verdict = 3 and leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.queue_version, j.rules_version)
+                     < j.attempts_allowed then 'pending'
+                else 'failed' end::public.lead_routing_status,
+            routing_attempts = case when j.kind in ('expired', 'hold') then l.routing_attempts
+                else leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.queue_version, j.rules_version) end,
+            workspace_id = case when j.kind = 'success' then j.destination else l.workspace_id end,
+            matched_rule_id = case when j.kind = 'success' then j.rule_id end,
+            duplicate_lead_id = case when j.kind = 'duplicate' then coalesce(j.duplicate_of, j.holder) end,
+            decision_id = case when j.kind in ('success', 'duplicate') then j.decision_id end,
+            decided_outcome = case when j.kind in ('success', 'duplicate') then j.kind end,
+            rules_version = j.rules_version,
+            routing_error = case when j.kind in ('success', 'duplicate') then null else j.reason end,
+            routing_started_at = coalesce(l.routing_started_at, now()),
+            routing_completed_at = case when j.kind in ('success', 'duplicate') then now() end,
+            routing_failed_at = case when j.kind = 'attempt' then now() else l.routing_failed_at end,
+            routing_locked_by = null,
+            routing_locked_at = null,
+            updated_at = now()
+        from judged j
+        where l.id = j.lead_id and l.source_workspace_id = j.source
+          and (l.routing_status in ('pending', 'failed')
+               or (l.routing_status = 'routing' and l.routing_locked_by = j.lock_owner))
+        returning j.ord, l.id, j.source, l.routing_status, l.workspace_id, l.matched_rule_id, l.duplicate_lead_id, l.routing_attempts,
+            j.attempts_allowed, j.decision_id, j.kind, j.queue_id, j.rules_version, j.lock_owner, j.actor_id, j.rule_name, j.verdict,
+            case
+                when j.kind = 'duplicate' and j.verdict = 1 then 'the same person is lead ' || l.duplicate_lead_id
+                else j.reason end as reason,
+            case
+                when j.kind = 'hold' or l.routing_status = 'failed' then 'infinity'::timestamptz
+                when j.kind = 'attempt' then now() + leadrouter.retry_delay(l.routing_attempts) end as next_retry_at,
+            case
+                when j.kind = 'hold' then 'retry'
+                when j.kind <> 'attempt' then j.kind
+                when l.routing_status = 'failed' then 'failed'
+                else 'retry' end as result
+    ), logged as (
+        insert into public.lead_routing_logs (id, lead_id, source_workspace_id, destination_workspace_id, matched_rule_id, routing_result,
+            error_message, lock_owner, attempt_number, actor_id, routing_metadata, created_at)
+        select c.decision_id, c.id, c.source, case when c.kind in ('success', 'duplicate') then c.workspace_id end, c.matched_rule_id,
+            c.result, case when c.verdict in (3, 4, 6) then c.reason end, c.lock_owner, c.routing_attempts, c.actor_id,
+            jsonb_strip_nulls(jsonb_build_object('reason', c.reason, 'rule_name', case when c.kind = 'success' then c.rule_name end,
+                'rules_version', c.rules_version, 'duplicate_lead_id', c.duplicate_lead_id,
+                'next_retry_us', leadrouter.to_us(c.next_retry_at))), now()
+        from changed c
+    )
+    select array_agg(row(c.ord, c.id, c.source, c.result, case when c.kind in ('success', 'duplicate') then c.workspace_id end,
+        c.matched_rule_id, c.duplicate_lead_id, c.routing_attempts, c.attempts_allowed, c.next_retry_at, c.decision_id, c.reason,
+        c.rules_version, c.next_retry_at is not null, c.queue_id is not null)::leadrouter.decided_lead order by c.ord)
+    into v_decided from changed c;
+
+    if exists (select from unnest(v_decided) d where d.closes) then
+        update public.lead_routing_queue q set processed_at = now(), updated_at = now()
+        from unnest(v_decided) d where d.closes and q.lead_id = d.lead_id and q.processed_at is null;
+    end if;
+    if exists (select from unnest(v_decided) d where d.opens) then
+        insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
+            error_count, rules_version)
+        select d.lead_id, d.source_workspace_id, d.attempt_number, d.max_attempts, d.next_retry_at, d.reason, d.attempt_number,
+            d.rules_version
+        from unnest(v_decided) d where d.opens;
+    end if;
+
+    return query
+    select d.ord, d.result, d.destination_workspace_id, d.matched_rule_id, d.duplicate_lead_id, d.attempt_number,
+        leadrouter.to_us(d.next_retry_at), d.decision_id, d.reason
+    from unnest(v_decided) d;
+end
+$function$;
+
+-- The number of the attempt that is being recorded: one more, or the first again for a failed lead that a newer rule version made due.
+create function leadrouter.next_attempt(p_status public.lead_routing_status, p_attempts integer, p_queue_version bigint,
+    p_rules_version bigint) returns integer
+    language sql immutable parallel safe
+as $function$
+    select case when p_status = 'failed' and p_rules_version > p_queue_version then 1 else p_attempts + 1 end
+$function$;
+
+-- --- After a lost COMMIT ------------------------------------------------------------------------------------------------
+
+create function leadrouter.find_attempts(p_lead_ids uuid[], p_lock_owners uuid[])
+    returns table (ord integer, result text, destination_workspace_id uuid, matched_rule_id uuid, duplicate_lead_id uuid,
+        attempt_number integer, next_retry_us bigint, decision_id uuid, reason text, matched_rule_name text)
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+begin
+    return query
+    select r.ord::integer, g.routing_result, g.destination_workspace_id, g.matched_rule_id,
+        (g.routing_metadata ->> 'duplicate_lead_id')::uuid, g.attempt_number, (g.routing_metadata ->> 'next_retry_us')::bigint, g.id,
+        coalesce(g.routing_metadata ->> 'reason', ''), coalesce(g.routing_metadata ->> 'rule_name', '')
+    from unnest(p_lead_ids, p_lock_owners) with ordinality as r (lead_id, lock_owner, ord),
+        lateral (
+            select * from public.lead_routing_logs x
+            where x.lead_id = r.lead_id and x.lock_owner = r.lock_owner and x.created_at > now() - interval '1 day'
+              and x.routing_result in ('success', 'duplicate', 'retry', 'failed', 'expired')) g;
+end
+$function$;
+
+do $body$
+declare
+    v_function regprocedure;
+begin
+    for v_function in select p.oid::regprocedure from pg_proc p
+        where p.pronamespace = 'leadrouter'::regnamespace
+          and p.proname in ('to_us', 'from_us', 'lock_leads', 'decision_record', 'read_leads', 'load_rule_sets', 'retry_delay', 'decide',
+              'next_attempt', 'find_attempts') loop
+        execute format('alter function %s owner to leadrouter_owner', v_function);
+        execute format('revoke all on function %s from public', v_function);
+        execute format('grant execute on function %s to leadrouter_service', v_function);
+    end loop;
+    alter type leadrouter.decided_lead owner to leadrouter_owner;
+end
+$body$;

@@ -1,0 +1,149 @@
+-- step: transaction
+--
+-- What the server's other calls use: taking leads in, looking them up, counting.
+
+create function leadrouter.create_leads(p_workspace_id uuid, p_leads jsonb, p_request_id uuid, p_content_hash bytea)
+    returns table (ord integer, lead_id uuid, created boolean, replayed boolean)
+    language plpgsql security definer rows 1000
+    set search_path = pg_catalog, pg_temp
+as $function$
+#variable_conflict use_column
+declare
+    v_request leadrouter.create_requests;
+    v_ids uuid[];
+    v_created boolean[];
+begin
+    if not exists (select from public.workspaces w where w.id = p_workspace_id) then
+        raise exception 'no such workspace' using errcode = 'LR404';
+    end if;
+    if p_request_id is not null then
+        -- Calls with the same id queue here: the second one finds what the first has written.
+        perform pg_advisory_xact_lock(hashtextextended(p_workspace_id::text || p_request_id::text, 0));
+        select * into v_request from leadrouter.create_requests r
+        where r.workspace_id = p_workspace_id and r.request_id = p_request_id and r.created_at > now() - interval '24 hours';
+        if found then
+            if v_request.content_hash <> p_content_hash then
+                raise exception 'request_id was used within 24 hours with other content' using errcode = 'LR409';
+            end if;
+            return query select x.n::integer, x.id, x.is_new, true
+                from unnest(v_request.lead_ids, v_request.created) with ordinality as x (id, is_new, n);
+            return;
+        end if;
+    end if;
+
+    -- In order of external_id, so that two calls with the same leads do not wait for each other crosswise.
+    with given as materialized (
+        select g.n, gen_random_uuid() as new_id, nullif(g.lead ->> 'external_id', '') as external_id, g.lead
+        from jsonb_array_elements(p_leads) with ordinality as g (lead, n)
+    ), fresh as (
+        insert into public.leads (id, workspace_id, source_workspace_id, external_id, email, phone, first_name, last_name, company_name,
+            company_industry, company_size, company_revenue, country, state, city, postal_code, source, attributes)
+        select distinct on (coalesce(g.external_id, g.new_id::text), g.external_id is null)
+            g.new_id, p_workspace_id, p_workspace_id, g.external_id, g.lead ->> 'email', g.lead ->> 'phone', g.lead ->> 'first_name',
+            g.lead ->> 'last_name', g.lead ->> 'company_name', g.lead ->> 'company_industry', g.lead ->> 'company_size',
+            g.lead ->> 'company_revenue', g.lead ->> 'country', g.lead ->> 'state', g.lead ->> 'city', g.lead ->> 'postal_code',
+            g.lead ->> 'source', coalesce(g.lead -> 'attributes', '{}')
+        from given g
+        order by coalesce(g.external_id, g.new_id::text), g.external_id is null, g.n
+        on conflict (source_workspace_id, external_id) where external_id is not null do nothing
+        returning id
+    )
+    select array_agg(case when f.id is not null then g.new_id end order by g.n), array_agg(f.id is not null order by g.n)
+    into v_ids, v_created
+    from given g left join fresh f on f.id = g.new_id;
+
+    -- A later statement, with a newer snapshot: leads that were there before, or came in meanwhile, or stand twice in this call.
+    select array_agg(coalesce(v_ids[g.n], l.id) order by g.n) into v_ids
+    from jsonb_array_elements(p_leads) with ordinality as g (lead, n)
+    left join lateral (
+        select x.id from public.leads x
+        where v_ids[g.n] is null and x.source_workspace_id = p_workspace_id and x.external_id = g.lead ->> 'external_id') l on true;
+
+    if p_request_id is not null then
+        delete from leadrouter.create_requests r where r.ctid = any (array(
+            select o.ctid from leadrouter.create_requests o where o.created_at <= now() - interval '24 hours' limit 100));
+        insert into leadrouter.create_requests (workspace_id, request_id, content_hash, lead_ids, created)
+        values (p_workspace_id, p_request_id, p_content_hash, v_ids, v_created)
+        on conflict (workspace_id, request_id) do update
+            set content_hash = excluded.content_hash, lead_ids = excluded.lead_ids, created = excluded.created, created_at = now();
+    end if;
+    return query select x.n::integer, x.id, x.is_new, false
+        from unnest(v_ids, v_created) with ordinality as x (id, is_new, n);
+end
+$function$;
+
+create function leadrouter.get_lead(p_lead_id uuid, p_workspace_id uuid)
+    returns table (id uuid, workspace_id uuid, source_workspace_id uuid, external_id text, email text, phone text, first_name text,
+        last_name text, company_name text, company_industry text, company_size text, company_revenue text, country text, state text,
+        city text, postal_code text, source text, attributes text, routing_status text, decided_outcome text, matched_rule_id uuid,
+        duplicate_lead_id uuid, decision_id uuid, routing_attempts integer, routing_error text, created_us bigint, decided_us bigint,
+        lead_expires_us bigint, next_retry_us bigint)
+    language plpgsql stable security definer rows 1
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+begin
+    return query
+    select l.id, l.workspace_id, l.source_workspace_id, l.external_id::text, l.email::text, l.phone::text, l.first_name::text,
+        l.last_name::text, l.company_name::text, l.company_industry::text, l.company_size::text, l.company_revenue::text,
+        l.country::text, l.state::text, l.city::text, l.postal_code::text, l.source::text, l.attributes::text,
+        case when l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() then 'expired' else l.routing_status::text end,
+        l.decided_outcome, l.matched_rule_id, l.duplicate_lead_id, l.decision_id, l.routing_attempts, l.routing_error,
+        leadrouter.to_us(l.created_at), leadrouter.to_us(l.routing_completed_at), leadrouter.to_us(l.lead_expires_at),
+        leadrouter.to_us(q.next_retry_at)
+    from public.leads l
+    left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
+    where l.id = p_lead_id and (l.source_workspace_id = p_workspace_id or l.workspace_id = p_workspace_id);
+end
+$function$;
+
+-- NULL counts all workspaces. By partial indexes: decided leads cost nothing.
+create function leadrouter.health_counts(p_workspace_id uuid)
+    returns table (pending bigint, routing bigint, failed bigint, retry_queue_depth bigint, retries_due bigint, stale_locks bigint,
+        oldest_pending_age_seconds bigint, counted_us bigint)
+    language plpgsql stable security definer rows 1
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return query
+    select l.pending, l.routing, l.failed, q.depth, q.due, l.stale, l.oldest, leadrouter.to_us(now())
+    from (
+        select count(*) filter (where x.routing_status = 'pending') as pending,
+            count(*) filter (where x.routing_status = 'routing') as routing,
+            count(*) filter (where x.routing_status = 'failed') as failed,
+            count(*) filter (where x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes') as stale,
+            coalesce(floor(extract(epoch from now() - min(x.created_at) filter (where x.routing_status = 'pending'))), 0)::bigint as oldest
+        from public.leads x
+        where x.routing_status in ('pending', 'routing', 'failed')
+          and (p_workspace_id is null or x.source_workspace_id = p_workspace_id)
+          and (x.routing_status = 'routing' or x.lead_expires_at > now())) l,
+        (select count(*) as depth,
+            count(*) filter (where x.next_retry_at <= now() or coalesce(v.version, 0) > x.rules_version) as due
+        from public.lead_routing_queue x
+        left join leadrouter.rule_versions v on v.workspace_id = x.workspace_id
+        where x.processed_at is null and (p_workspace_id is null or x.workspace_id = p_workspace_id)) q;
+end
+$function$;
+
+create function leadrouter.schema_version() returns integer
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return (select coalesce(max(number), 0) from leadrouter.migrations where applied_at is not null);
+end
+$function$;
+
+do $body$
+declare
+    v_function regprocedure;
+begin
+    for v_function in select p.oid::regprocedure from pg_proc p
+        where p.pronamespace = 'leadrouter'::regnamespace
+          and p.proname in ('create_leads', 'get_lead', 'health_counts', 'schema_version') loop
+        execute format('alter function %s owner to leadrouter_owner', v_function);
+        execute format('revoke all on function %s from public', v_function);
+        execute format('grant execute on function %s to leadrouter_service', v_function);
+    end loop;
+end
+$body$;

@@ -1,0 +1,216 @@
+-- step: transaction
+--
+-- The database interface that other systems call by parameter name: one lead at a time, through the same decide().
+
+create function public.acquire_routing_lock(p_lead_id uuid, p_lock_owner uuid) returns boolean
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+declare
+    v_lead record;
+begin
+    if p_lock_owner is null then
+        raise exception 'p_lock_owner: must not be null' using errcode = '22004';
+    end if;
+    select l.id, l.source_workspace_id, l.lead_expires_at <= now() as is_expired into v_lead
+    from public.leads l where l.id = p_lead_id and l.routing_status in ('pending', 'failed')
+    for no key update skip locked;
+    if not found then
+        return false;
+    end if;
+    if v_lead.is_expired then
+        perform leadrouter.decide_one(v_lead.id, v_lead.source_workspace_id, p_lock_owner, 5::smallint, null, null,
+            'its time to live has passed', 3, null);
+        return false;
+    end if;
+    update public.leads l set routing_status = 'routing', routing_locked_by = p_lock_owner, routing_locked_at = now(),
+        routing_started_at = now(), updated_at = now()
+    where l.id = p_lead_id;
+    return true;
+end
+$function$;
+
+-- decide() for one lead, with the policy of its source workspace.
+create function leadrouter.decide_one(p_lead_id uuid, p_source_workspace_id uuid, p_lock_owner uuid, p_verdict smallint,
+    p_destination uuid, p_rule_id uuid, p_reason text, p_max_attempts integer, p_actor_id uuid) returns boolean
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+declare
+    v_lead record;
+begin
+    select l.dedupe_hash, leadrouter.to_us(l.lead_expires_at) as expires_us, coalesce(v.version, 0) as version, r.rule_name,
+        coalesce(w.routing_config ->> 'dedupe_scope', '') = 'global' as is_global,
+        coalesce((w.routing_config ->> 'dedupe_days')::integer, 90) as days
+    into v_lead
+    from public.leads l
+    left join public.workspaces w on w.id = l.source_workspace_id
+    left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+    left join public.lead_routing_rules r on r.id = p_rule_id
+    where l.id = p_lead_id;
+    perform from leadrouter.decide(array[p_lead_id], array[p_source_workspace_id], array[p_lock_owner], array[p_verdict],
+        array[p_destination], array[p_rule_id], array[v_lead.rule_name], array[v_lead.version], array[null]::uuid[], array[p_reason],
+        array[p_max_attempts], array[p_actor_id], array[v_lead.is_global], array[v_lead.days], array[v_lead.dedupe_hash],
+        array[coalesce(v_lead.expires_us, 9223372036854775807)]);
+    return found;
+end
+$function$;
+
+-- The lead that this owner holds, locked; NULL when it holds none.
+create function leadrouter.held_source_workspace(p_lead_id uuid, p_lock_owner uuid) returns uuid
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+begin
+    return (select l.source_workspace_id from public.leads l
+        where l.id = p_lead_id and l.routing_status = 'routing' and l.routing_locked_by = p_lock_owner
+        for no key update);
+end
+$function$;
+
+create function public.complete_routing(p_lead_id uuid, p_destination_workspace_id uuid, p_matched_rule_id uuid, p_lock_owner uuid)
+    returns boolean
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_source uuid := leadrouter.held_source_workspace(p_lead_id, p_lock_owner);
+begin
+    if v_source is null then
+        return false;
+    end if;
+    if not exists (select from public.workspaces w where w.id = p_destination_workspace_id) then
+        raise exception 'p_destination_workspace_id: no such workspace' using errcode = 'LR404';
+    end if;
+    return leadrouter.decide_one(p_lead_id, v_source, p_lock_owner, 1::smallint, p_destination_workspace_id, p_matched_rule_id,
+        'completed by its worker', 3, null);
+end
+$function$;
+
+create function public.fail_routing(p_lead_id uuid, p_error_message text, p_lock_owner uuid, p_max_attempts integer default 3)
+    returns boolean
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_source uuid;
+begin
+    if p_max_attempts is null or p_max_attempts not between 1 and 20 then
+        raise exception 'p_max_attempts: must be between 1 and 20' using errcode = '22023';
+    end if;
+    v_source := leadrouter.held_source_workspace(p_lead_id, p_lock_owner);
+    return v_source is not null and leadrouter.decide_one(p_lead_id, v_source, p_lock_owner, 3::smallint, null, null,
+        coalesce(nullif(p_error_message, ''), 'failed by its worker'), p_max_attempts, null);
+end
+$function$;
+
+-- Locks older than five minutes: the attempt counts as failed, the lead is queued and due at once, or failed when no attempts are left.
+-- At most 1,000 leads a call; returns how many.
+create function public.release_stale_routing_locks() returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_count integer;
+begin
+    with stale as materialized (
+        select l.id, l.source_workspace_id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts,
+            q.id is not null as is_queued, coalesce(v.version, 0) as version
+        from public.leads l
+        left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
+        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+        where l.routing_status = 'routing' and l.routing_locked_at < now() - interval '5 minutes'
+        order by l.routing_locked_at limit 1000
+        for no key update of l skip locked
+    ), released as (
+        update public.leads l set
+            routing_status = case when l.routing_attempts + 1 < s.max_attempts then 'pending' else 'failed' end::public.lead_routing_status,
+            routing_attempts = l.routing_attempts + 1, routing_locked_by = null, routing_locked_at = null,
+            routing_error = 'its worker held it for over five minutes', routing_failed_at = now(), updated_at = now()
+        from stale s where l.id = s.id and l.routing_status = 'routing' and l.routing_locked_by is not distinct from s.routing_locked_by
+        returning l.id, l.source_workspace_id, l.routing_status, l.routing_attempts, s.routing_locked_by, s.max_attempts, s.is_queued,
+            s.version
+    ), logged as (
+        insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, lock_owner, attempt_number,
+            routing_metadata)
+        select r.id, r.source_workspace_id, 'released', 'its worker held it for over five minutes', r.routing_locked_by,
+            r.routing_attempts, jsonb_build_object('status', r.routing_status)
+        from released r
+    ), moved as (
+        update public.lead_routing_queue q set attempt_number = r.routing_attempts, rules_version = r.version, updated_at = now(),
+            next_retry_at = case when r.routing_status = 'pending' then now() else 'infinity' end
+        from released r where r.is_queued and q.lead_id = r.id and q.processed_at is null
+    ), opened as (
+        insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
+            error_count, rules_version)
+        select r.id, r.source_workspace_id, r.routing_attempts, r.max_attempts,
+            case when r.routing_status = 'pending' then now() else 'infinity' end, 'its worker held it for over five minutes',
+            r.routing_attempts, r.version
+        from released r where not r.is_queued
+    )
+    select count(*) into v_count from released;
+    return v_count;
+end
+$function$;
+
+-- Whoever holds the identity for another workspace than this one; no row when nobody does.
+create function public.check_cross_partner_duplicate(p_dedupe_hash text, p_source_workspace_id uuid)
+    returns table (duplicate_lead_id uuid, duplicate_workspace_id uuid, created_at timestamptz)
+    language plpgsql stable security definer rows 1
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+begin
+    return query
+    select c.lead_id, c.workspace_id, c.claimed_at from public.lead_dedupe_claims c
+    where c.dedupe_hash = p_dedupe_hash and c.workspace_id <> p_source_workspace_id and c.expires_at > now();
+end
+$function$;
+
+-- Pending and failed leads past their time to live. At most 1,000 a call, never one that somebody holds; returns how many.
+create function public.mark_expired_leads() returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_ids uuid[];
+    v_sources uuid[];
+    v_count integer;
+begin
+    select array_agg(e.id), array_agg(e.source_workspace_id) into v_ids, v_sources
+    from (select l.id, l.source_workspace_id from public.leads l
+        where l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()
+        order by l.lead_expires_at limit 1000
+        for no key update skip locked) e;
+    if v_ids is null then
+        return 0;
+    end if;
+    v_count := cardinality(v_ids);
+    perform from leadrouter.decide(v_ids, v_sources, array(select gen_random_uuid() from unnest(v_ids)),
+        array_fill(5::smallint, array[v_count]), array_fill(null::uuid, array[v_count]), array_fill(null::uuid, array[v_count]),
+        array_fill(null::text, array[v_count]), array_fill(null::bigint, array[v_count]), array_fill(null::uuid, array[v_count]),
+        array_fill('its time to live has passed'::text, array[v_count]), array_fill(3, array[v_count]),
+        array_fill(null::uuid, array[v_count]), array_fill(false, array[v_count]), array_fill(90, array[v_count]),
+        array_fill(null::text, array[v_count]), array_fill(null::bigint, array[v_count]));
+    return v_count;
+end
+$function$;
+
+do $body$
+declare
+    v_function regprocedure;
+begin
+    for v_function in select p.oid::regprocedure from pg_proc p
+        where (p.pronamespace = 'public'::regnamespace and p.proname in ('acquire_routing_lock', 'complete_routing', 'fail_routing',
+                'release_stale_routing_locks', 'check_cross_partner_duplicate', 'mark_expired_leads'))
+           or (p.pronamespace = 'leadrouter'::regnamespace and p.proname in ('decide_one', 'held_source_workspace')) loop
+        execute format('alter function %s owner to leadrouter_owner', v_function);
+        execute format('revoke all on function %s from public', v_function);
+        continue when v_function::text like 'leadrouter.%';
+        execute format('grant execute on function %s to leadrouter_service', v_function);
+    end loop;
+end
+$body$;

@@ -1,0 +1,2 @@
+-- step: batches
+select leadrouter.backfill_leads(2000)
