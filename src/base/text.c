@@ -17,9 +17,9 @@ enum {
     CASE_DISTANCE = 'a' - 'A',
 };
 
-/* The combining marks that Unicode 15.0 added. Canonical order treats them differently before and after they were known:
- * PostgreSQL 15 normalises by Unicode 14, utf8proc 2.8 and ICU 72 by 15. They are the only code points for which the three
- * differ; dropping them makes the identity independent of who computes it. */
+/* The combining marks that Unicode 15.0 added. Canonical order treats them differently before and after they were
+ * known: PostgreSQL 15 normalises by Unicode 14, utf8proc 2.8 and ICU 72 by 15. They are the only code points for
+ * which the three differ; dropping them makes the identity independent of who computes it. */
 struct code_point_range {
     int32_t first;
     int32_t last;
@@ -87,8 +87,8 @@ static bool is_dropped(int32_t code_point)
     return false;
 }
 
-/* The whole work for text that is all ASCII, which most is: one pass, no tables. Returns false, having written nothing of use,
- * at the first byte that is not ASCII. */
+/* The whole work for text that is all ASCII, which most is: one pass, no tables. Returns false, having written
+ * nothing of use, at the first byte that is not ASCII. */
 static bool normalize_ascii(const char *text, size_t size, enum text_form form, char *ret_text, size_t *ret_size)
 {
     size_t length = 0;
@@ -116,9 +116,9 @@ static bool normalize_ascii(const char *text, size_t size, enum text_form form, 
     return true;
 }
 
-/* Copies `text` with white space trimmed and folded and, for TEXT_LOWER, without what is dropped. This comes before NFC: a
- * dropped character must not keep a base and its accent apart. The result is never longer than the text. False when the text
- * is not valid UTF-8. */
+/* Copies `text` with white space trimmed and folded and, for TEXT_LOWER, without what is dropped. This comes before
+ * NFC: a dropped character must not keep a base and its accent apart. The result is never longer than the text. False
+ * when the text is not valid UTF-8. */
 static bool clean(const char *text, size_t size, enum text_form form, char *ret_text, size_t *ret_size)
 {
     size_t length = 0;
@@ -216,8 +216,8 @@ static void code_points_lower(struct code_points *points)
     points->count = length;
 }
 
-/* `text` is clean and valid. NFC comes before the mapping, since marks in another order would be mapped otherwise, and after
- * it, since what is mapped can compose where the original could not. */
+/* `text` is clean and valid. NFC comes before the mapping, since marks in another order would be mapped otherwise,
+ * and after it, since what is mapped can compose where the original could not. */
 static void map_unicode(const char *text, size_t size, enum text_form form, char *ret_text, size_t *ret_size)
 {
     struct code_points points;

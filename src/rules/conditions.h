@@ -1,4 +1,4 @@
-/* The conditions of one rule, read from JSON and checked: what rule_conditions_check() and rule_set_compile() share. */
+/* The conditions of one rule, read from JSON and checked: shared by rule_conditions_check() and rule_set_compile(). */
 #ifndef RULES_CONDITIONS_H
 #define RULES_CONDITIONS_H
 
@@ -25,8 +25,8 @@ enum rule_field {
     RULE_FIELD_COUNT,
 };
 
-/* A value as it is compared: folded text, or for a country that the table knows its code in capitals (so that the two cannot
- * be confused). */
+/* A value as it is compared: folded text, or for a country that the table knows its code in capitals (so that the two
+ * cannot be confused). */
 struct rule_value {
     const char *text;
     size_t size;
@@ -47,8 +47,8 @@ bool rule_conditions_parse(
 /* Capacity that rule_value_make() needs for `size` bytes. */
 #define RULE_VALUE_CAPACITY(size) TEXT_CAPACITY(size)
 
-/* Writes `size` bytes of a rule's or a lead's text as they are compared in `field`. Returns false when it is not valid UTF-8,
- * or blank. One function for both sides: that is what makes them comparable. */
+/* Writes `size` bytes of a rule's or a lead's text as they are compared in `field`. Returns false when it is not
+ * valid UTF-8, or blank. One function for both sides: that is what makes them comparable. */
 bool rule_value_make(
     enum rule_field field, const char *text, size_t size, char *ret_text, size_t capacity, size_t *ret_size);
 

@@ -7,8 +7,8 @@
 /* A set of US states: one bit each, the District of Columbia and the outlying areas among them. */
 typedef uint64_t place_states;
 
-/* ISO 3166-1 alpha-2 code of a country given by code (two or three letters, or three digits) or name, such as "IN" for
- * "india", "ind" or "356". NULL when the table does not know it. Static storage. */
+/* ISO 3166-1 alpha-2 code of a country given by code (two or three letters, or three digits) or name, such as "IN"
+ * for "india", "ind" or "356". NULL when the table does not know it. Static storage. */
 const char *place_country_code(const char *folded);
 
 /* The state given by code ("ca", "us-ca") or name, as a set of one; the empty set when the table does not know it. */

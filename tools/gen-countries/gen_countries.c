@@ -2,8 +2,9 @@
  *
  *   gen-countries ISO_3166_1.json ISO_3166_2.json ALIASES.json OUTPUT.c
  *
- * The first two are the data files of Debian's package iso-codes; the third adds what people write besides. Names are folded
- * here with the function that folds leads at run time, sorted, and checked: a name that means two places fails the build. */
+ * The first two are the data files of Debian's package iso-codes; the third adds what people write besides. Names are
+ * folded here with the function that folds leads at run time, sorted, and checked: a name that means two places fails
+ * the build. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>

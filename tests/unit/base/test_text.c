@@ -1,5 +1,5 @@
-/* Goal: text made comparable is right at its edges: white space, blanks, folding, canonical equivalence, long texts, invalid
- * UTF-8; both forms are idempotent. (The lower-case form over every code point: tests/unit/dedupe.) */
+/* Goal: text made comparable is right at its edges: white space, blanks, folding, canonical equivalence, long texts,
+ * invalid UTF-8; both forms are idempotent. (The lower-case form over every code point: tests/unit/dedupe.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Goal: the C side of the identity gives the bytes that tests/vectors fixes for C and SQL alike, over hand-written cases and
- * over every code point; normalising is idempotent; what is not UTF-8 has no identity. */
+/* Goal: the C side of the identity gives the bytes that tests/vectors fixes for C and SQL alike, over hand-written
+ * cases and over every code point; normalising is idempotent; what is not UTF-8 has no identity. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,8 +113,8 @@ static void append_code_point(struct buffer *buffer, int32_t code_point)
     assert_true(buffer_append(buffer, bytes, (size_t)size));
 }
 
-/* A code point alone, between letters, before and after accents, after i and I with a dot, after a sigma: the places where mappings and
- * compositions look at neighbours. tests/sql/test_dedupe_hash.py builds the same. */
+/* A code point alone, between letters, before and after accents, after i and I with a dot, after a sigma: the places
+ * where mappings and compositions look at neighbours. tests/sql/test_dedupe_hash.py builds the same. */
 static void append_places(struct buffer *line, int32_t code_point)
 {
     append_code_point(line, code_point);

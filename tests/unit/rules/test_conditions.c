@@ -1,4 +1,4 @@
-/* Goal: conditions are refused when a rule is saved, with the path to the fault, and their bounds hold to the value. */
+/* Goal: conditions are refused when a rule is saved, with the path to the fault; their bounds hold to the value. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

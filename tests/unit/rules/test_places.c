@@ -1,4 +1,5 @@
-/* Goal: every spelling of a country or state leads to its code, and the regions are the specification's, state by state. */
+/* Goal: every spelling of a country or state leads to its code, and the regions are the specification's, state by
+ * state. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

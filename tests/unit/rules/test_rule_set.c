@@ -1,6 +1,6 @@
-/* Goal: a compiled set answers which rule takes a lead exactly as the specification says: order, lists, folding, countries,
- * states, missing fields, inactive destinations; agrees with a plain re-statement of the semantics on random rules; and may be
- * read and released by many threads. */
+/* Goal: a compiled set answers which rule takes a lead exactly as the specification says: order, lists, folding,
+ * countries, states, missing fields, inactive destinations; agrees with a plain re-statement of the semantics on
+ * random rules; and may be read and released by many threads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
