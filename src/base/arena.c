@@ -92,11 +92,13 @@ void arena_clear(struct arena *arena)
     arena->blocks = kept;
 }
 
-static void *take(struct block *block, size_t size)
+/* Takes `rounded` bytes, of which `size` may be touched: the rest is the gap in which AddressSanitizer sees an overrun. */
+static void *take(struct block *block, size_t rounded, size_t size)
 {
     void *memory = block->data + block->used;
 
-    block->used += size;
+    assert(size <= rounded && rounded <= block->capacity - block->used);
+    block->used += rounded;
     ASAN_UNPOISON_MEMORY_REGION(memory, size);
     return memset(memory, 0, size);
 }
@@ -109,7 +111,7 @@ void *arena_alloc(struct arena *arena, size_t size)
         abort();
     rounded -= rounded % ALIGNMENT;
     if (arena->blocks != NULL && arena->blocks->capacity - arena->blocks->used >= rounded)
-        return take(arena->blocks, rounded);
+        return take(arena->blocks, rounded, size);
     struct block *block = block_new(arena, rounded > arena->block_size ? rounded : arena->block_size);
     if (rounded > arena->block_size && arena->blocks != NULL) { /* keep filling the block that has room */
         block->next = arena->blocks->next;
@@ -118,7 +120,7 @@ void *arena_alloc(struct arena *arena, size_t size)
         block->next = arena->blocks;
         arena->blocks = block;
     }
-    return take(block, rounded);
+    return take(block, rounded, size);
 }
 
 void *arena_alloc_array(struct arena *arena, size_t count, size_t size)
@@ -132,6 +134,7 @@ void *arena_alloc_array(struct arena *arena, size_t count, size_t size)
 
 char *arena_copy(struct arena *arena, const char *text, size_t size)
 {
+    assert(size < SIZE_MAX);
     char *copy = arena_alloc(arena, size + 1);
 
     if (size > 0)

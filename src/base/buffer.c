@@ -108,43 +108,64 @@ static const char *escape_of(unsigned char character, char scratch[7])
     return scratch;
 }
 
-/* Appends up to the next character that cannot stand as it is, and that one escaped; returns the bytes used, 0 at the bound. */
-static size_t append_json_piece(struct buffer *buffer, const char *text, size_t size)
+/* The size of the run at the start of `text` that needs no escape; `ret_escape` is that of the character after it, or NULL. */
+static size_t plain_run(const char *text, size_t size, char scratch[7], const char **ret_escape)
+{
+    size_t plain = 0;
+
+    *ret_escape = NULL;
+    while (plain < size && (*ret_escape = escape_of((unsigned char)text[plain], scratch)) == NULL)
+        plain++;
+    return plain;
+}
+
+/* Appends valid UTF-8 with its escapes. */
+static bool append_json_valid(struct buffer *buffer, const char *text, size_t size)
 {
     char scratch[7];
-    size_t valid = 0;
-    size_t plain = 0;
     const char *escape = NULL;
 
-    if (utf8_is_valid(text, size, &valid))
-        valid = size;
-    while (plain < valid && (escape = escape_of((unsigned char)text[plain], scratch)) == NULL)
-        plain++;
-    if (!buffer_append(buffer, text, plain))
-        return 0;
-    if (plain == size)
-        return plain;
-    return buffer_append_string(buffer, plain < valid ? escape : "\xef\xbf\xbd") ? plain + 1 : 0;
+    while (size > 0) {
+        size_t plain = plain_run(text, size, scratch, &escape);
+        if (!buffer_append(buffer, text, plain))
+            return false;
+        if (escape == NULL)
+            return true;
+        if (!buffer_append_string(buffer, escape))
+            return false;
+        text += plain + 1;
+        size -= plain + 1;
+    }
+    return true;
+}
+
+/* Appends any bytes: valid runs, and U+FFFD for each byte between them. */
+static bool append_json_bytes(struct buffer *buffer, const char *text, size_t size)
+{
+    while (size > 0) {
+        size_t valid = size;
+        bool all = utf8_is_valid(text, size, &valid);
+        if (!append_json_valid(buffer, text, valid))
+            return false;
+        if (all)
+            return true;
+        if (!buffer_append_string(buffer, "\xef\xbf\xbd"))
+            return false;
+        text += valid + 1;
+        size -= valid + 1;
+    }
+    return true;
 }
 
 bool buffer_append_json_string(struct buffer *buffer, const char *text, size_t size)
 {
     size_t start = buffer->size;
-    size_t done = 0;
 
-    if (!buffer_append(buffer, "\"", 1))
-        return false;
-    while (done < size) {
-        size_t used = append_json_piece(buffer, text + done, size - done);
-        if (used == 0)
-            goto undo;
-        done += used;
-    }
-    if (buffer_append(buffer, "\"", 1))
+    if (buffer_append(buffer, "\"", 1) && append_json_bytes(buffer, text, size) && buffer_append(buffer, "\"", 1))
         return true;
-undo:
     buffer->size = start;
-    buffer->data[start] = '\0';
+    if (buffer->data != NULL)
+        buffer->data[start] = '\0';
     return false;
 }
 

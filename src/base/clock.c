@@ -18,9 +18,10 @@ int clock_left_ms(int64_t deadline_ns)
 {
     if (deadline_ns == CLOCK_NEVER)
         return INT_MAX;
-    int64_t left_ns = deadline_ns - clock_now_ns();
-    if (left_ns <= 0)
+    int64_t now_ns = clock_now_ns();
+    if (deadline_ns <= now_ns) /* compared, not subtracted: any deadline may be given */
         return 0;
+    int64_t left_ns = deadline_ns - now_ns;
     int64_t left_ms = left_ns / NS_PER_MS + (left_ns % NS_PER_MS != 0);
     return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
@@ -29,6 +30,8 @@ int64_t clock_after_ms(int64_t ms)
 {
     int64_t now_ns = clock_now_ns();
 
+    if (ms <= 0)
+        return now_ns;
     if (ms >= (CLOCK_NEVER - now_ns) / NS_PER_MS)
         return CLOCK_NEVER;
     return now_ns + ms * NS_PER_MS;

@@ -9,14 +9,14 @@ enum { CLOCK_RFC3339_SIZE = 32 };
 /* A point in time that is never reached. */
 #define CLOCK_NEVER INT64_MAX
 
-/* Nanoseconds of the monotonic clock. */
+/* Nanoseconds of the monotonic clock; never negative. Like all of this file from any thread. */
 int64_t clock_now_ns(void);
 
 /* Milliseconds from now until `deadline_ns` (monotonic), rounded up; 0 when it has passed, INT_MAX for CLOCK_NEVER. What
  * poll() takes. */
 int clock_left_ms(int64_t deadline_ns);
 
-/* `deadline_ns` = now + `ms` milliseconds. */
+/* The deadline `ms` milliseconds from now: now for a negative number, CLOCK_NEVER for one that does not fit. */
 int64_t clock_after_ms(int64_t ms);
 
 /* Wall clock in UTC with milliseconds, "2026-01-31T12:00:00.000Z", for log lines only; returns `ret_text`. */

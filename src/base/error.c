@@ -14,11 +14,15 @@ static void cut_text(char text[ERROR_TEXT_SIZE], int wanted)
 
 static void fill(struct error *error, enum error_code code, const char *sqlstate, const char *format, va_list arguments)
 {
+    char text[ERROR_TEXT_SIZE] = ""; /* the arguments may lie in the error that is overwritten */
+
+    cut_text(text, vsnprintf(text, sizeof(text), format, arguments));
+    memcpy(error->text, text, sizeof(text));
     error->code = code;
-    error->sqlstate[0] = '\0';
     if (sqlstate != NULL && strlen(sqlstate) == ERROR_SQLSTATE_SIZE - 1)
-        memcpy(error->sqlstate, sqlstate, ERROR_SQLSTATE_SIZE);
-    cut_text(error->text, vsnprintf(error->text, sizeof(error->text), format, arguments));
+        memmove(error->sqlstate, sqlstate, ERROR_SQLSTATE_SIZE);
+    else
+        error->sqlstate[0] = '\0';
 }
 
 bool error_set(struct error *reterr_error, enum error_code code, const char *format, ...)

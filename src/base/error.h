@@ -38,7 +38,7 @@ struct error {
 };
 
 /* Fills `reterr_error` (may be NULL: the failure is then dropped) and returns false, so that a failing function can
- * `return error_set(...)`. `format` is printf's. */
+ * `return error_set(...)`. `format` is printf's; its arguments may lie in `reterr_error` itself. Any thread. */
 bool error_set(struct error *reterr_error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -16,6 +16,7 @@ void hash_table_init(struct hash_table *table, size_t count_expected)
 {
     size_t bucket_count = BUCKET_COUNT_MIN;
 
+    assert(count_expected <= SIZE_MAX / 2);
     while (bucket_count < count_expected)
         bucket_count *= 2;
     table->buckets = memory_new_array(bucket_count, sizeof(*table->buckets));

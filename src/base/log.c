@@ -1,14 +1,21 @@
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/memory.h"
+#include "base/utf8.h"
 
-enum { LINE_SIZE_MAX = 16384 };
+enum { LINE_SIZE_MAX = PIPE_BUF, VALUE_SIZE_MAX = 1024 };
+
+#define END_OF_CUT_LINE ",\"cut\":true}\n"
 
 static atomic_int log_descriptor = STDERR_FILENO;
 static atomic_int log_lowest = LOG_LEVEL_INFO;
@@ -34,27 +41,55 @@ static const char *level_name(enum log_level level)
     return "error";
 }
 
-static void append_field(struct buffer *line, const struct log_field *field)
+/* Appends `text`, cut to VALUE_SIZE_MAX bytes with an ellipsis in place of the rest. */
+static bool append_text(struct buffer *line, const char *text)
 {
-    if (field->type == LOG_FIELD_STRING && field->string == NULL)
-        return;
-    buffer_append_string(line, ",");
-    buffer_append_json_string(line, field->name, strlen(field->name));
-    buffer_append_string(line, ":");
-    if (field->type == LOG_FIELD_STRING)
-        buffer_append_json_string(line, field->string, strlen(field->string));
-    else if (field->type == LOG_FIELD_BOOLEAN)
-        buffer_append_string(line, field->integer != 0 ? "true" : "false");
-    else
-        buffer_append_format(line, "%lld", (long long)field->integer);
+    static const char ellipsis[] = "\xe2\x80\xa6";
+    char cut[VALUE_SIZE_MAX + sizeof(ellipsis)];
+    size_t size = strlen(text);
+
+    if (size > VALUE_SIZE_MAX) {
+        size = utf8_cut(text, VALUE_SIZE_MAX);
+        memcpy(cut, text, size);
+        memcpy(cut + size, ellipsis, sizeof(ellipsis) - 1);
+        text = cut;
+        size += sizeof(ellipsis) - 1;
+    }
+    return buffer_append_json_string(line, text, size);
 }
 
-/* One write() per line; a pipe takes up to PIPE_BUF bytes at once, so that lines do not mix (POSIX, write()). */
+static bool append_value(struct buffer *line, const struct log_field *field)
+{
+    if (field->type == LOG_FIELD_STRING)
+        return append_text(line, field->string);
+    if (field->type == LOG_FIELD_BOOLEAN)
+        return buffer_append_string(line, field->integer != 0 ? "true" : "false");
+    assert(field->type == LOG_FIELD_INTEGER);
+    return buffer_append_format(line, "%lld", (long long)field->integer);
+}
+
+/* A member either stands in the line whole or not at all; `ret_cut` then becomes true. */
+static void append_field(struct buffer *line, const struct log_field *field, bool *ret_cut)
+{
+    size_t before = line->size;
+
+    if (field->type == LOG_FIELD_STRING && field->string == NULL)
+        return;
+    if (buffer_append_string(line, ",") && append_text(line, field->name) && buffer_append_string(line, ":") &&
+        append_value(line, field))
+        return;
+    line->size = before;
+    *ret_cut = true;
+}
+
+/* One write() per line: a pipe takes up to PIPE_BUF bytes whole, so that the lines of threads and processes do not mix
+ * (POSIX, write()). What else makes a write short, such as a full disk, loses the line. */
 static void write_line(const struct buffer *line)
 {
     int descriptor = atomic_load(&log_descriptor);
     ssize_t written = 0;
 
+    assert(line->size <= PIPE_BUF);
     do
         written = write(descriptor, line->data, line->size);
     while (written < 0 && errno == EINTR);
@@ -62,28 +97,24 @@ static void write_line(const struct buffer *line)
 
 void log_write(enum log_level level, const char *event, const char *message, const struct log_field *fields)
 {
-    struct buffer line;
+    const struct log_field first[] = {LOG_STRING("event", event), LOG_STRING("message", message)};
+    int errno_before = errno;
     char time[CLOCK_RFC3339_SIZE];
+    struct buffer line;
+    bool cut = false;
 
     if ((int)level < atomic_load(&log_lowest))
         return;
-    buffer_init(&line, LINE_SIZE_MAX);
-    buffer_append_format(
-        &line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":", clock_format_now(time), level_name(level));
-    buffer_append_json_string(&line, event, strlen(event));
-    buffer_append_string(&line, ",\"message\":");
-    buffer_append_json_string(&line, message, strlen(message));
-    for (; fields != NULL && fields->type != LOG_FIELD_END; fields++) {
-        size_t before = line.size;
-        bool overflowed_before = line.overflowed;
-        append_field(&line, fields);
-        if (line.overflowed && !overflowed_before)
-            line.size = before; /* what does not fit is left out whole */
-    }
-    if (line.size > LINE_SIZE_MAX - 2)
-        line.size = 0;
-    line.overflowed = false;
-    if (buffer_append_string(&line, "}\n"))
-        write_line(&line);
+    buffer_init(&line, LINE_SIZE_MAX - (sizeof(END_OF_CUT_LINE) - 1));
+    buffer_append_format(&line, "{\"time\":\"%s\",\"level\":\"%s\"", clock_format_now(time), level_name(level));
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        append_field(&line, &first[i], &cut);
+    for (; fields != NULL && fields->type != LOG_FIELD_END; fields++)
+        append_field(&line, fields, &cut);
+    line.size_max = LINE_SIZE_MAX;
+    bool ended = buffer_append_string(&line, cut ? END_OF_CUT_LINE : "}\n");
+    assert(ended);
+    write_line(&line);
     buffer_release(&line);
+    errno = errno_before;
 }

@@ -1,7 +1,8 @@
 /* One JSON object per line on a file descriptor. Used by programs, never by libraries: they return errors.
  *
- * Safe to call from any thread; a line is written by one write() and never mixed with another. A closed pipe or a full disk
- * loses the line, not the process. */
+ * Safe to call from any thread; a line has at most PIPE_BUF bytes and is written by one write(), so that it is never mixed
+ * with another. A closed pipe (in a program that ignores SIGPIPE, as servers do) or a full disk loses the line, not the
+ * process. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -40,7 +41,9 @@ struct log_field {
 void log_setup(int descriptor, enum log_level lowest);
 
 /* Writes {"time":…,"level":…,"event":…,"message":…, fields}. `event` is a constant dotted name, `message` a constant
- * sentence; what varies belongs in `fields`, which end with LOG_END (NULL: none). */
+ * sentence; what varies belongs in `fields`, which end with LOG_END (NULL: none). A string
+ * over 1,024 bytes is cut, with U+2026 in place of the rest; a field that no longer fits into the line is left out, and the
+ * line then ends with "cut":true. Keeps errno. */
 void log_write(enum log_level level, const char *event, const char *message, const struct log_field *fields);
 
 #endif

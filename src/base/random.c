@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,18 +24,36 @@ static void from_system(uint8_t *ret_bytes, size_t size)
     }
 }
 
+/* Raised in every child of fork(): the pool that it inherits is its parent's too. */
+static atomic_uint fork_count;
+static pthread_once_t fork_watch = PTHREAD_ONCE_INIT;
+
+static void after_fork(void)
+{
+    atomic_fetch_add(&fork_count, 1);
+}
+
+static void watch_forks(void)
+{
+    if (pthread_atfork(NULL, NULL, after_fork) != 0)
+        abort();
+}
+
 void random_bytes(void *ret_bytes, size_t size)
 {
     static _Thread_local uint8_t pool[POOL_SIZE];
     static _Thread_local size_t left;
+    static _Thread_local unsigned filled_at_fork;
 
     if (size > POOL_SIZE) {
         from_system(ret_bytes, size);
         return;
     }
-    if (left < size) {
+    pthread_once(&fork_watch, watch_forks);
+    if (left < size || filled_at_fork != atomic_load(&fork_count)) {
         from_system(pool, sizeof(pool));
         left = sizeof(pool);
+        filled_at_fork = atomic_load(&fork_count);
     }
     uint8_t *start = pool + (sizeof(pool) - left);
     memcpy(ret_bytes, start, size);

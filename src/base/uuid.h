@@ -24,6 +24,7 @@ char *uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE]);
 /* A random UUID (version 4) from the operating system's generator. Any thread. */
 struct uuid uuid_random(void);
 
+/* Comparisons of all sixteen bytes. */
 bool uuid_equal(const struct uuid *left, const struct uuid *right);
 bool uuid_is_nil(const struct uuid *uuid);
 
