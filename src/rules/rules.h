@@ -1,7 +1,8 @@
-/* Rules: from the JSON that people write to an immutable set that answers "which rule takes this lead" (src/rules/README.md).
+/* Rules: from the JSON that people write to an immutable set that answers "which rule takes this lead"
+ * (src/rules/README.md).
  *
- * A `struct rule_set` never changes after rule_set_compile(); any number of threads may match against it. It is reference
- * counted: the holder of the last reference frees it. */
+ * A `struct rule_set` never changes after rule_set_compile(); any number of threads may match against it. It is
+ * reference counted: the holder of the last reference frees it. */
 #ifndef RULES_RULES_H
 #define RULES_RULES_H
 
@@ -12,7 +13,7 @@
 #include "base/error.h"
 #include "base/uuid.h"
 
-/* What a lead shows to rules: texts as stored (UTF-8, borrowed for the call), NULL or white space only means missing. */
+/* What a lead shows to rules: texts as stored (UTF-8, borrowed for the call); NULL or only white space means missing. */
 struct rule_lead {
     const char *company_industry;
     const char *company_size;
@@ -47,8 +48,8 @@ struct rule_policy {
     char default_country[3]; /* ISO 3166-1 alpha-2, or "" for none */
 };
 
-/* Reads `routing_config` (a JSON object; NULL and {} give the defaults). Unknown keys are refused, so that a typing error is
- * not a silent default. Errors: ERROR_INVALID naming the key. */
+/* Reads `routing_config` (a JSON object; NULL and {} give the defaults). Unknown keys are refused, so that a typing
+ * error is not a silent default. Errors: ERROR_INVALID naming the key. */
 bool rule_policy_parse(const char *json, struct rule_policy *ret_policy, struct error *reterr_error);
 
 /* One rule as it comes from the database; all pointers borrowed for the call. */
@@ -64,13 +65,14 @@ struct rule_source {
 
 struct rule_set;
 
-/* Checks `conditions_json` as it is checked when a rule is saved: shape, known keys, known states and regions. Errors:
- * ERROR_INVALID with the JSON path to the fault, as in "$.us_states[2]: unknown state \"XX\"". */
+/* Checks `conditions_json` as it is checked when a rule is saved: shape, known keys, known states and regions.
+ * Errors: ERROR_INVALID with the JSON path to the fault, as in "$.us_states[2]: unknown state \"XX\"". */
 bool rule_conditions_check(const char *conditions_json, struct error *reterr_error);
 
-/* Compiles the active rules of one workspace. The set gets one reference, the caller's. Rules are put into match order here:
- * priority descending, then created_at, then id. A rule whose conditions are bad fails the whole compilation (ERROR_INVALID,
- * naming the rule's id and the path): a rule that is silently left out routes leads wrongly. */
+/* Compiles the active rules of one workspace. The set gets one reference, the caller's. Rules are put into match
+ * order here: priority descending, then created_at, then id. A rule whose conditions are bad fails the whole
+ * compilation (ERROR_INVALID, naming the rule's id and the path): a rule that is silently left out routes leads
+ * wrongly. */
 bool rule_set_compile(const struct uuid *workspace_id, int64_t version, const struct rule_policy *policy,
     const struct rule_source *rules, size_t rule_count, struct rule_set **ret_set, struct error *reterr_error);
 
@@ -78,7 +80,7 @@ struct rule_set *rule_set_ref(struct rule_set *set);
 void rule_set_unref(struct rule_set *set); /* NULL is fine */
 
 int64_t rule_set_version(const struct rule_set *set);
-size_t rule_set_count(const struct rule_set *set);
+size_t rule_set_count(const struct rule_set *set); /* all rules given, those with an inactive destination too */
 const struct rule_policy *rule_set_policy(const struct rule_set *set);
 
 /* A rule that took a lead; borrowed from the set. */
@@ -88,8 +90,8 @@ struct rule_match {
     struct uuid destination_workspace_id;
 };
 
-/* First rule, in match order, that takes the lead; rules with an inactive destination are passed over. False when none does.
- * Does not allocate from the heap for leads of ordinary size. Any thread. */
+/* First rule, in match order, that takes the lead; rules with an inactive destination are passed over. False when
+ * none does. Does not allocate from the heap for leads of ordinary size. Any thread. */
 bool rule_set_match(const struct rule_set *set, const struct rule_lead *lead, struct rule_match *ret_match);
 
 #endif

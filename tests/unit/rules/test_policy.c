@@ -26,6 +26,7 @@ static void test_defaults(void **state)
         assert_true(policy.auto_route);
         assert_string_equal(policy.default_country, "");
         assert_true(uuid_is_nil(&policy.fallback_workspace_id));
+        assert_false(policy.fallback_is_active);
     }
 }
 
