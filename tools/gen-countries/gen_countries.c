@@ -90,14 +90,20 @@ static bool table_finish(struct table *table)
     qsort(table->names, table->name_count, sizeof(*table->names), compare_names);
     qsort(table->codes, table->code_count, sizeof(table->codes[0]), compare_codes);
     for (size_t i = 0; i < table->name_count; i++) {
-        struct name *name = &table->names[i];
-        struct name *last = kept == 0 ? NULL : &table->names[kept - 1];
-        if (last == NULL || strcmp(last->text, name->text) != 0) {
-            table->names[kept++] = *name;
-        } else if (strcmp(last->code, name->code) == 0) {
-            free(name->text);
-        } else {
-            (void)fprintf(stderr, "gen-countries: \"%s\" means %s and %s\n", name->text, last->code, name->code);
+        struct name name = table->names[i];
+        const struct name *last = kept == 0 ? NULL : &table->names[kept - 1];
+        bool is_new = last == NULL || strcmp(last->text, name.text) != 0;
+        bool is_same = !is_new && strcmp(last->code, name.code) == 0;
+        table->names[i].text = NULL; /* moved out, so that the table can be released at any point */
+        if (is_new) {
+            table->names[kept++] = name;
+            continue;
+        }
+        if (!is_same) {
+            (void)fprintf(stderr, "gen-countries: \"%s\" means %s and %s\n", name.text, last->code, name.code);
+        }
+        free(name.text);
+        if (!is_same) {
             return false;
         }
     }

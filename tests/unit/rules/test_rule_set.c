@@ -204,6 +204,7 @@ static void test_countries(void **state)
     }
     assert_true(takes("{\"countries\":[\"Atlantis\"]}", (struct rule_lead){.country = "ATLANTIS "}));
     assert_false(takes("{\"countries\":[\"Atlantis\"]}", (struct rule_lead){.country = "US"}));
+    assert_true(takes("{\"countries\":[\"India\",\"IN\",\"GB\",\"ind\",\"gb\"]}", (struct rule_lead){.country = "UK"}));
     assert_true(takes("{\"countries\":[\"GB\",\"USA\"]}", (struct rule_lead){.country = "U.S."}));
 }
 
