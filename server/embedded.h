@@ -1,4 +1,6 @@
-/* A private PostgreSQL cluster in a directory, run as a child (design: "embedded default" in ARCHITECTURE.md). */
+/* A private PostgreSQL cluster in a directory (ARCHITECTURE.md, "The embedded database").
+ *
+ * The directory holds `data` (the cluster), `run` (its socket), `postgres.log` and `lock`. No TCP. Before gRPC is initialised: this forks. */
 #ifndef SERVER_EMBEDDED_H
 #define SERVER_EMBEDDED_H
 
@@ -9,21 +11,29 @@
 
 struct embedded;
 
+/* Zero in a field means its default. */
 struct embedded_options {
-    const char *directory; /* Required. Made when it is not there */
-    bool fast_unsafe;      /* fsync off: for tests that throw the cluster away. Never a default */
+    const char *directory; /* Required. Made when it is not there; an absolute path is made of it */
+    bool disposable; /* for tests: nothing is flushed to disk, and the cluster ends with the process that started it */
 };
 
 /* Makes the cluster when there is none, starts it or adopts one left running, and waits until it takes connections. One process per directory
- * (lock file). As root PostgreSQL runs as the user `postgres`. Errors: ERROR_SYSTEM (directory cannot be written or entered, no PostgreSQL installed),
- * ERROR_BUSY (another server has this directory), ERROR_UNAVAILABLE (did not start; the text has the last line of its log). */
+ * (lock file). As root PostgreSQL runs as the user `postgres`. Errors: ERROR_SYSTEM (directory cannot be made, written or entered, no PostgreSQL
+ * installed), ERROR_BUSY (another process has this directory), ERROR_UNAVAILABLE (did not start; the text has the last line of its log). */
 bool embedded_start(const struct embedded_options *options, struct embedded **ret_embedded, struct error *reterr_error);
 
-/* Connection strings, borrowed: as the superuser (for migrations) and as leadrouter_service (for serving). */
+/* Connection strings of the database `leadrouter`, borrowed: as the superuser (for migrations), as leadrouter_service (for serving). */
 const char *embedded_admin_url(const struct embedded *embedded);
 const char *embedded_service_url(const struct embedded *embedded);
 
-/* Stops PostgreSQL (fast shutdown) and releases. NULL is fine. */
+/* Process id of the postmaster; and its socket's directory, borrowed. For tests and tools. */
+int embedded_process_id(const struct embedded *embedded);
+const char *embedded_socket_directory(const struct embedded *embedded);
+
+/* Starts the postmaster again after it died. Errors as embedded_start(). */
+bool embedded_restart(struct embedded *embedded, struct error *reterr_error);
+
+/* Stops PostgreSQL (fast shutdown, waits) and releases. NULL is fine. */
 void embedded_stop(struct embedded *embedded);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "pg/pg.h"
 
 /* The schema version this build needs: the number of the last migration in sql/migrations. */
 extern const int migrate_schema_version;
@@ -28,7 +29,8 @@ bool migrate_down(const struct migrate_options *options, struct error *reterr_er
 /* Prints the version, the migrations and their state. */
 bool migrate_status(const struct migrate_options *options, struct error *reterr_error);
 
-/* What a server checks before it serves: `*ret_version` is the database's schema version, 0 when there is none. Works as leadrouter_service. */
-bool migrate_version(const char *url, int *ret_version, struct error *reterr_error);
+/* What a server checks before it serves: `*ret_version` is the database's schema version, 0 when there is none. Works as leadrouter_service. Errors as
+ * pg_conn_open(). */
+bool migrate_version(const struct pg_config *database, int *ret_version, struct error *reterr_error);
 
 #endif

@@ -29,16 +29,17 @@ struct grpc_c_server_options {
     int64_t deadline_max_ms;     /* the most a call may ask for; default 30,000 */
 };
 
-/* Handles one unary call. `request` lives in the call's arena: valid until the answer. `user` is what was registered. */
-typedef void grpc_c_unary_handler(struct grpc_c_call *call, const ProtobufCMessage *request, void *user);
+/* Handles one unary call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the call's arena: valid until the
+ * answer. `handlers` and `user` are what was registered. */
+typedef void grpc_c_unary_adapter(struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user);
 
 /* Makes a server that listens nowhere yet. Released with grpc_c_server_free(). */
 struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *options);
 
-/* Registers handlers[i] for service->methods[i]; a NULL handler answers UNIMPLEMENTED. Before start. Generated code wraps this with
- * typed tables. `service` and `user` are borrowed until the server is freed; `handlers` is copied. */
+/* Registers adapters[i] for service->methods[i]; NULL answers UNIMPLEMENTED. Before start. Generated code wraps this with typed tables. `service`,
+ * `handlers` and `user` are borrowed until the server is freed; `adapters` is copied. */
 void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c_service *service,
-    grpc_c_unary_handler *const *handlers, void *user);
+    grpc_c_unary_adapter *const *adapters, const void *handlers, void *user);
 
 /* Listens on "host:port" (port 0: any free one; `ret_port` gets the real one). Plain text, hence loopback addresses only:
  * ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is in use" when the port is taken. Before start. */

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"

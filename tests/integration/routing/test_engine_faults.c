@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,7 +175,7 @@ static void test_a_deadlock_is_tried_again(void **state)
     one_to_two(world);
     world_run(world, "create sequence bad_luck; grant usage on sequence bad_luck to public;"
                      "create function deadlock_twice() returns trigger language plpgsql as $$ begin"
-                     " if nextval('bad_luck') <= 2 then raise exception 'deadlock for a test' using errcode = '40P01'; "
+                     " if nextval('public.bad_luck') <= 2 then raise exception 'deadlock for a test' using errcode = '40P01'; "
                      "end if; return new; end $$;"
                      "create trigger deadlock_twice before update of routing_status on leads for each row execute "
                      "function deadlock_twice()");
