@@ -9,6 +9,14 @@
 
 enum { CONNECT_MS = 10000 };
 
+static bool get_leads(struct pg_conn *conn, const struct bench_options *options, struct workload *ret_workload,
+    struct error *reterr_error)
+{
+    if (options->pending)
+        return workload_read_pending(conn, options->workload.leads, ret_workload, reterr_error);
+    return workload_prepare(conn, &options->workload, ret_workload, reterr_error);
+}
+
 bool load_run(const struct bench_options *options, struct report *ret_report, struct error *reterr_error)
 {
     const struct pg_config config = {.url = options->database, .application_name = "leadrouter-bench"};
@@ -21,14 +29,14 @@ bool load_run(const struct bench_options *options, struct report *ret_report, st
     bool ok = false;
 
     if (!pg_conn_open(conn, clock_after_ms(CONNECT_MS), reterr_error) ||
-        !unary_wait_ready(options->target, reterr_error) ||
-        !workload_prepare(conn, &options->workload, &workload, reterr_error))
+        !unary_wait_ready(options->target, reterr_error) || !get_leads(conn, options, &workload, reterr_error))
         goto cleanup;
     run_init(run, &workload, options->duration_s * 1000);
     if (!unary_run(run, &unary, reterr_error))
         goto cleanup;
     memset(ret_report, 0, sizeof(*ret_report));
-    ret_report->workload = options->workload;
+    if (!options->pending)
+        ret_report->workload = options->workload;
     ret_report->rounds = 1;
     ret_report->line_count = 1;
     ret_report->lines[0].name = "unary";

@@ -31,6 +31,8 @@ static const struct option option_table[] = {
     {"--database", "URL", OPTION_TEXT, FIELD(database), 0, 0, IN_LOAD,
         "its database, as a role that may insert leads; required"},
     {"--in-flight", "N", OPTION_INT64, FIELD(in_flight), 1, 4096, IN_LOAD, "calls under way at once (default 64)"},
+    {"--pending", NULL, OPTION_FLAG, FIELD(pending), 0, 0, IN_LOAD,
+        "route the leads that wait in the database, up to --leads, instead of inserting some"},
     {"--rate", "N", OPTION_INT64, FIELD(rate), 0, 1000000, IN_LOAD,
         "calls a second, due by the clock (default 0: as fast as answers come)"},
     {"--duration", "SECONDS", OPTION_INT64, FIELD(duration_s), 1, 3600, IN_BOTH, "length of a run (default 5)"},

@@ -15,6 +15,7 @@ struct bench_options {
     enum bench_command command;
     bool help;
     bool json;
+    bool pending;
     struct workload_options workload;
     int64_t in_flight;
     int64_t rate;

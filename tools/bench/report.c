@@ -25,8 +25,9 @@ static void print_outcomes(FILE *output, const struct run_summary *summary)
 
 void report_print_table(FILE *output, const struct report *report)
 {
-    fprintf(output, "%d workspaces x %d rules, %d %% duplicates, median of %" PRId64 "\n\n",
-        report->workload.workspaces, report->workload.rules, report->workload.duplicates_percent, report->rounds);
+    if (report->workload.workspaces > 0)
+        fprintf(output, "%d workspaces x %d rules, %d %% duplicates, median of %" PRId64 "\n\n",
+            report->workload.workspaces, report->workload.rules, report->workload.duplicates_percent, report->rounds);
     fprintf(output, "%-9s %-16s %9s %9s %9s %9s %9s  %s\n", "", "", "leads/s", "p50 ms", "p95 ms", "p99 ms", "max ms",
         "outcomes");
     for (size_t i = 0; i < report->line_count; i++) {

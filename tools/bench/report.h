@@ -17,7 +17,7 @@ struct report_line {
 };
 
 struct report {
-    struct workload_options workload;
+    struct workload_options workload; /* zero: leads that were there */
     int64_t rounds;
     struct report_line lines[8];
     size_t line_count;

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-enum { PREPARE_MS = 600000, VERIFY_MS = 120000 };
+enum { PREPARE_MS = 600000, READ_MS = 120000, VERIFY_MS = 120000 };
 
 /* Lists that leads and rules draw from. Positions count from 1, as SQL arrays do. */
 #define INDUSTRIES                                                                                                     \
@@ -80,6 +80,12 @@ static const struct pg_statement statement_read_leads = {
     .sql = "select l.id, l.workspace_id from public.leads l join bench_workspaces w on w.id = l.workspace_id"
            " order by l.external_id"};
 
+static const struct pg_statement statement_read_pending = {
+    .sql = "select l.id, l.source_workspace_id from public.leads l where l.routing_status = 'pending'"
+           " order by l.created_at, l.external_id, l.id limit $1",
+    .param_count = 1,
+    .param_types = {PG_INT4}};
+
 static const struct pg_statement *const preparation[] = {&statement_seed, &statement_workspaces,
     &statement_insert_workspaces, &statement_insert_rules, &statement_insert_leads};
 
@@ -101,12 +107,13 @@ static bool settle(struct pg_conn *conn, int64_t deadline_ns, struct error *rete
     return ok;
 }
 
-static bool read_leads(
-    struct pg_conn *conn, int64_t deadline_ns, struct workload *ret_workload, struct error *reterr_error)
+/* Runs a statement whose rows are leads and their source workspaces. */
+static bool read_leads(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params,
+    struct workload *ret_workload, struct error *reterr_error)
 {
     struct pg_result *result = NULL;
 
-    if (!pg_execute(conn, &statement_read_leads, NULL, deadline_ns, &result, reterr_error))
+    if (!pg_execute(conn, statement, params, clock_after_ms(READ_MS), &result, reterr_error))
         return false;
     int row_count = pg_result_row_count(result);
     struct workload workload = {.count = (size_t)row_count};
@@ -119,6 +126,20 @@ static bool read_leads(
     pg_result_free(result);
     *ret_workload = workload;
     return true;
+}
+
+bool workload_read_pending(
+    struct pg_conn *conn, int32_t count_max, struct workload *ret_workload, struct error *reterr_error)
+{
+    struct arena *arena = arena_new(0);
+    struct pg_params params;
+    bool ok = false;
+
+    pg_params_init(&params, arena);
+    pg_params_add_int4(&params, count_max);
+    ok = read_leads(conn, &statement_read_pending, &params, ret_workload, reterr_error);
+    arena_free(arena);
+    return ok;
 }
 
 bool workload_prepare(struct pg_conn *conn, const struct workload_options *options, struct workload *ret_workload,
@@ -145,7 +166,8 @@ bool workload_prepare(struct pg_conn *conn, const struct workload_options *optio
     for (size_t i = 0; i < COUNT_OF(preparation); i++)
         if (!pg_execute(conn, preparation[i], NULL, deadline_ns, NULL, reterr_error))
             goto cleanup;
-    ok = settle(conn, deadline_ns, reterr_error) && read_leads(conn, deadline_ns, ret_workload, reterr_error);
+    ok = settle(conn, deadline_ns, reterr_error) &&
+         read_leads(conn, &statement_read_leads, NULL, ret_workload, reterr_error);
 cleanup:
     if (!ok)
         error_add_context(reterr_error, "could not prepare the data");
