@@ -40,12 +40,16 @@ struct child_memory {
 /* Starts `leadrouterd cluster --embedded DIR --migrate` and waits for its line. ERROR_SYSTEM, ERROR_UNAVAILABLE. */
 bool cluster_start(
     const char *leadrouterd, const char *directory, struct cluster *ret_cluster, struct error *reterr_error);
-void cluster_stop(struct cluster *cluster); /* zeroed is fine */
+
+/* Stops it and waits for its end. A zeroed one is fine. */
+void cluster_stop(struct cluster *cluster);
 
 /* Starts `leadrouterd serve` on a free port of loopback; returns before it is ready. Its log goes to `log_path`. */
 bool server_start(const char *leadrouterd, const char *service_url, const char *log_path, struct server *ret_server,
     struct error *reterr_error);
-void server_stop(struct server *server); /* zeroed is fine */
+
+/* Stops it and waits for its end. A zeroed one is fine. */
+void server_stop(struct server *server);
 
 /* Reads the memory of a running process; false when it is gone. */
 bool child_memory_read(pid_t pid, struct child_memory *ret_memory);

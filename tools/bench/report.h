@@ -26,7 +26,10 @@ struct report {
     struct child_memory memory; /* of the server, highest of all runs; zero: not measured */
 };
 
+/* Prints the report for people. */
 void report_print_table(FILE *output, const struct report *report);
+
+/* Prints it as one JSON object, for programs. */
 void report_print_json(FILE *output, const struct report *report);
 
 #endif

@@ -39,7 +39,8 @@ bool workload_prepare(struct pg_conn *conn, const struct workload_options *optio
 bool workload_read_pending(
     struct pg_conn *conn, int32_t count_max, struct workload *ret_workload, struct error *reterr_error);
 
-void workload_release(struct workload *workload); /* zeroed is fine */
+/* Gives the lists back. A zeroed workload is fine. */
+void workload_release(struct workload *workload);
 
 /* What the database says after a run over this workload. */
 struct workload_check {
