@@ -31,7 +31,8 @@ struct grpc_c_server_options {
 
 /* Handles one unary call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the call's arena: valid until the
  * answer. `handlers` and `user` are what was registered. */
-typedef void grpc_c_unary_adapter(struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user);
+typedef void grpc_c_unary_adapter(
+    struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user);
 
 /* Makes a server that listens nowhere yet. Released with grpc_c_server_free(). */
 struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *options);

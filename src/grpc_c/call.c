@@ -1,0 +1,253 @@
+#include "grpc_c/call.h"
+
+#include <assert.h>
+#include <grpc/byte_buffer.h>
+#include <grpc/support/alloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+enum { CALL_ARENA_SIZE = 2048 };
+
+static struct grpc_c_call *call_of_closed(struct tag *tag)
+{
+    return (struct grpc_c_call *)(void *)((char *)tag - offsetof(struct grpc_c_call, closed));
+}
+
+static struct grpc_c_call *call_of_answered(struct tag *tag)
+{
+    return (struct grpc_c_call *)(void *)((char *)tag - offsetof(struct grpc_c_call, answered));
+}
+
+/* --- Life ------------------------------------------------------------------------------------------------------------ */
+
+void call_unref(struct grpc_c_call *call)
+{
+    if (atomic_fetch_sub(&call->references, 1) == 1)
+        server_call_done(call);
+}
+
+/* The peer is done with the call: it has its answer, or it has gone. */
+static void on_closed(struct tag *tag, bool ok)
+{
+    struct grpc_c_call *call = call_of_closed(tag);
+
+    (void)ok; /* RECV_CLOSE_ON_SERVER never fails */
+    if (call->close_was_cancel != 0) {
+        pthread_mutex_lock(&call->lock);
+        atomic_store(&call->is_cancelled, true);
+        if (!call->is_answered && call->on_cancel != NULL)
+            call->on_cancel(call->on_cancel_user);
+        call->on_cancel = NULL;
+        pthread_mutex_unlock(&call->lock);
+    }
+    call_unref(call);
+}
+
+static void on_answered(struct tag *tag, bool ok)
+{
+    (void)ok; /* false: the peer went away before the answer; nobody is left to be told */
+    call_unref(call_of_answered(tag));
+}
+
+struct grpc_c_call *call_new(void)
+{
+    struct grpc_c_call *call = memory_new(sizeof(*call));
+
+    call->closed.done = on_closed;
+    call->answered.done = on_answered;
+    call->arena = arena_new(CALL_ARENA_SIZE);
+    grpc_metadata_array_init(&call->request_metadata);
+    grpc_call_details_init(&call->details);
+    pthread_mutex_init(&call->lock, NULL);
+    return call;
+}
+
+static void metadata_release(grpc_metadata *metadata, size_t *count)
+{
+    for (size_t i = 0; i < *count; i++) {
+        grpc_slice_unref(metadata[i].key);
+        grpc_slice_unref(metadata[i].value);
+    }
+    *count = 0;
+}
+
+void call_clear(struct grpc_c_call *call)
+{
+    if (call->payload != NULL)
+        grpc_byte_buffer_destroy(call->payload);
+    if (call->response != NULL)
+        grpc_byte_buffer_destroy(call->response);
+    metadata_release(call->initial, &call->initial_count);
+    metadata_release(call->trailing, &call->trailing_count);
+    grpc_metadata_array_destroy(&call->request_metadata);
+    grpc_metadata_array_init(&call->request_metadata);
+    grpc_call_details_destroy(&call->details);
+    grpc_call_details_init(&call->details);
+    if (call->call != NULL)
+        grpc_call_unref(call->call);
+    call->payload = NULL;
+    call->response = NULL;
+    call->call = NULL;
+    call->peer = NULL;
+    call->is_answered = false;
+    call->on_cancel = NULL;
+    call->close_was_cancel = 0;
+    atomic_store(&call->is_cancelled, false);
+    arena_clear(call->arena);
+}
+
+void call_free(struct grpc_c_call *call)
+{
+    if (call == NULL)
+        return;
+    call_clear(call);
+    grpc_metadata_array_destroy(&call->request_metadata);
+    grpc_call_details_destroy(&call->details);
+    pthread_mutex_destroy(&call->lock);
+    arena_free(call->arena);
+    free(call);
+}
+
+void call_watch_close(struct grpc_c_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+
+    op.data.recv_close_on_server.cancelled = &call->close_was_cancel;
+    grpc_call_error failure = grpc_call_start_batch(call->call, &op, 1, &call->closed, NULL);
+    assert(failure == GRPC_CALL_OK);
+    (void)failure;
+}
+
+/* --- What a handler sees ------------------------------------------------------------------------------------------------ */
+
+struct arena *grpc_c_call_arena(struct grpc_c_call *call)
+{
+    return call->arena;
+}
+
+int64_t grpc_c_call_deadline_ns(const struct grpc_c_call *call)
+{
+    return call->deadline_ns;
+}
+
+bool grpc_c_call_is_cancelled(const struct grpc_c_call *call)
+{
+    return atomic_load(&call->is_cancelled);
+}
+
+void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user), void *user)
+{
+    pthread_mutex_lock(&call->lock);
+    assert(call->on_cancel == NULL && !call->is_answered);
+    if (atomic_load(&call->is_cancelled)) {
+        callback(user);
+    } else {
+        call->on_cancel = callback;
+        call->on_cancel_user = user;
+    }
+    pthread_mutex_unlock(&call->lock);
+}
+
+const char *grpc_c_call_method(const struct grpc_c_call *call)
+{
+    return call->served->method == NULL ? "" : call->served->method->path;
+}
+
+const char *grpc_c_call_peer(const struct grpc_c_call *call)
+{
+    struct grpc_c_call *changed =
+        (struct grpc_c_call *)(uintptr_t)call; /* a cache; one thread at a time, like the arena */
+
+    if (call->peer == NULL) {
+        char *peer = grpc_call_get_peer(call->call);
+        changed->peer = arena_copy_string(call->arena, peer);
+        gpr_free(peer);
+    }
+    return call->peer;
+}
+
+const char *grpc_c_call_metadata(const struct grpc_c_call *call, const char *key, size_t *ret_size)
+{
+    for (size_t i = 0; i < call->request_metadata.count; i++) {
+        const grpc_metadata *entry = &call->request_metadata.metadata[i];
+        if (grpc_slice_str_cmp(entry->key, key) != 0)
+            continue;
+        size_t size = GRPC_SLICE_LENGTH(entry->value);
+        if (ret_size != NULL)
+            *ret_size = size;
+        return arena_copy(call->arena, (const char *)GRPC_SLICE_START_PTR(entry->value), size);
+    }
+    return NULL;
+}
+
+static void metadata_add(grpc_metadata *metadata, size_t *count, const char *key, const char *value, size_t size)
+{
+    assert(*count < ANSWER_METADATA_MAX);
+    metadata[*count].key = grpc_slice_from_copied_string(key);
+    metadata[*count].value = grpc_slice_from_copied_buffer(value, size);
+    (*count)++;
+}
+
+void grpc_c_call_add_initial_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size)
+{
+    metadata_add(call->initial, &call->initial_count, key, value, size);
+}
+
+void grpc_c_call_add_trailing_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size)
+{
+    metadata_add(call->trailing, &call->trailing_count, key, value, size);
+}
+
+/* --- The answer ------------------------------------------------------------------------------------------------------- */
+
+/* From here on no cancellation is told any more. Each call is answered once. */
+static void begin_answer(struct grpc_c_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    assert(!call->is_answered);
+    call->is_answered = true;
+    pthread_mutex_unlock(&call->lock);
+}
+
+static void send_answer(struct grpc_c_call *call, enum grpc_c_status status, grpc_slice *details)
+{
+    grpc_op ops[3] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_STATUS_FROM_SERVER}, {.op = GRPC_OP_SEND_MESSAGE}};
+
+    ops[0].data.send_initial_metadata.count = call->initial_count;
+    ops[0].data.send_initial_metadata.metadata = call->initial;
+    ops[1].data.send_status_from_server.trailing_metadata_count = call->trailing_count;
+    ops[1].data.send_status_from_server.trailing_metadata = call->trailing;
+    ops[1].data.send_status_from_server.status = (grpc_status_code)status;
+    ops[1].data.send_status_from_server.status_details = details;
+    ops[2].data.send_message.send_message = call->response;
+    grpc_call_error failure =
+        grpc_call_start_batch(call->call, ops, call->response == NULL ? 2 : 3, &call->answered, NULL);
+    assert(failure == GRPC_CALL_OK);
+    (void)failure;
+}
+
+void grpc_c_call_reply(struct grpc_c_call *call, const ProtobufCMessage *response)
+{
+    assert(response->descriptor == call->served->method->response);
+    grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(response));
+
+    protobuf_c_message_pack(response, GRPC_SLICE_START_PTR(slice));
+    call->response = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    begin_answer(call);
+    send_answer(call, GRPC_C_OK, NULL);
+}
+
+void grpc_c_call_fail(struct grpc_c_call *call, enum grpc_c_status status, const char *message)
+{
+    grpc_slice details = grpc_slice_from_copied_string(message);
+
+    assert(status != GRPC_C_OK);
+    begin_answer(call);
+    send_answer(call, status, &details);
+    grpc_slice_unref(details);
+}

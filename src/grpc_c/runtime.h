@@ -1,0 +1,48 @@
+/* What server and client share: completion queue threads, tags, addresses, the core's log. Not for users of src/grpc_c. */
+#ifndef GRPC_C_RUNTIME_H
+#define GRPC_C_RUNTIME_H
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* What a completion queue gives back: the start of a struct that knows what to do. `ok` is the event's success. */
+struct tag {
+    void (*done)(struct tag *tag, bool ok);
+};
+
+/* A completion queue with the thread that serves it. */
+struct queue_thread {
+    grpc_completion_queue *queue;
+    pthread_t thread;
+    bool is_started;
+};
+
+/* Makes the queue; its thread is started by queue_thread_start(). */
+void queue_thread_init(struct queue_thread *queue);
+
+/* Errors: ERROR_SYSTEM. */
+bool queue_thread_start(struct queue_thread *queue, struct error *reterr_error);
+
+/* Shuts the queue down, lets the thread serve what is left, joins it, destroys the queue. A zeroed struct is fine. */
+void queue_thread_release(struct queue_thread *queue);
+
+/* grpc_init() and a quiet core: its own log lines are dropped unless somebody wants them. Each call needs one runtime_release(). */
+void runtime_init(void);
+void runtime_release(void);
+
+/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors: ERROR_INVALID that names the address and says why. */
+bool address_check_loopback(const char *address, struct error *reterr_error);
+
+/* The whole content of a byte buffer as one slice, the caller's. False when it cannot be read. */
+bool byte_buffer_read(grpc_byte_buffer *buffer, grpc_slice *ret_slice);
+
+/* A time of the monotonic clock (ns) as the core wants it, and back; CLOCK_NEVER is infinity. */
+gpr_timespec time_to_core(int64_t deadline_ns);
+int64_t time_from_core(gpr_timespec time);
+
+#endif

@@ -1,0 +1,454 @@
+#include "grpc_c/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <grpc/grpc_security.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "grpc_c/call.h"
+#include "grpc_c/wire.h"
+
+enum {
+    ARMED_DEFAULT = 64,
+    ARMED_UNKNOWN = 8,
+    MESSAGE_SIZE_DEFAULT = 4 * 1024 * 1024,
+    METADATA_SIZE_DEFAULT = 8 * 1024,
+    METADATA_CORE_SIZE = 64 * 1024, /* what the core lets through; ours is checked on what arrives */
+    DEPTH_DEFAULT = 32,
+    DEADLINE_DEFAULT_MS = 5000,
+    DEADLINE_MAX_MS = 30000,
+    FREE_CALLS_MAX = 4096,
+    METADATA_ENTRY_OVERHEAD = 32, /* as RFC 9113, section 10.5.1 counts it */
+};
+
+struct grpc_c_server {
+    struct grpc_c_server_options options;
+    grpc_server *server;
+    struct queue_thread *queues;
+    unsigned queue_count;
+    struct served_method **methods; /* pointers: the core's tags hold their addresses */
+    size_t method_count;
+    struct served_method unknown;
+    grpc_c_refusal_observer *observer;
+    void *observer_user;
+    bool is_started;
+    bool is_stopped;
+    atomic_size_t call_count; /* taken, not yet answered and closed */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* the core has shut down, or the last call is done; monotonic clock */
+    /* under the lock */
+    struct grpc_c_call *free_calls;
+    size_t free_count;
+    bool core_is_down;
+    struct tag shutdown;
+};
+
+static struct grpc_c_server_options options_with_defaults(const struct grpc_c_server_options *options)
+{
+    struct grpc_c_server_options full = options == NULL ? (struct grpc_c_server_options){0} : *options;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (full.threads == 0)
+        full.threads = cores < 1 ? 1 : (unsigned)cores;
+    if (full.armed_calls == 0)
+        full.armed_calls = ARMED_DEFAULT;
+    if (full.message_size_max == 0)
+        full.message_size_max = MESSAGE_SIZE_DEFAULT;
+    if (full.metadata_size_max == 0)
+        full.metadata_size_max = METADATA_SIZE_DEFAULT;
+    if (full.depth_max == 0)
+        full.depth_max = DEPTH_DEFAULT;
+    if (full.deadline_default_ms == 0)
+        full.deadline_default_ms = DEADLINE_DEFAULT_MS;
+    if (full.deadline_max_ms == 0)
+        full.deadline_max_ms = DEADLINE_MAX_MS;
+    return full;
+}
+
+static void on_shutdown(struct tag *tag, bool ok)
+{
+    struct grpc_c_server *server =
+        (struct grpc_c_server *)(void *)((char *)tag - offsetof(struct grpc_c_server, shutdown));
+
+    (void)ok;
+    pthread_mutex_lock(&server->lock);
+    server->core_is_down = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static grpc_server *core_server_new(const struct grpc_c_server_options *options)
+{
+    grpc_arg arguments[] = {
+        {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_ALLOW_REUSEPORT, .value.integer = 0},
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+            .value.integer = (int)options->message_size_max},
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_ARG_MAX_METADATA_SIZE,
+            .value.integer = METADATA_CORE_SIZE},
+    };
+    grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
+
+    return grpc_server_create(&all, NULL);
+}
+
+struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *options)
+{
+    struct grpc_c_server *server = memory_new(sizeof(*server));
+    pthread_condattr_t attributes;
+
+    runtime_init();
+    server->options = options_with_defaults(options);
+    assert(server->options.depth_max <= WIRE_DEPTH_LIMIT && server->options.message_size_max <= INT32_MAX);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    server->shutdown.done = on_shutdown;
+    server->unknown.server = server;
+    server->server = core_server_new(&server->options);
+    server->queue_count = server->options.threads;
+    server->queues = memory_new_array(server->queue_count, sizeof(*server->queues));
+    for (unsigned i = 0; i < server->queue_count; i++) {
+        queue_thread_init(&server->queues[i]);
+        grpc_server_register_completion_queue(server->server, server->queues[i].queue, NULL);
+    }
+    return server;
+}
+
+void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c_service *service,
+    grpc_c_unary_adapter *const *adapters, const void *handlers, void *user)
+{
+    assert(!server->is_started);
+    for (size_t i = 0; i < service->method_count; i++) {
+        struct served_method *served = memory_new(sizeof(*served));
+        *served = (struct served_method){.server = server,
+            .method = &service->methods[i],
+            .adapter = adapters[i],
+            .handlers = handlers,
+            .user = user};
+        served->registration = grpc_server_register_method(
+            server->server, service->methods[i].path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+        assert(served->registration != NULL); /* NULL: registered twice */
+        server->methods = memory_resize(server->methods, server->method_count + 1, sizeof(*server->methods));
+        server->methods[server->method_count++] = served;
+    }
+}
+
+void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal_observer *observer, void *user)
+{
+    assert(!server->is_started);
+    server->observer = observer;
+    server->observer_user = user;
+}
+
+size_t grpc_c_server_call_count(const struct grpc_c_server *server)
+{
+    return atomic_load(&server->call_count);
+}
+
+/* --- Listening ----------------------------------------------------------------------------------------------------------- */
+
+/* The core says only that it could not: bind the address ourselves to learn why. */
+static int bind_failure(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    char host[64];
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    int failure = 0;
+
+    snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
+    if (host[0] == '[') {
+        memmove(host, host + 1, strlen(host));
+        host[strcspn(host, "]")] = '\0';
+    }
+    if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+        return EADDRNOTAVAIL;
+    int descriptor = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (descriptor >= 0) {
+        int reuse = 1;
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+        failure = bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 ? 0 : errno;
+        close(descriptor);
+    }
+    freeaddrinfo(found);
+    return failure;
+}
+
+bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int *ret_port, struct error *reterr_error)
+{
+    grpc_server_credentials *credentials = NULL;
+    int port = 0;
+
+    assert(!server->is_started);
+    if (!address_check_loopback(address, reterr_error))
+        return false;
+    credentials = grpc_insecure_server_credentials_create();
+    port = grpc_server_add_http2_port(server->server, address, credentials);
+    grpc_server_credentials_release(credentials);
+    if (port <= 0) {
+        int failure = bind_failure(address);
+        if (failure == EADDRINUSE)
+            return error_set(reterr_error, ERROR_EXISTS, "%s is in use", address);
+        return error_set(reterr_error, ERROR_SYSTEM, "could not listen on %s: %s", address,
+            failure == 0 ? "the gRPC core refused" : strerror(failure));
+    }
+    if (ret_port != NULL)
+        *ret_port = port;
+    return true;
+}
+
+/* --- Arming -------------------------------------------------------------------------------------------------------------- */
+
+static void on_armed(struct tag *tag, bool ok);
+
+static struct grpc_c_call *take_call(struct grpc_c_server *server)
+{
+    struct grpc_c_call *call = NULL;
+
+    pthread_mutex_lock(&server->lock);
+    if (server->free_calls != NULL) {
+        call = server->free_calls;
+        server->free_calls = call->next;
+        server->free_count--;
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (call == NULL) {
+        call = call_new();
+        call->armed.done = on_armed;
+    }
+    return call;
+}
+
+static void put_call(struct grpc_c_server *server, struct grpc_c_call *call)
+{
+    call_clear(call);
+    pthread_mutex_lock(&server->lock);
+    if (server->free_count < FREE_CALLS_MAX) {
+        call->next = server->free_calls;
+        server->free_calls = call;
+        server->free_count++;
+        call = NULL;
+    }
+    pthread_mutex_unlock(&server->lock);
+    call_free(call);
+}
+
+void server_call_done(struct grpc_c_call *call)
+{
+    struct grpc_c_server *server = call->served->server;
+
+    put_call(server, call);
+    pthread_mutex_lock(&server->lock);
+    if (atomic_fetch_sub(&server->call_count, 1) == 1)
+        pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Asks the core for one more call of this method on this queue. */
+static void arm(const struct served_method *served, struct queue_thread *queue)
+{
+    struct grpc_c_server *server = served->server;
+    struct grpc_c_call *call = take_call(server);
+    grpc_call_error failure = GRPC_CALL_OK;
+
+    call->served = served;
+    call->queue = queue;
+    if (served->method != NULL)
+        failure = grpc_server_request_registered_call(server->server, served->registration, &call->call,
+            &call->core_deadline, &call->request_metadata, &call->payload, queue->queue, queue->queue, &call->armed);
+    else
+        failure = grpc_server_request_call(server->server, &call->call, &call->details, &call->request_metadata,
+            queue->queue, queue->queue, &call->armed);
+    assert(failure == GRPC_CALL_OK);
+    (void)failure;
+}
+
+/* --- A call has come ------------------------------------------------------------------------------------------------------ */
+
+/* Answers a call that never reaches its handler. */
+static void refuse(struct grpc_c_call *call, enum grpc_c_status status, const char *message)
+{
+    struct grpc_c_server *server = call->served->server;
+
+    if (server->observer != NULL)
+        server->observer(grpc_c_call_method(call), status, message, server->observer_user);
+    grpc_c_call_fail(call, status, message);
+}
+
+static size_t metadata_size(const grpc_metadata_array *metadata)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < metadata->count; i++)
+        size += GRPC_SLICE_LENGTH(metadata->metadata[i].key) + GRPC_SLICE_LENGTH(metadata->metadata[i].value) +
+                METADATA_ENTRY_OVERHEAD;
+    return size;
+}
+
+/* A missing or malformed grpc-timeout means "for ever" to the core: such calls get the default, long ones the maximum. */
+static int64_t effective_deadline(const struct grpc_c_server_options *options, gpr_timespec wished)
+{
+    int64_t deadline_ns = time_from_core(wished);
+    int64_t latest_ns = clock_after_ms(options->deadline_max_ms);
+
+    if (deadline_ns == CLOCK_NEVER)
+        return clock_after_ms(options->deadline_default_ms);
+    return deadline_ns < latest_ns ? deadline_ns : latest_ns;
+}
+
+/* Reads, checks and unpacks the request into the call's arena; NULL with the reason when it cannot be taken. */
+static ProtobufCMessage *unpack_request(struct grpc_c_call *call, struct error *reterr_error)
+{
+    const struct grpc_c_server_options *options = &call->served->server->options;
+    grpc_slice slice;
+
+    if (call->payload == NULL || !byte_buffer_read(call->payload, &slice)) {
+        error_set(reterr_error, ERROR_INVALID, "the call carries no request message");
+        return NULL;
+    }
+    ProtobufCMessage *request = wire_unpack(call->served->method->request, GRPC_SLICE_START_PTR(slice),
+        GRPC_SLICE_LENGTH(slice), options->depth_max, call->arena, reterr_error);
+    grpc_slice_unref(slice);
+    return request;
+}
+
+static void handle(struct grpc_c_call *call)
+{
+    const struct served_method *served = call->served;
+    const struct grpc_c_server_options *options = &served->server->options;
+    struct error error = {0};
+    size_t size = metadata_size(&call->request_metadata);
+
+    call->deadline_ns =
+        effective_deadline(options, served->method == NULL ? call->details.deadline : call->core_deadline);
+    if (size > options->metadata_size_max) {
+        error_set(&error, ERROR_FULL, "the request's metadata has %zu bytes, the bound is %zu", size,
+            options->metadata_size_max);
+        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, error.text);
+        return;
+    }
+    if (served->method == NULL || served->adapter == NULL) {
+        refuse(call, GRPC_C_UNIMPLEMENTED, served->method == NULL ? "unknown service or method" : "not implemented");
+        return;
+    }
+    ProtobufCMessage *request = unpack_request(call, &error);
+    if (request == NULL)
+        refuse(call, GRPC_C_INVALID_ARGUMENT, error.text);
+    else
+        served->adapter(call, request, served->handlers, served->user);
+}
+
+static void on_armed(struct tag *tag, bool ok)
+{
+    struct grpc_c_call *call = (struct grpc_c_call *)(void *)((char *)tag - offsetof(struct grpc_c_call, armed));
+    struct grpc_c_server *server = call->served->server;
+
+    if (!ok) { /* the server is stopping */
+        put_call(server, call);
+        return;
+    }
+    atomic_fetch_add(&server->call_count, 1);
+    arm(call->served, call->queue);
+    atomic_store(&call->references, 2);
+    call_watch_close(call);
+    handle(call);
+}
+
+/* --- Start and stop -------------------------------------------------------------------------------------------------------- */
+
+bool grpc_c_server_start(struct grpc_c_server *server, struct error *reterr_error)
+{
+    assert(!server->is_started);
+    grpc_server_start(server->server);
+    server->is_started = true;
+    for (unsigned q = 0; q < server->queue_count; q++) {
+        for (size_t m = 0; m < server->method_count; m++)
+            for (unsigned i = 0; i < server->options.armed_calls; i++)
+                arm(server->methods[m], &server->queues[q]);
+        for (unsigned i = 0; i < ARMED_UNKNOWN; i++)
+            arm(&server->unknown, &server->queues[q]);
+        if (!queue_thread_start(&server->queues[q], reterr_error))
+            return false;
+    }
+    return true;
+}
+
+/* Waits until the core is down, or the deadline. Under the lock. */
+static bool wait_for_core(struct grpc_c_server *server, int64_t deadline_ns)
+{
+    int late = 0;
+
+    while (!server->core_is_down && late == 0) {
+        if (deadline_ns == CLOCK_NEVER) {
+            pthread_cond_wait(&server->changed, &server->lock);
+        } else {
+            struct timespec until = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
+            late = pthread_cond_timedwait(&server->changed, &server->lock, &until);
+        }
+    }
+    return server->core_is_down;
+}
+
+void grpc_c_server_stop(struct grpc_c_server *server, int64_t grace_ms)
+{
+    assert(server->is_started && !server->is_stopped);
+    server->is_stopped = true;
+    grpc_server_shutdown_and_notify(server->server, server->queues[0].queue, &server->shutdown);
+    pthread_mutex_lock(&server->lock);
+    bool down = wait_for_core(server, clock_after_ms(grace_ms));
+    pthread_mutex_unlock(&server->lock);
+    if (!down) {
+        grpc_server_cancel_all_calls(server->server);
+        pthread_mutex_lock(&server->lock);
+        wait_for_core(server, CLOCK_NEVER);
+        pthread_mutex_unlock(&server->lock);
+    }
+    /* Handlers may still hold calls whose peers have gone: a queue must not be shut down before they have answered. */
+    pthread_mutex_lock(&server->lock);
+    while (atomic_load(&server->call_count) > 0)
+        pthread_cond_wait(&server->changed, &server->lock);
+    pthread_mutex_unlock(&server->lock);
+    grpc_server_destroy(server->server);
+    server->server = NULL;
+    for (unsigned i = 0; i < server->queue_count; i++)
+        queue_thread_release(&server->queues[i]);
+}
+
+void grpc_c_server_free(struct grpc_c_server *server)
+{
+    if (server == NULL)
+        return;
+    if (server->is_started && !server->is_stopped)
+        grpc_c_server_stop(server, 0);
+    if (server->server != NULL) { /* never started: the core wants to be shut down all the same */
+        grpc_server_shutdown_and_notify(server->server, server->queues[0].queue, &server->shutdown);
+        grpc_server_destroy(server->server);
+        for (unsigned i = 0; i < server->queue_count; i++)
+            queue_thread_release(&server->queues[i]);
+    }
+    while (server->free_calls != NULL) {
+        struct grpc_c_call *next = server->free_calls->next;
+        call_free(server->free_calls);
+        server->free_calls = next;
+    }
+    for (size_t i = 0; i < server->method_count; i++)
+        free(server->methods[i]);
+    free(server->methods);
+    free(server->queues);
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+    runtime_release();
+}
