@@ -2,33 +2,45 @@
 find_program(PROTOC protoc REQUIRED)
 find_program(PROTOC_C protoc-gen-c REQUIRED)
 
-# leadrouter_proto_library(TARGET PROTOS a.proto ... ROOT dir [GRPC]): a static library of protobuf-c messages, and with GRPC
-# of our stubs. PROTOS are relative to ROOT. Headers are included as "path/name.pb-c.h" and "path/name.grpc.h".
+# leadrouter_proto_library(TARGET PROTOS a.proto ... ROOT dir [GRPC] [LINK ...]): a static library of protobuf-c messages, and with
+# GRPC of our stubs; every file then has a service. PROTOS are relative to ROOT. Headers are included as "path/name.pb-c.h" and
+# "path/name.grpc.h". LINK: the libraries of files that are imported from elsewhere.
+#
+# With GRPC protoc-c does not see the services: the functions that it would make of them have the names of our client stubs.
 function(leadrouter_proto_library target)
   cmake_parse_arguments(ARG "GRPC" "ROOT" "PROTOS;LINK" ${ARGN})
   set(out "${CMAKE_CURRENT_BINARY_DIR}/${target}.gen")
   file(MAKE_DIRECTORY "${out}")
+  set(messages --plugin=protoc-gen-c=${PROTOC_C} --c_out=${out})
+  list(TRANSFORM ARG_PROTOS PREPEND "${ARG_ROOT}/" OUTPUT_VARIABLE depends) # they import each other
   set(sources)
   foreach(proto IN LISTS ARG_PROTOS)
     string(REGEX REPLACE "\\.proto$" "" stem "${proto}")
     set(produced "${out}/${stem}.pb-c.c" "${out}/${stem}.pb-c.h")
-    set(command ${PROTOC} --plugin=protoc-gen-c=${PROTOC_C} --c_out=${out} -I${ARG_ROOT} ${ARG_ROOT}/${proto})
-    set(depends "${ARG_ROOT}/${proto}")
-    add_custom_command(OUTPUT ${produced} COMMAND ${command} DEPENDS ${depends} VERBATIM
-      COMMENT "protoc-c ${proto}")
-    list(APPEND sources ${produced})
     if(ARG_GRPC)
+      cmake_path(GET stem PARENT_PATH folder)
+      file(MAKE_DIRECTORY "${out}/${folder}")
       set(stubs "${out}/${stem}.grpc.c" "${out}/${stem}.grpc.h")
-      add_custom_command(OUTPUT ${stubs}
-        COMMAND ${PROTOC} --plugin=protoc-gen-grpc-c=$<TARGET_FILE:protoc-gen-grpc-c> --grpc-c_out=${out} -I${ARG_ROOT} ${ARG_ROOT}/${proto}
-        DEPENDS ${depends} protoc-gen-grpc-c VERBATIM COMMENT "protoc-gen-grpc-c ${proto}")
+      add_custom_command(OUTPUT ${produced} ${stubs}
+        COMMAND ${PROTOC} -I${ARG_ROOT} --plugin=protoc-gen-grpc-c=$<TARGET_FILE:protoc-gen-grpc-c> --grpc-c_out=${out}
+          --include_imports --include_source_info --descriptor_set_out=${out}/${stem}.set ${ARG_ROOT}/${proto}
+        COMMAND protoc-gen-grpc-c --without-services ${out}/${stem}.set ${out}/${stem}.messages.set
+        COMMAND ${PROTOC} --descriptor_set_in=${out}/${stem}.messages.set ${messages} ${proto}
+        DEPENDS ${depends} protoc-gen-grpc-c VERBATIM COMMENT "protoc-c and protoc-gen-grpc-c ${proto}")
+      # Our own output is held to our own warnings; protoc-c's is not.
+      set_source_files_properties("${out}/${stem}.grpc.c" PROPERTIES
+        COMPILE_OPTIONS "$<TARGET_PROPERTY:leadrouter_warnings,INTERFACE_COMPILE_OPTIONS>")
       list(APPEND sources ${stubs})
+    else()
+      add_custom_command(OUTPUT ${produced} COMMAND ${PROTOC} -I${ARG_ROOT} ${messages} ${ARG_ROOT}/${proto}
+        DEPENDS ${depends} VERBATIM COMMENT "protoc-c ${proto}")
     endif()
+    list(APPEND sources ${produced})
   endforeach()
   add_library(${target} STATIC ${sources})
   target_include_directories(${target} PUBLIC "${out}")
   target_link_libraries(${target} PUBLIC leadrouter_flags PkgConfig::PROTOBUF_C ${ARG_LINK})
   if(ARG_GRPC)
-    target_link_libraries(${target} PUBLIC leadrouter_grpc_c)
+    target_link_libraries(${target} PUBLIC leadrouter_grpc_c leadrouter_base)
   endif()
 endfunction()
