@@ -54,7 +54,7 @@ const char migrate_sql_record[] =
     "insert into leadrouter.migration_objects (number, object_type, object_identity, parent)"
     " select current_setting('leadrouter.migration')::integer, object_type, object_identity, parent from (" CATALOGUE
     ") catalogue" OUTSIDE " except select current_setting('leadrouter.migration')::integer, object_type, "
-                          "object_identity, parent from pg_temp.migrate_before"
+    "object_identity, parent from pg_temp.migrate_before"
     " on conflict do nothing";
 
 /* Triggers before functions, columns before types; what belongs to a table that goes anyway is left to it. */

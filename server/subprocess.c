@@ -23,6 +23,10 @@ static void become(const struct subprocess_user *user)
 static void run_child(const char *const *arguments, const struct subprocess_user *user, int output)
 {
     int nothing = open("/dev/null", O_RDONLY);
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL); /* we may have blocked the signals that end it */
 
     dup2(nothing, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);

@@ -1,0 +1,39 @@
+/* Settings of leadrouterd: one table of flags and environment variables, from which parsing and help come. */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Which command a setting belongs to; bits. */
+enum config_command { CONFIG_SERVE = 1, CONFIG_MIGRATE = 2, CONFIG_CLUSTER = 4 };
+
+/* Exit codes of every program of the product. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* What was asked for. Strings point into argv or the environment. */
+struct config {
+    const char *listen;
+    const char *database; /* NULL: none */
+    const char *embedded; /* NULL: none */
+    const char *log_level;
+    int lanes;
+    int batch_leads_max;
+    int waiting_max;
+    int drain_ms;
+    bool unnamed_statements;
+    bool disposable;
+    bool migrate;
+    bool yes;
+    bool dry_run;
+};
+
+enum config_result { CONFIG_OK, CONFIG_HELP_SHOWN, CONFIG_WRONG };
+
+/* Reads the environment, then the flags of argv[1…]. On CONFIG_WRONG the reason has been written to standard error; on CONFIG_HELP_SHOWN help has been
+ * written to standard output. `*ret_operand` is the one word that is no flag (migrate's up, down, status), or NULL; `wants_operand` says whether there may
+ * be one. */
+enum config_result config_parse(enum config_command command, const char *usage, int argc, char **argv,
+    bool wants_operand, struct config *ret_config, const char **ret_operand);
+
+#endif

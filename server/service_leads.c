@@ -1,0 +1,357 @@
+/* LeadService: CreateLeads and GetLead. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "lead_input.h"
+#include "service.h"
+
+/* --- CreateLeads ------------------------------------------------------------------------------------------------------------ */
+
+struct create_call;
+
+/* One lead of a call. */
+struct create_lead {
+    struct routing_ticket ticket; /* first: tickets come back as addresses of these */
+    struct create_call *create;
+    struct uuid lead_id;
+    bool created;
+    struct routing_answer answer;
+};
+
+/* One call; in its arena. */
+struct create_call {
+    struct work work; /* first */
+    struct service *service;
+    struct grpc_c_call *call;
+    const Leadrouter__V1__CreateLeadsRequest *request;
+    struct uuid workspace_id;
+    struct uuid request_id;
+    struct uuid actor_id;
+    int64_t started_ns;
+    struct create_lead *leads;
+    size_t lead_count;
+    bool is_replay;
+    bool is_routed;
+    atomic_size_t left; /* leads whose answer has not come */
+};
+
+/* A repeated call answers as the first one did: what that one decided is not "already routed" to its caller. */
+static void as_first_answered(struct routing_answer *answer)
+{
+    if (answer->outcome != ROUTING_OUTCOME_ALREADY_ROUTED)
+        return;
+    answer->outcome = answer->decided_outcome;
+    answer->decided_outcome = ROUTING_OUTCOME_NONE;
+}
+
+static Leadrouter__V1__CreateLeadsResult *create_result(struct create_call *create, struct create_lead *lead)
+{
+    struct arena *arena = grpc_c_call_arena(create->call);
+    Leadrouter__V1__CreateLeadsResult *result = arena_alloc(arena, sizeof(*result));
+
+    leadrouter__v1__create_leads_result__init(result);
+    result->lead_id = service_id(arena, &lead->lead_id);
+    result->created = lead->created;
+    if (!create->is_routed)
+        return result;
+    if (lead->answer.error.code == ERROR_NONE) {
+        if (create->is_replay)
+            as_first_answered(&lead->answer);
+        result->routing = service_route_response(arena, &lead->answer);
+    } else {
+        result->routing_status = (int32_t)service_status(&lead->answer.error);
+        result->routing_message = arena_copy_string(arena, lead->answer.error.text);
+    }
+    return result;
+}
+
+static void create_reply(struct create_call *create)
+{
+    struct arena *arena = grpc_c_call_arena(create->call);
+    Leadrouter__V1__CreateLeadsResponse response = LEADROUTER__V1__CREATE_LEADS_RESPONSE__INIT;
+
+    response.n_results = create->lead_count;
+    response.results = arena_alloc_array(arena, create->lead_count, sizeof(*response.results));
+    for (size_t i = 0; i < create->lead_count; i++) {
+        response.results[i] = create_result(create, &create->leads[i]);
+        response.created += create->leads[i].created ? 1 : 0;
+    }
+    response.existing = (int32_t)create->lead_count - response.created;
+    leadrouter__v1__lead_service__create_leads__reply(create->call, &response);
+}
+
+static void lead_answered(struct routing_ticket *ticket, const struct routing_answer *answer)
+{
+    struct create_lead *lead = (struct create_lead *)(void *)ticket;
+
+    lead->answer = *answer;
+    if (atomic_fetch_sub(&lead->create->left, 1) == 1)
+        create_reply(lead->create);
+}
+
+/* Asks the engine for all of them. When it has no room the leads are there all the same, and the answer says that they were not routed. */
+static void route_created(struct create_call *create)
+{
+    struct arena *arena = grpc_c_call_arena(create->call);
+    struct routing_ticket **tickets = arena_alloc_array(arena, create->lead_count, sizeof(struct routing_ticket *));
+    struct error error = {0};
+
+    for (size_t i = 0; i < create->lead_count; i++) {
+        struct create_lead *lead = &create->leads[i];
+        lead->create = create;
+        lead->ticket = (struct routing_ticket){.callback = lead_answered};
+        lead->ticket.request = (struct routing_request){.lead_id = lead->lead_id,
+            .source_workspace_id = create->workspace_id,
+            .actor_id = create->actor_id,
+            .max_attempts = ROUTING_MAX_ATTEMPTS_DEFAULT,
+            .deadline_ns = grpc_c_call_deadline_ns(create->call)};
+        tickets[i] = &lead->ticket;
+    }
+    create->is_routed = true;
+    atomic_store(&create->left, create->lead_count);
+    if (routing_engine_submit_many(create->service->engine, tickets, create->lead_count, &error))
+        return; /* the last answer replies */
+    for (size_t i = 0; i < create->lead_count; i++)
+        create->leads[i].answer.error = error;
+    create_reply(create);
+}
+
+/* What the database's refusal means to the caller. */
+static bool create_failed(struct error *error)
+{
+    if (strcmp(error->sqlstate, "LR404") == 0)
+        return error_set(error, ERROR_NOT_FOUND, "workspace_id: no such workspace");
+    if (strcmp(error->sqlstate, "LR409") == 0)
+        return error_set(error, ERROR_INVALID, "request_id: used within 24 hours with other leads");
+    if (error->code == ERROR_UNAVAILABLE)
+        return error_set(error, ERROR_RESULT_UNKNOWN,
+            "the database is away and the result is unknown; repeating the call is safe for leads with an external_id, "
+            "or with the same"
+            " request_id");
+    return false;
+}
+
+static bool insert_leads(
+    struct create_call *create, const char *json, const unsigned char *hash, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .name = "create_leads",
+        .sql = "select ord, lead_id, created, replayed from leadrouter.create_leads($1, $2, $3, $4)",
+        .param_count = 4,
+        .param_types = {PG_UUID, PG_JSONB, PG_UUID, PG_BYTEA},
+    };
+    struct arena *arena = grpc_c_call_arena(create->call);
+    int64_t deadline_ns = grpc_c_call_deadline_ns(create->call);
+    struct pg_params params;
+    struct pg_conn *conn = NULL;
+    struct pg_result *result = NULL;
+
+    if (!pg_pool_acquire(create->service->pool, deadline_ns, &conn, reterr_error))
+        return false;
+    pg_params_init(&params, arena);
+    pg_params_add_uuid(&params, &create->workspace_id);
+    pg_params_add_jsonb(&params, json, strlen(json));
+    pg_params_add_uuid(&params, uuid_is_nil(&create->request_id) ? NULL : &create->request_id);
+    pg_params_add_bytes(&params, hash, LEAD_INPUT_HASH_SIZE);
+    bool ok = pg_execute(conn, &statement, &params, deadline_ns, &result, reterr_error);
+    pg_pool_put(create->service->pool, conn);
+    if (!ok)
+        return create_failed(reterr_error);
+    create->lead_count = (size_t)pg_result_row_count(result);
+    create->leads = arena_alloc_array(arena, create->lead_count, sizeof(*create->leads));
+    for (int row = 0; row < pg_result_row_count(result); row++) {
+        struct create_lead *lead = &create->leads[pg_result_int4(result, row, 0) - 1];
+        lead->lead_id = pg_result_uuid(result, row, 1);
+        lead->created = pg_result_bool(result, row, 2);
+        create->is_replay = pg_result_bool(result, row, 3);
+    }
+    pg_result_free(result);
+    return true;
+}
+
+static void run_create(struct work *work)
+{
+    struct create_call *create = (struct create_call *)(void *)work;
+    unsigned char hash[LEAD_INPUT_HASH_SIZE];
+    struct error error = {0};
+    char *json = NULL;
+    bool ok = lead_input_json(create->request, &json, hash, &error) && insert_leads(create, json, hash, &error);
+
+    free(json);
+    if (!ok)
+        service_fail(create->call, &error, create->started_ns);
+    else if (create->request->route)
+        route_created(create);
+    else
+        create_reply(create);
+}
+
+static void handle_create_leads(struct grpc_c_call *call, const Leadrouter__V1__CreateLeadsRequest *request, void *user)
+{
+    struct service *service = user;
+    struct create_call *create = arena_alloc(grpc_c_call_arena(call), sizeof(*create));
+    struct error error = {0};
+
+    create->work.run = run_create;
+    create->service = service;
+    create->call = call;
+    create->request = request;
+    create->started_ns = clock_now_ns();
+    if (!service_parse_id("workspace_id", request->workspace_id, false, &create->workspace_id, &error) ||
+        !service_parse_id("request_id", request->request_id, true, &create->request_id, &error) ||
+        !service_parse_id("user_id", request->user_id, true, &create->actor_id, &error) ||
+        !worker_pool_submit(service->workers, &create->work, &error))
+        service_fail(call, &error, create->started_ns);
+}
+
+/* --- GetLead ---------------------------------------------------------------------------------------------------------------- */
+
+struct get_call {
+    struct work work; /* first */
+    struct service *service;
+    struct grpc_c_call *call;
+    struct uuid lead_id;
+    struct uuid workspace_id;
+    int64_t started_ns;
+};
+
+static Leadrouter__V1__LeadStatus status_of(const char *name)
+{
+    static const char *const names[] = {"", "pending", "routing", "routed", "failed", "expired"};
+
+    for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return (Leadrouter__V1__LeadStatus)i;
+    return LEADROUTER__V1__LEAD_STATUS__LEAD_STATUS_UNSPECIFIED;
+}
+
+static Leadrouter__V1__RoutingOutcome decided_of(const char *name)
+{
+    if (name == NULL)
+        return LEADROUTER__V1__ROUTING_OUTCOME__ROUTING_OUTCOME_UNSPECIFIED;
+    return strcmp(name, "duplicate") == 0 ? LEADROUTER__V1__ROUTING_OUTCOME__ROUTING_OUTCOME_DUPLICATE
+                                          : LEADROUTER__V1__ROUTING_OUTCOME__ROUTING_OUTCOME_ROUTED;
+}
+
+static char *column_text(const struct pg_result *result, struct arena *arena, int column)
+{
+    return arena_copy_string(arena, pg_result_text(result, 0, column));
+}
+
+static char *column_id(const struct pg_result *result, struct arena *arena, int column)
+{
+    struct uuid id = pg_result_uuid(result, 0, column);
+
+    return service_id(arena, &id);
+}
+
+static Google__Protobuf__Timestamp *column_time(const struct pg_result *result, struct arena *arena, int column)
+{
+    return pg_result_is_null(result, 0, column) ? NULL : service_time(arena, pg_result_int8(result, 0, column));
+}
+
+static Leadrouter__V1__NewLead *lead_data(const struct pg_result *result, struct arena *arena)
+{
+    Leadrouter__V1__NewLead *data = arena_alloc(arena, sizeof(*data));
+
+    leadrouter__v1__new_lead__init(data);
+    data->external_id = column_text(result, arena, 3);
+    data->email = column_text(result, arena, 4);
+    data->phone = column_text(result, arena, 5);
+    data->first_name = column_text(result, arena, 6);
+    data->last_name = column_text(result, arena, 7);
+    data->company_name = column_text(result, arena, 8);
+    data->company_industry = column_text(result, arena, 9);
+    data->company_size = column_text(result, arena, 10);
+    data->company_revenue = column_text(result, arena, 11);
+    data->country = column_text(result, arena, 12);
+    data->state = column_text(result, arena, 13);
+    data->city = column_text(result, arena, 14);
+    data->postal_code = column_text(result, arena, 15);
+    data->source = column_text(result, arena, 16);
+    data->attributes_json = column_text(result, arena, 17);
+    return data;
+}
+
+static void get_reply(struct get_call *get, const struct pg_result *result)
+{
+    struct arena *arena = grpc_c_call_arena(get->call);
+    Leadrouter__V1__GetLeadResponse response = LEADROUTER__V1__GET_LEAD_RESPONSE__INIT;
+    Leadrouter__V1__Lead lead = LEADROUTER__V1__LEAD__INIT;
+
+    lead.id = column_id(result, arena, 0);
+    lead.workspace_id = column_id(result, arena, 1);
+    lead.source_workspace_id = column_id(result, arena, 2);
+    lead.data = lead_data(result, arena);
+    lead.status = status_of(pg_result_text(result, 0, 18));
+    lead.decided_outcome = decided_of(pg_result_text(result, 0, 19));
+    lead.matched_rule_id = column_id(result, arena, 20);
+    lead.duplicate_lead_id = column_id(result, arena, 21);
+    lead.decision_id = column_id(result, arena, 22);
+    lead.attempts = pg_result_int4(result, 0, 23);
+    lead.error = column_text(result, arena, 24);
+    lead.created_at = column_time(result, arena, 25);
+    lead.decided_at = column_time(result, arena, 26);
+    lead.expires_at = column_time(result, arena, 27);
+    lead.next_retry_at = column_time(result, arena, 28);
+    response.lead = &lead;
+    leadrouter__v1__lead_service__get_lead__reply(get->call, &response);
+}
+
+static void run_get(struct work *work)
+{
+    static const struct pg_statement statement = {
+        .name = "get_lead",
+        .sql =
+            "select id, workspace_id, source_workspace_id, external_id, email, phone, first_name, last_name, "
+            "company_name,"
+            " company_industry, company_size, company_revenue, country, state, city, postal_code, source, attributes,"
+            " routing_status, decided_outcome, matched_rule_id, duplicate_lead_id, decision_id, routing_attempts, "
+            "routing_error,"
+            " created_us, decided_us, lead_expires_us, next_retry_us from leadrouter.get_lead($1, $2)",
+        .param_count = 2,
+        .param_types = {PG_UUID, PG_UUID},
+    };
+    struct get_call *get = (struct get_call *)(void *)work;
+    int64_t deadline_ns = grpc_c_call_deadline_ns(get->call);
+    struct pg_conn *conn = NULL;
+    struct pg_result *result = NULL;
+    struct pg_params params;
+    struct error error = {0};
+
+    if (!pg_pool_acquire(get->service->pool, deadline_ns, &conn, &error)) {
+        service_fail(get->call, &error, get->started_ns);
+        return;
+    }
+    pg_params_init(&params, grpc_c_call_arena(get->call));
+    pg_params_add_uuid(&params, &get->lead_id);
+    pg_params_add_uuid(&params, &get->workspace_id);
+    bool ok = pg_execute(conn, &statement, &params, deadline_ns, &result, &error);
+    pg_pool_put(get->service->pool, conn);
+    if (ok && pg_result_row_count(result) == 0)
+        ok = error_set(&error, ERROR_NOT_FOUND, "no such lead in that workspace");
+    if (ok)
+        get_reply(get, result);
+    else
+        service_fail(get->call, &error, get->started_ns);
+    pg_result_free(result);
+}
+
+static void handle_get_lead(struct grpc_c_call *call, const Leadrouter__V1__GetLeadRequest *request, void *user)
+{
+    struct service *service = user;
+    struct get_call *get = arena_alloc(grpc_c_call_arena(call), sizeof(*get));
+    struct error error = {0};
+
+    *get = (struct get_call){.work.run = run_get, .service = service, .call = call, .started_ns = clock_now_ns()};
+    if (!service_parse_id("lead_id", request->lead_id, false, &get->lead_id, &error) ||
+        !service_parse_id("workspace_id", request->workspace_id, false, &get->workspace_id, &error) ||
+        !worker_pool_submit(service->workers, &get->work, &error))
+        service_fail(call, &error, get->started_ns);
+}
+
+const struct leadrouter__v1__lead_service__handlers service_lead_handlers = {
+    .create_leads = handle_create_leads,
+    .get_lead = handle_get_lead,
+};
