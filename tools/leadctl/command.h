@@ -1,0 +1,38 @@
+/* The commands of leadctl, and what they share. Each command takes its own argv ([0] is its name) and returns an exit code. */
+#ifndef LEADCTL_COMMAND_H
+#define LEADCTL_COMMAND_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "grpc_c/client.h"
+#include "leadrouter/v1/routing.pb-c.h"
+#include "options.h"
+
+int command_route(int argc, char **argv);
+int command_import(int argc, char **argv);
+int command_health(int argc, char **argv);
+int command_leads_show(int argc, char **argv);
+
+/* A channel to the server; on failure the reason was written and NULL is given. Freed with grpc_c_channel_free(). */
+struct grpc_c_channel *connect_to(const char *target);
+
+/* Writes why a call failed, as in "leadctl: NOT_FOUND: no such lead in that workspace"; returns EXIT_FAILED. */
+int call_failed(const char *target, const struct grpc_c_outcome *outcome);
+
+/* A row of a two-column table: a label and what it says; nothing for "" and NULL. */
+void print_row(const char *label, const char *text);
+
+/* "ROUTED" for an outcome; the wire name without its prefix. */
+const char *outcome_name(Leadrouter__V1__RoutingOutcome outcome);
+
+/* "2026-01-31T12:00:00.000Z", or "" for NULL. `ret_text` has room for 32 bytes. */
+const char *time_text(const Google__Protobuf__Timestamp *time, char ret_text[32]);
+
+/* Prints a JSON object and a newline, and releases it. */
+void print_json(json_t *object);
+
+/* What became of a lead, as JSON. */
+json_t *route_json(const Leadrouter__V1__RouteLeadResponse *response);
+
+#endif

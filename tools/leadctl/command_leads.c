@@ -1,0 +1,136 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "command.h"
+#include "leadrouter/v1/leads.grpc.h"
+
+static const char usage[] = "Usage: leadctl leads show LEAD --workspace W\n\n"
+                            "Everything about one lead, for its source workspace or its owner.\n\n"
+                            "Example: leadctl leads show 6f1c… --workspace 0b9e…";
+
+/* The lead's own fields, in the order people read them. */
+static const struct {
+    const char *label;
+    size_t offset;
+} data_fields[] = {
+    {"external_id", offsetof(Leadrouter__V1__NewLead, external_id)},
+    {"email", offsetof(Leadrouter__V1__NewLead, email)},
+    {"phone", offsetof(Leadrouter__V1__NewLead, phone)},
+    {"first_name", offsetof(Leadrouter__V1__NewLead, first_name)},
+    {"last_name", offsetof(Leadrouter__V1__NewLead, last_name)},
+    {"company_name", offsetof(Leadrouter__V1__NewLead, company_name)},
+    {"company_industry", offsetof(Leadrouter__V1__NewLead, company_industry)},
+    {"company_size", offsetof(Leadrouter__V1__NewLead, company_size)},
+    {"company_revenue", offsetof(Leadrouter__V1__NewLead, company_revenue)},
+    {"country", offsetof(Leadrouter__V1__NewLead, country)},
+    {"state", offsetof(Leadrouter__V1__NewLead, state)},
+    {"city", offsetof(Leadrouter__V1__NewLead, city)},
+    {"postal_code", offsetof(Leadrouter__V1__NewLead, postal_code)},
+    {"source", offsetof(Leadrouter__V1__NewLead, source)},
+    {"attributes", offsetof(Leadrouter__V1__NewLead, attributes_json)},
+};
+
+static const char *data_text(const Leadrouter__V1__NewLead *data, size_t i)
+{
+    return *(char *const *)(const void *)((const char *)data + data_fields[i].offset);
+}
+
+static const char *status_name(Leadrouter__V1__LeadStatus status)
+{
+    static const char *const names[] = {"unknown", "pending", "routing", "routed", "failed", "expired"};
+
+    return (unsigned)status < COUNT_OF(names) ? names[status] : names[0];
+}
+
+static json_t *lead_json(const Leadrouter__V1__Lead *lead)
+{
+    char created[32], decided[32], expires[32], retry[32];
+    json_t *data = json_object();
+
+    for (size_t i = 0; i < COUNT_OF(data_fields); i++)
+        json_object_set_new(data, data_fields[i].label, json_string(data_text(lead->data, i)));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:o}", "id", lead->id,
+        "status", status_name(lead->status), "workspace_id", lead->workspace_id, "source_workspace_id",
+        lead->source_workspace_id, "decided_outcome",
+        lead->decided_outcome == 0 ? "" : outcome_name(lead->decided_outcome), "matched_rule_id", lead->matched_rule_id,
+        "duplicate_lead_id", lead->duplicate_lead_id, "decision_id", lead->decision_id, "attempts", lead->attempts,
+        "error", lead->error, "created_at", time_text(lead->created_at, created), "decided_at",
+        time_text(lead->decided_at, decided), "expires_at", time_text(lead->expires_at, expires), "next_retry_at",
+        time_text(lead->next_retry_at, retry), "data", data);
+}
+
+static void print_table(const Leadrouter__V1__Lead *lead)
+{
+    char time[32];
+    char attempts[16];
+
+    snprintf(attempts, sizeof(attempts), "%d", lead->attempts);
+    print_row("lead", lead->id);
+    print_row("status", status_name(lead->status));
+    if (lead->decided_outcome != 0)
+        print_row("decided as", outcome_name(lead->decided_outcome));
+    print_row("owner", lead->workspace_id);
+    print_row("source workspace", lead->source_workspace_id);
+    print_row("rule id", lead->matched_rule_id);
+    print_row("duplicate of", lead->duplicate_lead_id);
+    print_row("decision", lead->decision_id);
+    print_row("attempts", attempts);
+    print_row("error", lead->error);
+    print_row("created", time_text(lead->created_at, time));
+    print_row("decided", time_text(lead->decided_at, time));
+    print_row("expires", time_text(lead->expires_at, time));
+    print_row("next retry", time_text(lead->next_retry_at, time));
+    for (size_t i = 0; i < COUNT_OF(data_fields); i++)
+        if (strcmp(data_text(lead->data, i), "{}") != 0)
+            print_row(data_fields[i].label, data_text(lead->data, i));
+}
+
+static int show(const struct common_options *common, const char *lead_id, const char *workspace)
+{
+    Leadrouter__V1__GetLeadRequest request = LEADROUTER__V1__GET_LEAD_REQUEST__INIT;
+    Leadrouter__V1__GetLeadResponse *response = NULL;
+    struct grpc_c_outcome outcome = {0};
+    struct grpc_c_channel *channel = connect_to(common->target);
+    int code = EXIT_DONE;
+
+    if (channel == NULL)
+        return EXIT_USAGE;
+    request.lead_id = (char *)(uintptr_t)lead_id;
+    request.workspace_id = (char *)(uintptr_t)workspace;
+    if (leadrouter__v1__lead_service__get_lead(channel, &request, NULL, &response, &outcome) != GRPC_C_OK)
+        code = call_failed(common->target, &outcome);
+    else if (common->json)
+        print_json(lead_json(response->lead));
+    else
+        print_table(response->lead);
+    if (response != NULL)
+        leadrouter__v1__get_lead_response__free_unpacked(response, NULL);
+    grpc_c_outcome_release(&outcome);
+    grpc_c_channel_free(channel);
+    return code;
+}
+
+int command_leads_show(int argc, char **argv)
+{
+    const char *workspace = NULL;
+    const char *lead = NULL;
+    const struct option_spec specs[] = {
+        {"workspace", "W", "the workspace that asks: its source or its owner (needed)", OPTION_TEXT, &workspace, 0, 0}};
+    struct common_options common;
+    size_t operand_count = 0;
+
+    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, &lead, 1, &operand_count)) {
+    case OPTIONS_HELP_SHOWN:
+        return EXIT_DONE;
+    case OPTIONS_WRONG:
+        return EXIT_USAGE;
+    case OPTIONS_OK:
+        break;
+    }
+    if (operand_count == 0 || workspace == NULL) {
+        fprintf(stderr, "leadctl: leads show needs a lead and --workspace; see --help\n");
+        return EXIT_USAGE;
+    }
+    return show(&common, lead, workspace);
+}

@@ -1,0 +1,69 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "command.h"
+
+struct grpc_c_channel *connect_to(const char *target)
+{
+    struct grpc_c_channel *channel = NULL;
+    struct error error = {0};
+
+    if (grpc_c_channel_new(target, NULL, &channel, &error))
+        return channel;
+    fprintf(stderr, "leadctl: --target: %s\n", error.text);
+    return NULL;
+}
+
+int call_failed(const char *target, const struct grpc_c_outcome *outcome)
+{
+    if (outcome->status == GRPC_C_UNAVAILABLE && strstr(outcome->message, "connect") != NULL)
+        fprintf(stderr, "leadctl: nobody answers at %s (is leadrouterd running? --target says where)\n", target);
+    else
+        fprintf(stderr, "leadctl: %s: %s\n", grpc_c_status_name(outcome->status), outcome->message);
+    return EXIT_FAILED;
+}
+
+void print_row(const char *label, const char *text)
+{
+    if (text != NULL && text[0] != '\0')
+        printf("%-18s %s\n", label, text);
+}
+
+const char *outcome_name(Leadrouter__V1__RoutingOutcome outcome)
+{
+    static const char prefix[] = "ROUTING_OUTCOME_";
+    const ProtobufCEnumValue *value =
+        protobuf_c_enum_descriptor_get_value(&leadrouter__v1__routing_outcome__descriptor, (int)outcome);
+
+    return value == NULL ? "UNKNOWN" : value->name + strlen(prefix);
+}
+
+const char *time_text(const Google__Protobuf__Timestamp *time, char ret_text[32])
+{
+    if (time == NULL) {
+        ret_text[0] = '\0';
+        return ret_text;
+    }
+    return clock_format_us(time->seconds * 1000000 + time->nanos / 1000, ret_text);
+}
+
+void print_json(json_t *object)
+{
+    json_dumpf(object, stdout, JSON_INDENT(2));
+    fputc('\n', stdout);
+    json_decref(object);
+}
+
+json_t *route_json(const Leadrouter__V1__RouteLeadResponse *response)
+{
+    char time[32];
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s}", "outcome",
+        outcome_name(response->outcome), "lead_id", response->lead_id, "destination_workspace_id",
+        response->destination_workspace_id, "matched_rule_id", response->matched_rule_id, "matched_rule_name",
+        response->matched_rule_name, "reason", response->reason, "duplicate_lead_id", response->duplicate_lead_id,
+        "attempt", response->attempt, "next_retry_at", time_text(response->next_retry_at, time), "decision_id",
+        response->decision_id, "decided_outcome",
+        response->decided_outcome == 0 ? "" : outcome_name(response->decided_outcome));
+}

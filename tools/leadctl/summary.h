@@ -1,0 +1,31 @@
+/* What an import did, counted while it runs and printed at its end. Any thread. */
+#ifndef LEADCTL_SUMMARY_H
+#define LEADCTL_SUMMARY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "leadrouter/v1/leads.pb-c.h"
+
+struct summary;
+
+struct summary *summary_new(bool is_routed);
+void summary_free(struct summary *summary); /* NULL is fine */
+
+/* Rows: read from the file; rejected, with the line and the reason (the first ones are printed at once on standard error). */
+void summary_add_read(struct summary *summary);
+void summary_add_rejected(struct summary *summary, size_t line, const char *reason);
+
+/* What became of leads that the server took. */
+void summary_add_results(struct summary *summary, const Leadrouter__V1__CreateLeadsResponse *response);
+
+/* A line on a terminal that replaces the one before, at most a few times a second; nothing elsewhere. `fraction` is of the file, 0 to 1, negative when not known. */
+void summary_show_progress(struct summary *summary, double fraction);
+
+/* Clears the progress line and prints the table, or JSON. */
+void summary_print(struct summary *summary, bool json);
+
+/* True when every row became a lead, and every lead that was to be routed got an outcome. */
+bool summary_is_clean(struct summary *summary);
+
+#endif
