@@ -28,68 +28,61 @@ create trigger leads_10_fill_changed before update of email, phone, company_name
 
 -- --- leads: the guard ---------------------------------------------------------------------------------------------------
 
--- The transitions of the state table in the README. The engine goes from pending or failed straight to a result, in an update that raises
--- routing_attempts by one; a failed lead that is due again by a change of rules starts counting at one.
-create function leadrouter.transition_is_allowed(p_old public.lead_routing_status, p_new public.lead_routing_status,
-    p_old_attempts integer, p_new_attempts integer) returns boolean
-    language sql immutable
-    set search_path = pg_catalog, pg_temp
-as $function$
-    select case
-        when p_old = p_new then p_old in ('pending', 'failed')
-        when p_old in ('pending', 'failed') and p_new = 'routing' then p_new_attempts = p_old_attempts
-        when p_old in ('pending', 'failed') and p_new = 'expired' then true
-        when p_new in ('pending', 'routed', 'failed') and p_old in ('pending', 'routing', 'failed') then
-            p_new_attempts = p_old_attempts + 1 or (p_old <> 'pending' and p_new_attempts = 1)
-        else false
-    end
-$function$;
-
--- Runs as whoever writes: who is not a member of leadrouter_owner may not touch the routing columns at all.
-create function leadrouter.leads_guard() returns trigger
+-- The transitions of the state table in the README, as the condition of a trigger: what is allowed costs an expression, whose operators are
+-- bound when the trigger is made and which no search_path can bend; only what is not allowed calls the function, which says why and refuses.
+-- Who is not a member of leadrouter_owner (the functions run as it) may not touch the routing columns at all. The engine goes from pending or
+-- failed straight to a result, in an update that raises routing_attempts by one; a failed lead that is due again by a change of rules, and one
+-- that was released, may start counting at one.
+create function leadrouter.leads_refuse() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
 as $function$
 begin
     if tg_op = 'INSERT' then
-        if new.routing_status <> 'pending' or new.decision_id is not null or new.routing_locked_by is not null
-           or new.routing_attempts <> 0 then
-            raise exception 'leads are inserted as pending' using errcode = '42501';
-        end if;
-        return new;
-    end if;
-    if new.source_workspace_id is distinct from old.source_workspace_id and old.source_workspace_id is not null then
+        raise exception 'leads are inserted as pending' using errcode = '42501';
+    elsif new.source_workspace_id is distinct from old.source_workspace_id and old.source_workspace_id is not null then
         raise exception 'source_workspace_id of a lead never changes' using errcode = '23514';
-    end if;
-    if (new.routing_status, new.routing_attempts, new.routing_locked_by, new.decision_id, new.decided_outcome, new.matched_rule_id,
-        new.duplicate_lead_id, new.routing_locked_at, new.routing_completed_at)
-       is not distinct from
-       (old.routing_status, old.routing_attempts, old.routing_locked_by, old.decision_id, old.decided_outcome, old.matched_rule_id,
-        old.duplicate_lead_id, old.routing_locked_at, old.routing_completed_at)
-       and (new.workspace_id = old.workspace_id or old.decision_id is null) then
-        return new;
-    end if;
-    if not pg_has_role(current_user, 'leadrouter_owner', 'member') then
+    elsif not pg_has_role(current_user, 'leadrouter_owner', 'member') then
         raise exception 'the routing columns of leads are written by the routing functions only' using errcode = '42501';
-    end if;
-    if old.routing_status = 'routed' or old.routing_status = 'expired' then
+    elsif old.routing_status in ('routed', 'expired') then
         raise exception 'a lead that is % stays as it was decided', old.routing_status using errcode = '23514';
+    elsif new.routing_status = 'routed' and (new.decision_id is null or new.decided_outcome is null) then
+        raise exception 'a routed lead needs decision_id and decided_outcome' using errcode = '23514';
     end if;
-    if new.routing_status <> old.routing_status or new.routing_attempts <> old.routing_attempts then
-        if not leadrouter.transition_is_allowed(old.routing_status, new.routing_status, old.routing_attempts, new.routing_attempts) then
-            raise exception 'a lead cannot go from % to % (attempts % to %)', old.routing_status, new.routing_status,
-                old.routing_attempts, new.routing_attempts using errcode = '23514';
-        end if;
-        if new.routing_status = 'routed' and (new.decision_id is null or new.decided_outcome is null) then
-            raise exception 'a routed lead needs decision_id and decided_outcome' using errcode = '23514';
-        end if;
-    end if;
-    return new;
+    raise exception 'a lead cannot go from % to % (attempts % to %)', old.routing_status, new.routing_status,
+        old.routing_attempts, new.routing_attempts using errcode = '23514';
 end
 $function$;
 
-create trigger leads_20_guard before insert or update on public.leads
-    for each row execute function leadrouter.leads_guard();
+create trigger leads_20_guard_new before insert on public.leads for each row
+    when (new.routing_status <> 'pending' or new.routing_attempts <> 0
+          or num_nonnulls(new.decision_id, new.decided_outcome, new.routing_locked_by, new.duplicate_lead_id) > 0)
+    execute function leadrouter.leads_refuse();
+
+create trigger leads_20_guard_changed before update on public.leads for each row
+    when (not (
+        (old.source_workspace_id is null or new.source_workspace_id is not distinct from old.source_workspace_id)
+        and (
+            -- nothing of routing changes, nor the owner of a lead that was decided here
+            ((new.routing_status, new.routing_attempts, new.routing_locked_by, new.routing_locked_at, new.decision_id,
+              new.decided_outcome, new.matched_rule_id, new.duplicate_lead_id, new.routing_completed_at)
+             is not distinct from
+             (old.routing_status, old.routing_attempts, old.routing_locked_by, old.routing_locked_at, old.decision_id,
+              old.decided_outcome, old.matched_rule_id, old.duplicate_lead_id, old.routing_completed_at)
+             and (new.workspace_id = old.workspace_id or old.decision_id is null))
+            or (
+                pg_has_role(current_user, 'leadrouter_owner', 'member')
+                and old.routing_status not in ('routed', 'expired')
+                and (new.routing_status <> 'routed' or num_nulls(new.decision_id, new.decided_outcome) = 0)
+                and case
+                    when new.routing_status = old.routing_status and new.routing_attempts = old.routing_attempts then true
+                    when new.routing_status = 'routing' then
+                        old.routing_status in ('pending', 'failed') and new.routing_attempts = old.routing_attempts
+                    when new.routing_status = 'expired' then old.routing_status in ('pending', 'failed')
+                    else new.routing_attempts = old.routing_attempts + 1
+                        or (old.routing_status <> 'pending' and new.routing_attempts = 1)
+                end))))
+    execute function leadrouter.leads_refuse();
 
 -- --- rule versions ---------------------------------------------------------------------------------------------------
 
@@ -260,15 +253,11 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('leads_fill', 'transition_is_allowed', 'leads_guard', 'raise_rule_versions', 'rules_inserted', 'rules_deleted',
+          and p.proname in ('leads_fill', 'leads_refuse', 'raise_rule_versions', 'rules_inserted', 'rules_deleted',
               'rules_updated', 'rules_truncated', 'workspaces_that_name', 'workspaces_changed', 'check_routing_config', 'workspaces_check',
               'touch') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
     end loop;
-    -- The guard runs as the writer.
-    grant usage on schema leadrouter to public;
-    grant execute on function leadrouter.transition_is_allowed(public.lead_routing_status, public.lead_routing_status, integer, integer)
-        to public;
 end
 $body$;

@@ -2,7 +2,8 @@
 --
 -- What the engine calls (the table in sql/README.md), set-based. Everything is looked up by key through LATERAL, and the planner is kept from
 -- scans and hash joins: a plan made while a table is empty is kept by the session for good, and a sequential scan that was right then costs
--- ten times as much an hour later.
+-- ten times as much an hour later. Plans are generic: a plan for the very arrays of a call looks cheaper to the planner, is made anew each
+-- time, and the making costs more than the running.
 
 create function leadrouter.to_us(p_time timestamptz) returns bigint
     language sql immutable parallel safe
@@ -25,6 +26,7 @@ create function leadrouter.lock_leads(p_lead_ids uuid[], p_source_workspace_ids 
     language plpgsql security definer rows 256
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
     set enable_hashjoin = off
     set enable_mergejoin = off
 as $function$
@@ -45,6 +47,7 @@ create function leadrouter.decision_record(p_decision_id uuid, p_decided_at time
     language plpgsql stable security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 begin
     select g.routing_metadata ->> 'rule_name', g.routing_metadata ->> 'reason' into rule_name, reason
@@ -60,6 +63,7 @@ create function leadrouter.read_leads(p_lead_ids uuid[], p_source_workspace_ids 
     language plpgsql security definer rows 256
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
     set enable_hashjoin = off
     set enable_mergejoin = off
 as $function$
@@ -96,6 +100,7 @@ create function leadrouter.load_rule_sets(p_workspace_ids uuid[])
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 begin
     return query
@@ -152,6 +157,7 @@ create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid
     language plpgsql security definer rows 256
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
     set enable_hashjoin = off
     set enable_mergejoin = off
 as $function$
@@ -283,6 +289,7 @@ create function leadrouter.find_attempts(p_lead_ids uuid[], p_lock_owners uuid[]
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
     set enable_hashjoin = off
     set enable_mergejoin = off
 as $function$

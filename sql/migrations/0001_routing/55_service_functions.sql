@@ -81,6 +81,7 @@ create function leadrouter.get_lead(p_lead_id uuid, p_workspace_id uuid)
     language plpgsql stable security definer rows 1
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 begin
     return query

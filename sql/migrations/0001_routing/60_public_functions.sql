@@ -6,6 +6,7 @@ create function public.acquire_routing_lock(p_lead_id uuid, p_lock_owner uuid) r
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 declare
     v_lead record;
@@ -37,6 +38,7 @@ create function leadrouter.decide_one(p_lead_id uuid, p_source_workspace_id uuid
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 declare
     v_lead record;
@@ -63,6 +65,7 @@ create function leadrouter.held_source_workspace(p_lead_id uuid, p_lock_owner uu
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 begin
     return (select l.source_workspace_id from public.leads l
@@ -162,6 +165,7 @@ create function public.check_cross_partner_duplicate(p_dedupe_hash text, p_sourc
     language plpgsql stable security definer rows 1
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 begin
     return query
