@@ -7,8 +7,8 @@
 #include "base/memory.h"
 #include "names.h"
 
-/* Field numbers in descriptor.proto, which is what the paths of SourceCodeInfo are made of; and protobuf-c.proto's number of the
- * options that it adds to a file. */
+/* Field numbers in descriptor.proto, which is what the paths of SourceCodeInfo are made of; and protobuf-c.proto's number
+ * of the options that it adds to a file. */
 enum { FILE_SERVICE = 6, FILE_SYNTAX = 12, SERVICE_METHOD = 2, OPTION_PB_C_FILE = 1019, PB_C_FILE_C_PACKAGE = 6 };
 
 /* Names behind "<service>__" that are ours; the stub of a method with such a name gets a "_" behind. */

@@ -39,8 +39,9 @@ struct file_model {
     size_t service_count;
 };
 
-/* Builds the model; everything lies in the arena or is borrowed from `file`. Errors: ERROR_INVALID that names the file and, where there is one, the method: what streams,
- * two names that are one in C, what no protoc writes. */
+/* Builds the model of a file that has a name; everything lies in the arena or is borrowed from `file`. Errors:
+ * ERROR_INVALID that names the file and, where there is one, the method: what streams, two names that are one in C, what
+ * no protoc writes. */
 bool file_model_build(struct arena *arena, const Google__Protobuf__FileDescriptorProto *file,
     struct file_model *ret_model, struct error *reterr_error);
 

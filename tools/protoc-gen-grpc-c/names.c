@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 
-/* tidy: table. protoc-c appends "_" to fields with these names; some are keywords of C++ only, and its headers are read there. */
+/* protoc-c appends "_" to fields with these names; some are keywords of C++ only, where headers are read, too. */
 static const char *const keywords[] = {
     "and",
     "and_eq",

@@ -12,13 +12,13 @@ struct template_value {
     const char *text;
 };
 
-/* Appends `text` with each $name$ replaced. A name that is not among the values is a bug of ours: it ends the process. When the
- * buffer is full it says so itself (`overflowed`). */
+/* Appends `text` with each $name$ replaced. A name that is not among the values is a bug of ours: it ends the
+ * process. When the buffer is full it says so itself (`overflowed`). */
 void template_print(struct buffer *out, const char *text, const struct template_value *values, size_t count);
 
-/* The text of the comment that says what a thing of the .proto is (as protoc gives it: lines, each with a blank in front), as lines
- * of a C comment, each begun by " * "; NULL and "" append nothing. What would end a C comment or start another is
- * parted by a blank. */
+/* Appends a comment of the .proto (as protoc gives it: lines, each with a blank in front) as lines of a C comment, each
+ * begun by `indent` and " *"; NULL and "" append nothing. What would end a C comment or start another is parted by a
+ * blank. */
 void template_print_comment(struct buffer *out, const char *indent, const char *comment);
 
 #endif

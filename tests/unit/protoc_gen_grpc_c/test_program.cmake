@@ -1,0 +1,35 @@
+# Run by ctest; CMakeLists.txt beside it says what for and with which variables.
+file(REMOVE_RECURSE "${OUT}")
+file(MAKE_DIRECTORY "${OUT}")
+
+# check(NAME STATUS REGEX command...): the command ends with STATUS and its standard error matches. Set `input` for its standard input.
+function(check name status regex)
+  execute_process(COMMAND ${ARGN} INPUT_FILE "${input}" RESULT_VARIABLE result ERROR_VARIABLE errors OUTPUT_VARIABLE output)
+  if(NOT result STREQUAL "${status}" OR NOT errors MATCHES "${regex}")
+    message(SEND_ERROR "${name}: ended with ${result}, standard error: ${errors}")
+  endif()
+  if(NOT status EQUAL 0 AND NOT output STREQUAL "")
+    message(SEND_ERROR "${name}: failed and wrote to standard output: ${output}")
+  endif()
+endfunction()
+
+set(input /dev/null)
+check("empty input" 1 "^protoc-gen-grpc-c: standard input is empty" "${PROGRAM}")
+# A descriptor set is a CodeGeneratorRequest whose file_to_generate is a whole file: names a file that is not in it.
+set(input "${SETS}/orders.set")
+check("a descriptor set" 1 "^protoc-gen-grpc-c: the request names .* which is not in it" "${PROGRAM}")
+file(WRITE "${OUT}/cut" "zz") # tag of field 15, 122 bytes long, and no more
+set(input "${OUT}/cut")
+check("cut input" 1 "^protoc-gen-grpc-c: standard input is not a whole CodeGeneratorRequest" "${PROGRAM}")
+set(input /dev/null)
+check("an unknown argument" 2 "^usage: " "${PROGRAM}" --nothing)
+check("help" 0 "^$" "${PROGRAM}" --help)
+check("no such set" 1 "could not open ${OUT}/absent: No such file" "${PROGRAM}" --without-services "${OUT}/absent" "${OUT}/x")
+check("not a set" 1 "${OUT}/cut: not a FileDescriptorSet" "${PROGRAM}" --without-services "${OUT}/cut" "${OUT}/x")
+check("no such folder" 1 "could not create ${OUT}/absent/x" "${PROGRAM}" --without-services "${SETS}/orders.set" "${OUT}/absent/x")
+check("through protoc" 1 "streams_request.proto: method refused.S.Feed streams its request"
+  "${PROTOC}" "-I${REFUSED}" "--plugin=protoc-gen-grpc-c=${PROGRAM}" "--grpc-c_out=${OUT}" "${REFUSED}/streams_request.proto")
+file(GLOB left "${OUT}/*.grpc.*" "${OUT}/x")
+if(left)
+  message(SEND_ERROR "a refusal left files: ${left}")
+endif()
