@@ -12,6 +12,8 @@ enum {
     HELD_FIRST_MS = 5,
     HELD_STEP_MAX = 3,        /* 5, 10, 20, 40 ms and no longer */
     FREE_ENTRIES_MAX = 16384, /* entries kept for the next use */
+    COMPANY_LEADS = 64,       /* so many must wait before a second taker helps the first */
+    COMPANY_MS = 5,           /* or one of them for so long */
 };
 
 struct entry_list {
@@ -29,6 +31,8 @@ struct request_queue {
     struct entry_list held;    /* in no order: few, and looked through */
     struct request_entry *free_entries;
     size_t free_count;
+    size_t waiting_count;
+    size_t taken_count; /* entries that are being decided */
     size_t ticket_count;
     size_t tickets_max;
     unsigned sleepers;
@@ -163,8 +167,10 @@ static bool add_locked(struct request_queue *queue, struct routing_ticket *ticke
         entry->later_end = &entry->later;
         entry->state = REQUEST_WAITING;
         ticket_append(&entry->tickets_end, ticket);
+        entry->due_ns = clock_now_ns();
         hash_table_add(&queue->by_lead, &entry->node, request_hash(&ticket->request));
         list_append(&queue->waiting, entry);
+        queue->waiting_count++;
         return false;
     }
     if (entry->state == REQUEST_TAKEN && ticket->request.force && !entry->request.force) {
@@ -231,12 +237,27 @@ static bool hand_out(
 {
     if (prune(queue, entry, now_ns, dropped_end)) {
         entry->state = REQUEST_TAKEN;
+        queue->taken_count++;
         return true;
     }
     assert(entry->later == NULL);
     hash_table_remove(&queue->by_lead, &entry->node);
     entry_recycle(queue, entry);
     return false;
+}
+
+/* True when another taker is at work and will come for what waits: two small transactions cost nearly twice as much as one of both. It is not waited
+ * for when there is enough for two, nor for long. `*ret_next_ns` gets the time to look again. Under the lock. */
+static bool is_left_to_other(const struct request_queue *queue, int64_t now_ns, int64_t *ret_next_ns)
+{
+    if (queue->taken_count == 0 || queue->waiting_count >= COMPANY_LEADS || queue->waiting.first == NULL ||
+        queue->closed)
+        return false;
+    int64_t until_ns = queue->waiting.first->due_ns + (int64_t)COMPANY_MS * 1000000;
+    if (until_ns <= now_ns)
+        return false;
+    *ret_next_ns = until_ns;
+    return true;
 }
 
 /* Takes what is ready: held leads whose time has come first, since they have waited longest. `ret_next_ns` gets the time of the next held
@@ -249,6 +270,8 @@ static size_t take_locked(struct request_queue *queue, struct request_entry **re
     size_t count = 0;
 
     *ret_next_ns = CLOCK_NEVER;
+    if (!due_or_not && is_left_to_other(queue, now_ns, ret_next_ns))
+        return 0;
     while (*link != NULL) {
         struct request_entry *entry = *link;
         if (count < max && (due_or_not || entry->due_ns <= now_ns)) {
@@ -263,6 +286,7 @@ static size_t take_locked(struct request_queue *queue, struct request_entry **re
     }
     while (count < max && queue->waiting.first != NULL) {
         struct request_entry *entry = list_take_first(&queue->waiting);
+        queue->waiting_count--;
         if (hand_out(queue, entry, now_ns, dropped_end))
             ret_entries[count++] = entry;
     }
@@ -338,6 +362,7 @@ void request_queue_finish(struct request_queue *queue, struct request_entry *con
         struct request_entry *entry = entries[i];
         struct routing_ticket *later = entry->later;
         assert(entry->state == REQUEST_TAKEN);
+        queue->taken_count--;
         ret_tickets[i] = entry->tickets;
         for (struct routing_ticket *ticket = entry->tickets; ticket != NULL; ticket = ticket->next)
             queue->ticket_count--;
@@ -364,6 +389,7 @@ bool request_queue_put_back(struct request_queue *queue, struct request_entry *e
     pthread_mutex_lock(&queue->lock);
     entry->due_ns = now_ns + ((int64_t)HELD_FIRST_MS << step) * 1000000;
     entry->state = REQUEST_HELD;
+    queue->taken_count--;
     list_append(&queue->held, entry);
     *entry->tickets_end = entry->later; /* what asked for an attempt of its own can have this one */
     if (entry->later != NULL) {

@@ -33,7 +33,7 @@ struct request_entry {
         *later; /* came with `force` when the attempt under way had none: asked for anew when it ends */
     struct routing_ticket **later_end;
     int64_t held_since_ns; /* when it was first found held; 0: never */
-    int64_t due_ns;        /* held: when it comes up again */
+    int64_t due_ns;        /* held: when it comes up again; waiting: when it came */
     unsigned held_count;   /* how often it was found held */
 };
 

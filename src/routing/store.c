@@ -3,12 +3,14 @@
 #include <assert.h>
 #include <string.h>
 
-/* Every statement of the engine. Functions only: the service role may not touch the tables. */
+/* Every statement of the engine. Functions only: the service role may not touch the tables. Plans are generic: planning a call for its very arrays
+ * costs more than the call. */
 static const struct pg_statement statement_begin = {
     .name = NULL, .sql = "begin isolation level read committed", .param_count = 0};
 
 static const struct pg_statement statement_limits = {.name = "routing_limits",
-    .sql = "select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true)",
+    .sql = "select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),"
+           " set_config('plan_cache_mode', 'force_generic_plan', true)",
     .param_count = 0};
 
 static const struct pg_statement statement_lock = {.name = "routing_lock",

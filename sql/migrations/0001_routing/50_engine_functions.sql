@@ -5,14 +5,15 @@
 -- ten times as much an hour later. Plans are generic: a plan for the very arrays of a call looks cheaper to the planner, is made anew each
 -- time, and the making costs more than the running.
 
+-- Stable, as the functions inside are: declared immutable they would not be inlined.
 create function leadrouter.to_us(p_time timestamptz) returns bigint
-    language sql immutable parallel safe
+    language sql stable parallel safe
 as $function$
     select case when isfinite(p_time) then (extract(epoch from p_time) * 1000000)::bigint end
 $function$;
 
 create function leadrouter.from_us(p_us bigint) returns timestamptz
-    language sql immutable parallel safe
+    language sql stable parallel safe
 as $function$
     select case when p_us = 9223372036854775807 then 'infinity'::timestamptz
                 else '1970-01-01 00:00:00+00'::timestamptz + p_us * interval '1 microsecond' end
