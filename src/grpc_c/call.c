@@ -35,6 +35,7 @@ static void on_closed(struct tag *tag, bool ok)
     struct grpc_c_call *call = call_of_closed(tag);
 
     (void)ok; /* RECV_CLOSE_ON_SERVER never fails */
+    server_queue_unwatch(call);
     if (call->close_was_cancel != 0) {
         pthread_mutex_lock(&call->lock);
         atomic_store(&call->is_cancelled, true);
@@ -56,6 +57,7 @@ struct grpc_c_call *call_new(void)
 {
     struct grpc_c_call *call = memory_new(sizeof(*call));
 
+    call->armed.done = server_call_armed;
     call->closed.done = on_closed;
     call->answered.done = on_answered;
     call->arena = arena_new(CALL_ARENA_SIZE);
@@ -92,6 +94,7 @@ void call_clear(struct grpc_c_call *call)
     call->response = NULL;
     call->call = NULL;
     call->peer = NULL;
+    call->path = NULL;
     call->is_answered = false;
     call->on_cancel = NULL;
     call->close_was_cancel = 0;
@@ -153,7 +156,7 @@ void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user
 
 const char *grpc_c_call_method(const struct grpc_c_call *call)
 {
-    return call->served->method == NULL ? "" : call->served->method->path;
+    return call->path;
 }
 
 const char *grpc_c_call_peer(const struct grpc_c_call *call)
@@ -185,9 +188,13 @@ const char *grpc_c_call_metadata(const struct grpc_c_call *call, const char *key
 
 static void metadata_add(grpc_metadata *metadata, size_t *count, const char *key, const char *value, size_t size)
 {
+    grpc_metadata *entry = &metadata[*count];
+
     assert(*count < ANSWER_METADATA_MAX);
-    metadata[*count].key = grpc_slice_from_copied_string(key);
-    metadata[*count].value = grpc_slice_from_copied_buffer(value, size);
+    entry->key = grpc_slice_from_copied_string(key);
+    entry->value = grpc_slice_from_copied_buffer(value, size);
+    assert(grpc_header_key_is_legal(entry->key));
+    assert(grpc_is_binary_header(entry->key) || grpc_header_nonbin_value_is_legal(entry->value));
     (*count)++;
 }
 

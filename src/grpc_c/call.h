@@ -6,6 +6,7 @@
 
 #include "grpc_c/runtime.h"
 #include "grpc_c/server.h"
+#include "grpc_c/server_queue.h"
 
 enum { ANSWER_METADATA_MAX = 16 };
 
@@ -25,9 +26,14 @@ struct grpc_c_call {
     struct tag closed; /* the core says how it ended for the peer */
     struct tag answered;
     const struct served_method *served;
-    struct queue_thread *queue;
-    struct grpc_c_call *next; /* in the server's list of free ones */
-    atomic_int references;    /* the answer's and the close's */
+    struct server_queue *queue;
+    atomic_int references; /* the answer's and the close's */
+
+    /* the queue's thread only */
+    struct call_list *imposed;    /* NULL: the server does not end this call */
+    int64_t end_ns;               /* when it does */
+    struct grpc_c_call *next;     /* on that list, or on the list of free ones */
+    struct grpc_c_call *previous; /* on that list */
 
     /* from the core */
     grpc_call *call;
@@ -40,7 +46,8 @@ struct grpc_c_call {
     /* the handler's */
     struct arena *arena;
     int64_t deadline_ns;
-    const char *peer;
+    const char *path;
+    const char *peer; /* NULL until asked for */
     grpc_metadata initial[ANSWER_METADATA_MAX];
     size_t initial_count;
     grpc_metadata trailing[ANSWER_METADATA_MAX];
@@ -55,14 +62,17 @@ struct grpc_c_call {
     void *on_cancel_user;
 };
 
-/* Makes a call object; server.c keeps them for use again. */
+/* Makes a call object; server_queue.c keeps them for use again. */
 struct grpc_c_call *call_new(void);
 void call_free(struct grpc_c_call *call); /* NULL is fine */
 
 /* Gives back what the last use took, so that the object can be armed again. */
 void call_clear(struct grpc_c_call *call);
 
-/* Called when both references are gone: server.c takes the object back. */
+/* server.c: a call has come, or (not `ok`) the server is stopping. */
+void server_call_armed(struct tag *tag, bool ok);
+
+/* server.c: both references are gone, and the object is to be taken back. On the queue's thread. */
 void server_call_done(struct grpc_c_call *call);
 
 /* Drops one reference. */

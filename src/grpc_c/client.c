@@ -13,10 +13,17 @@
 #include "grpc_c/runtime.h"
 #include "grpc_c/wire.h"
 
-enum { MESSAGE_SIZE_DEFAULT = 4 * 1024 * 1024, DEADLINE_DEFAULT_MS = 5000, DEPTH_MAX = 32, REQUEST_METADATA_MAX = 32 };
+enum {
+    MESSAGE_SIZE_DEFAULT = 4 * 1024 * 1024,
+    DEADLINE_DEFAULT_MS = 5000,
+    DEPTH_MAX = 32,
+    MEMORY_FACTOR = 8, /* unpacked against packed, and the least: */
+    MEMORY_SIZE_LEAST = 1024 * 1024,
+};
 
 struct grpc_c_channel {
     grpc_channel *channel;
+    struct wire_limits response_limits;
     struct queue_thread *queues;
     unsigned queue_count;
     atomic_uint next_queue;
@@ -24,8 +31,8 @@ struct grpc_c_channel {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* under the lock */
-    struct grpc_c_pending *pending; /* calls with a callback that has not returned yet */
-    size_t pending_count;
+    struct grpc_c_pending *pending; /* calls that have not ended, or whose callback has not returned */
+    bool is_closing;
 };
 
 /* One call on its way, blocking or not. */
@@ -41,12 +48,15 @@ struct grpc_c_pending {
     grpc_status_code status;
     grpc_slice status_details;
 
+    /* under the channel's lock */
+    struct grpc_c_pending *next;
+    struct grpc_c_pending *previous;
+
     /* callback style only */
     grpc_c_call_callback *callback;
     void *user;
+    bool has_ticket;
     atomic_int references;
-    struct grpc_c_pending *next;
-    struct grpc_c_pending *previous;
 };
 
 /* --- Outcomes -------------------------------------------------------------------------------------------------------- */
@@ -112,11 +122,14 @@ static void outcome_fill(
 
 /* --- One call --------------------------------------------------------------------------------------------------------- */
 
+/* Makes the core's call; nothing is sent before pending_start(). `options` are never NULL. */
 static void pending_init(struct grpc_c_pending *pending, struct grpc_c_channel *channel,
-    const struct grpc_c_method *method, const ProtobufCMessage *request)
+    const struct grpc_c_method *method, const ProtobufCMessage *request, const struct grpc_c_call_options *options,
+    grpc_completion_queue *queue)
 {
     assert(request->descriptor == method->request);
     grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(request));
+    int64_t deadline_ns = clock_after_ms(options->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : options->deadline_ms);
 
     protobuf_c_message_pack(request, GRPC_SLICE_START_PTR(slice));
     *pending = (struct grpc_c_pending){.channel = channel, .method = method, .status_details = grpc_empty_slice()};
@@ -124,6 +137,8 @@ static void pending_init(struct grpc_c_pending *pending, struct grpc_c_channel *
     grpc_slice_unref(slice);
     grpc_metadata_array_init(&pending->initial);
     grpc_metadata_array_init(&pending->trailing);
+    pending->call = grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
+        grpc_slice_from_static_string(method->path), NULL, time_to_core(deadline_ns), NULL);
 }
 
 static void pending_release(struct grpc_c_pending *pending)
@@ -137,29 +152,73 @@ static void pending_release(struct grpc_c_pending *pending)
     grpc_call_unref(pending->call);
 }
 
-/* Everything of a unary call in one batch, which is complete when the call is. */
-static void pending_start(
-    struct grpc_c_pending *pending, const struct grpc_c_call_options *options, grpc_completion_queue *queue)
+/* From now on the channel waits for the call. On a channel that is being freed the call ends CANCELLED, unsent. */
+static void enlist(struct grpc_c_pending *pending)
 {
-    static const struct grpc_c_call_options defaults = {0};
-    const struct grpc_c_call_options *wished = options == NULL ? &defaults : options;
-    grpc_metadata metadata[REQUEST_METADATA_MAX];
+    struct grpc_c_channel *channel = pending->channel;
+
+    pthread_mutex_lock(&channel->lock);
+    pending->next = channel->pending;
+    if (pending->next != NULL)
+        pending->next->previous = pending;
+    channel->pending = pending;
+    if (channel->is_closing)
+        grpc_call_cancel(pending->call, NULL);
+    pthread_mutex_unlock(&channel->lock);
+}
+
+static void delist(struct grpc_c_pending *pending)
+{
+    struct grpc_c_channel *channel = pending->channel;
+
+    pthread_mutex_lock(&channel->lock);
+    if (pending->next != NULL)
+        pending->next->previous = pending->previous;
+    if (pending->previous != NULL)
+        pending->previous->next = pending->next;
+    else
+        channel->pending = pending->next;
+    if (channel->pending == NULL && channel->is_closing)
+        pthread_cond_broadcast(&channel->changed);
+    pthread_mutex_unlock(&channel->lock);
+}
+
+/* Copies the metadata for the core; the array is the caller's. False when a key or value cannot be sent. */
+static bool metadata_to_core(const struct grpc_c_call_options *options, grpc_metadata **ret_metadata)
+{
+    bool is_legal = true;
+
+    *ret_metadata =
+        options->metadata_count == 0 ? NULL : memory_new_array(options->metadata_count, sizeof(grpc_metadata));
+    for (size_t i = 0; i < options->metadata_count; i++) {
+        grpc_metadata *entry = &(*ret_metadata)[i];
+        entry->key = grpc_slice_from_copied_string(options->metadata[i].key);
+        entry->value = grpc_slice_from_copied_buffer(options->metadata[i].value, options->metadata[i].size);
+        is_legal = is_legal && grpc_header_key_is_legal(entry->key) &&
+                   (grpc_is_binary_header(entry->key) || grpc_header_nonbin_value_is_legal(entry->value));
+    }
+    return is_legal;
+}
+
+/* Everything of a unary call in one batch, which is complete when the call is. */
+static void pending_start(struct grpc_c_pending *pending, const struct grpc_c_call_options *options)
+{
+    grpc_metadata *metadata = NULL;
+    size_t metadata_count = options->metadata_count;
     grpc_op ops[6] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, {.op = GRPC_OP_RECV_INITIAL_METADATA}, {.op = GRPC_OP_RECV_MESSAGE},
         {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
-    int64_t deadline_ms = wished->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : wished->deadline_ms;
 
-    assert(wished->metadata_count <= REQUEST_METADATA_MAX);
-    for (size_t i = 0; i < wished->metadata_count; i++) {
-        metadata[i].key = grpc_slice_from_copied_string(wished->metadata[i].key);
-        metadata[i].value = grpc_slice_from_copied_buffer(wished->metadata[i].value, wished->metadata[i].size);
+    if (!metadata_to_core(
+            options, &metadata)) { /* the core would refuse the batch: nobody would hear how the call ended */
+        grpc_call_cancel_with_status(pending->call, GRPC_STATUS_INVALID_ARGUMENT,
+            "the request's metadata has a key or a value that cannot be sent", NULL);
+        metadata_count = 0;
     }
-    pending->call = grpc_channel_create_call(pending->channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-        grpc_slice_from_static_string(pending->method->path), NULL, time_to_core(clock_after_ms(deadline_ms)), NULL);
-    ops[0].flags = wished->wait_for_ready
+    ops[0].flags = options->wait_for_ready
                        ? GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
                        : 0;
-    ops[0].data.send_initial_metadata.count = wished->metadata_count;
+    ops[0].data.send_initial_metadata.count = metadata_count;
     ops[0].data.send_initial_metadata.metadata = metadata;
     ops[1].data.send_message.send_message = pending->request;
     ops[3].data.recv_initial_metadata.recv_initial_metadata = &pending->initial;
@@ -170,10 +229,11 @@ static void pending_start(
     grpc_call_error failure = grpc_call_start_batch(pending->call, ops, COUNT_OF(ops), &pending->done, NULL);
     assert(failure == GRPC_CALL_OK);
     (void)failure;
-    for (size_t i = 0; i < wished->metadata_count; i++) {
+    for (size_t i = 0; i < options->metadata_count; i++) { /* `pending` may be gone already */
         grpc_slice_unref(metadata[i].key);
         grpc_slice_unref(metadata[i].value);
     }
+    free(metadata);
 }
 
 /* The response's bytes, checked; false with the reason when they are not what the method returns. */
@@ -182,7 +242,7 @@ static bool response_bytes(const struct grpc_c_pending *pending, grpc_slice *ret
     if (pending->response == NULL || !byte_buffer_read(pending->response, ret_slice))
         return error_set(reterr_error, ERROR_INVALID, "the server sent no response message");
     if (wire_check(pending->method->response, GRPC_SLICE_START_PTR(*ret_slice), GRPC_SLICE_LENGTH(*ret_slice),
-            DEPTH_MAX, reterr_error))
+            &pending->channel->response_limits, reterr_error))
         return true;
     grpc_slice_unref(*ret_slice);
     return error_add_context(reterr_error, "the server's response");
@@ -203,6 +263,8 @@ static ProtobufCMessage *response_unpack(const struct grpc_c_pending *pending, s
     return response;
 }
 
+static const struct grpc_c_call_options default_options = {0};
+
 enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options, ProtobufCMessage **ret_response,
     struct grpc_c_outcome *ret_outcome)
@@ -211,8 +273,10 @@ enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const str
     struct grpc_c_pending pending;
     struct error error = {0};
 
-    pending_init(&pending, channel, method, request);
-    pending_start(&pending, options, queue);
+    options = options == NULL ? &default_options : options;
+    pending_init(&pending, channel, method, request, options, queue);
+    enlist(&pending);
+    pending_start(&pending, options);
     grpc_completion_queue_pluck(queue, &pending.done, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     ProtobufCMessage *response = response_unpack(&pending, &error);
     enum grpc_c_status status = error.code == ERROR_NONE ? (enum grpc_c_status)pending.status : GRPC_C_INTERNAL;
@@ -225,6 +289,7 @@ enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const str
     pending_release(&pending);
     grpc_completion_queue_shutdown(queue);
     grpc_completion_queue_destroy(queue);
+    delist(&pending); /* the last that is done with the channel */
     return status;
 }
 
@@ -234,42 +299,16 @@ void grpc_c_pending_unref(struct grpc_c_pending *pending)
 {
     if (pending == NULL || atomic_fetch_sub(&pending->references, 1) != 1)
         return;
+    bool has_ticket = pending->has_ticket;
     pending_release(pending);
     free(pending);
+    if (has_ticket)
+        runtime_release();
 }
 
 void grpc_c_pending_cancel(struct grpc_c_pending *pending)
 {
     grpc_call_cancel(pending->call, NULL);
-}
-
-static void enlist(struct grpc_c_pending *pending)
-{
-    struct grpc_c_channel *channel = pending->channel;
-
-    pthread_mutex_lock(&channel->lock);
-    pending->next = channel->pending;
-    if (pending->next != NULL)
-        pending->next->previous = pending;
-    channel->pending = pending;
-    channel->pending_count++;
-    pthread_mutex_unlock(&channel->lock);
-}
-
-static void delist(struct grpc_c_pending *pending)
-{
-    struct grpc_c_channel *channel = pending->channel;
-
-    pthread_mutex_lock(&channel->lock);
-    if (pending->next != NULL)
-        pending->next->previous = pending->previous;
-    if (pending->previous != NULL)
-        pending->previous->next = pending->next;
-    else
-        channel->pending = pending->next;
-    if (--channel->pending_count == 0)
-        pthread_cond_broadcast(&channel->changed);
-    pthread_mutex_unlock(&channel->lock);
 }
 
 static void on_done(struct tag *tag, bool ok)
@@ -296,18 +335,43 @@ void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc
     struct grpc_c_pending *pending = memory_new(sizeof(*pending));
     unsigned queue = atomic_fetch_add(&channel->next_queue, 1) % channel->queue_count;
 
-    pending_init(pending, channel, method, request);
+    options = options == NULL ? &default_options : options;
+    pending_init(pending, channel, method, request, options, channel->queues[queue].queue);
     pending->done.done = on_done;
     pending->callback = callback;
     pending->user = user;
-    atomic_store(&pending->references, ret_pending == NULL ? 1 : 2);
-    if (ret_pending != NULL)
+    pending->has_ticket = ret_pending != NULL;
+    atomic_store(&pending->references, pending->has_ticket ? 2 : 1);
+    if (pending->has_ticket) {
+        runtime_init(); /* it may be given back after the channel */
         *ret_pending = pending;
+    }
     enlist(pending);
-    pending_start(pending, options, channel->queues[queue].queue);
+    pending_start(pending, options);
 }
 
 /* --- Channel ------------------------------------------------------------------------------------------------------------ */
+
+static grpc_channel *core_channel_new(const char *target, size_t message_size_max)
+{
+    grpc_arg arguments[] = {
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+            .value.integer = (int)message_size_max},
+        /* A proxy named in the environment is for the world outside: plain text stays on this machine. */
+        {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_HTTP_PROXY, .value.integer = 0},
+        /* The core unpacks without a bound: a megabyte may become a gigabyte. */
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+            .value.integer = 1 << GRPC_COMPRESS_NONE},
+    };
+    grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
+    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    grpc_channel *channel = grpc_channel_create(target, credentials, &all);
+
+    grpc_channel_credentials_release(credentials);
+    return channel;
+}
 
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error)
@@ -315,10 +379,6 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
     struct grpc_c_channel *channel = NULL;
     size_t message_size_max =
         options == NULL || options->message_size_max == 0 ? MESSAGE_SIZE_DEFAULT : options->message_size_max;
-    grpc_arg argument = {.type = GRPC_ARG_INTEGER,
-        .key = (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-        .value.integer = (int)message_size_max};
-    grpc_channel_args arguments = {.num_args = 1, .args = &argument};
 
     assert(message_size_max <= INT32_MAX);
     if (!address_check_loopback(target, reterr_error))
@@ -327,9 +387,11 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
     channel = memory_new(sizeof(*channel));
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->changed, NULL);
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    channel->channel = grpc_channel_create(target, credentials, &arguments);
-    grpc_channel_credentials_release(credentials);
+    channel->channel = core_channel_new(target, message_size_max);
+    channel->response_limits.depth_max = DEPTH_MAX;
+    channel->response_limits.memory_size_max = MEMORY_FACTOR * message_size_max;
+    if (channel->response_limits.memory_size_max < MEMORY_SIZE_LEAST)
+        channel->response_limits.memory_size_max = MEMORY_SIZE_LEAST;
     channel->queue_count = options == NULL || options->threads == 0 ? 1 : options->threads;
     channel->queues = memory_new_array(channel->queue_count, sizeof(*channel->queues));
     for (unsigned i = 0; i < channel->queue_count; i++) {
@@ -348,9 +410,10 @@ void grpc_c_channel_free(struct grpc_c_channel *channel)
     if (channel == NULL)
         return;
     pthread_mutex_lock(&channel->lock);
+    channel->is_closing = true;
     for (struct grpc_c_pending *pending = channel->pending; pending != NULL; pending = pending->next)
         grpc_call_cancel(pending->call, NULL);
-    while (channel->pending_count > 0)
+    while (channel->pending != NULL)
         pthread_cond_wait(&channel->changed, &channel->lock);
     pthread_mutex_unlock(&channel->lock);
     for (unsigned i = 0; i < channel->queue_count; i++)

@@ -38,34 +38,41 @@ struct grpc_c_outcome {
     size_t trailing_metadata_count;
 };
 
-void grpc_c_outcome_release(struct grpc_c_outcome *outcome); /* zeroed or NULL is fine */
+/* Frees what an outcome holds and zeroes it; zeroed or NULL is fine. Not for the outcome that a callback is given. */
+void grpc_c_outcome_release(struct grpc_c_outcome *outcome);
 
-/* A channel to "host:port" (plain text: loopback only, otherwise ERROR_INVALID). Connects when first used. */
+/* A channel to "host:port" (plain text: loopback only, otherwise ERROR_INVALID; ERROR_SYSTEM when a thread could not be
+ * made). Connects when first used. `options` are copied, NULL means defaults. */
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error);
 
-/* Cancels what is under way, waits for its callbacks, releases. NULL is fine. Not from a callback. */
+/* Cancels what is under way, waits until blocking calls have returned and callbacks have come, releases. Calls that a callback
+ * starts meanwhile end CANCELLED at once. NULL is fine. Not from a callback. */
 void grpc_c_channel_free(struct grpc_c_channel *channel);
 
 /* One unary call; blocks until it ends. On GRPC_C_OK `*ret_response` is the caller's, freed with
- * protobuf_c_message_free_unpacked(). `ret_outcome` may be NULL; otherwise always written. Returns the status. Never from a callback. */
+ * protobuf_c_message_free_unpacked(). `options` may be NULL. `ret_outcome` may be NULL; otherwise always written. Returns the
+ * status: the server's, or the runtime's own: INTERNAL for a response that is not a valid message, RESOURCE_EXHAUSTED for
+ * one over message_size_max, INVALID_ARGUMENT for metadata that cannot be sent. Never from a callback. */
 enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options, ProtobufCMessage **ret_response,
     struct grpc_c_outcome *ret_outcome);
 
 /* Told once how a call ended, on a thread of the channel; must not block. `response` (NULL unless status is OK) and
- * `outcome` are valid during the callback only. Other calls may be started inside. */
+ * `outcome` are valid during the callback only. Other callback-style calls may be started inside. */
 typedef void grpc_c_call_callback(const ProtobufCMessage *response, const struct grpc_c_outcome *outcome, void *user);
 
-/* One unary call in the background. `request` is packed before the function returns. The callback always comes, also on failure, and never
- * before this function returns its ticket... it may come on another thread at the same time. `ret_pending` may be NULL; otherwise it must be
- * released with grpc_c_pending_unref(). */
+/* One unary call in the background. `request` is packed before the function returns. The callback always comes, also on
+ * failure; it may come on its own thread before this function returns, `*ret_pending` being written before it. `ret_pending` may
+ * be NULL; otherwise it must be released with grpc_c_pending_unref(), before or after the channel is. */
 void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options, grpc_c_call_callback *callback,
     void *user, struct grpc_c_pending **ret_pending);
 
 /* Cancels; the callback then comes with CANCELLED unless the call had already ended. Any thread. */
 void grpc_c_pending_cancel(struct grpc_c_pending *pending);
-void grpc_c_pending_unref(struct grpc_c_pending *pending); /* NULL is fine */
+
+/* Gives the ticket back; the call goes on. Any thread. NULL is fine. */
+void grpc_c_pending_unref(struct grpc_c_pending *pending);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 
-/* What a completion queue gives back: the start of a struct that knows what to do. `ok` is the event's success. */
+/* What a completion queue gives back: a member of a struct that knows what to do. `ok` is the event's success. */
 struct tag {
     void (*done)(struct tag *tag, bool ok);
 };
@@ -20,22 +20,29 @@ struct queue_thread {
     grpc_completion_queue *queue;
     pthread_t thread;
     bool is_started;
+    /* Optional. Called on the thread before each wait: does what is due, and returns when something will be (monotonic ns;
+     * CLOCK_NEVER: nothing). */
+    int64_t (*tick)(struct queue_thread *queue);
 };
 
 /* Makes the queue; its thread is started by queue_thread_start(). */
 void queue_thread_init(struct queue_thread *queue);
 
-/* Errors: ERROR_SYSTEM. */
+/* Starts the thread. Errors: ERROR_SYSTEM. */
 bool queue_thread_start(struct queue_thread *queue, struct error *reterr_error);
+
+/* Serves a queue whose thread was never started, on the caller's, until an event has set `*is_done`. */
+void queue_thread_serve_until(struct queue_thread *queue, const bool *is_done);
 
 /* Shuts the queue down, lets the thread serve what is left, joins it, destroys the queue. A zeroed struct is fine. */
 void queue_thread_release(struct queue_thread *queue);
 
-/* grpc_init() and a quiet core: its own log lines are dropped unless somebody wants them. Each call needs one runtime_release(). */
+/* grpc_init() and a quiet core (log.h). Each call needs one runtime_release(). */
 void runtime_init(void);
 void runtime_release(void);
 
-/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors: ERROR_INVALID that names the address and says why. */
+/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors: ERROR_INVALID that names
+ * the address and says why. */
 bool address_check_loopback(const char *address, struct error *reterr_error);
 
 /* The whole content of a byte buffer as one slice, the caller's. False when it cannot be read. */

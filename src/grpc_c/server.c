@@ -24,14 +24,19 @@ enum {
     DEPTH_DEFAULT = 32,
     DEADLINE_DEFAULT_MS = 5000,
     DEADLINE_MAX_MS = 30000,
-    FREE_CALLS_MAX = 4096,
+    DEADLINE_GRACE_MS = 250, /* a handler that answers at its deadline still has the last word */
+    CALLS_DEFAULT = 16384,
+    CALLS_PUSHBACK_MS = 100,
+    MEMORY_FACTOR = 8, /* unpacked against packed, and the least: */
+    MEMORY_SIZE_LEAST = 1024 * 1024,
     METADATA_ENTRY_OVERHEAD = 32, /* as RFC 9113, section 10.5.1 counts it */
+    PATH_SHOWN_MAX = 256,
 };
 
 struct grpc_c_server {
     struct grpc_c_server_options options;
     grpc_server *server;
-    struct queue_thread *queues;
+    struct server_queue *queues;
     unsigned queue_count;
     struct served_method **methods; /* pointers: the core's tags hold their addresses */
     size_t method_count;
@@ -39,16 +44,14 @@ struct grpc_c_server {
     grpc_c_refusal_observer *observer;
     void *observer_user;
     bool is_started;
-    bool is_stopped;
+    atomic_bool is_stopping;
     atomic_size_t call_count; /* taken, not yet answered and closed */
 
+    struct tag shutdown;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* the core has shut down, or the last call is done; monotonic clock */
     /* under the lock */
-    struct grpc_c_call *free_calls;
-    size_t free_count;
     bool core_is_down;
-    struct tag shutdown;
 };
 
 static struct grpc_c_server_options options_with_defaults(const struct grpc_c_server_options *options)
@@ -70,6 +73,14 @@ static struct grpc_c_server_options options_with_defaults(const struct grpc_c_se
         full.deadline_default_ms = DEADLINE_DEFAULT_MS;
     if (full.deadline_max_ms == 0)
         full.deadline_max_ms = DEADLINE_MAX_MS;
+    if (full.deadline_default_ms > full.deadline_max_ms)
+        full.deadline_default_ms = full.deadline_max_ms;
+    if (full.calls_max == 0)
+        full.calls_max = CALLS_DEFAULT;
+    if (full.memory_size_max == 0)
+        full.memory_size_max = MEMORY_FACTOR * full.message_size_max;
+    if (full.memory_size_max < MEMORY_SIZE_LEAST)
+        full.memory_size_max = MEMORY_SIZE_LEAST;
     return full;
 }
 
@@ -95,6 +106,10 @@ static grpc_server *core_server_new(const struct grpc_c_server_options *options)
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_MAX_METADATA_SIZE,
             .value.integer = METADATA_CORE_SIZE},
+        /* The core unpacks without a bound: a megabyte may become a gigabyte. */
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+            .value.integer = 1 << GRPC_COMPRESS_NONE},
     };
     grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
 
@@ -120,8 +135,8 @@ struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *opti
     server->queue_count = server->options.threads;
     server->queues = memory_new_array(server->queue_count, sizeof(*server->queues));
     for (unsigned i = 0; i < server->queue_count; i++) {
-        queue_thread_init(&server->queues[i]);
-        grpc_server_register_completion_queue(server->server, server->queues[i].queue, NULL);
+        server_queue_init(&server->queues[i]);
+        grpc_server_register_completion_queue(server->server, server->queues[i].thread.queue, NULL);
     }
     return server;
 }
@@ -211,79 +226,53 @@ bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int
 
 /* --- Arming -------------------------------------------------------------------------------------------------------------- */
 
-static void on_armed(struct tag *tag, bool ok);
-
-static struct grpc_c_call *take_call(struct grpc_c_server *server)
+/* Asks the core for one more call of this method on this queue. */
+static void arm(const struct served_method *served, struct server_queue *queue, struct grpc_c_call *call)
 {
-    struct grpc_c_call *call = NULL;
+    grpc_server *server = served->server->server;
+    grpc_completion_queue *core_queue = queue->thread.queue;
+    grpc_call_error failure = GRPC_CALL_OK;
 
-    pthread_mutex_lock(&server->lock);
-    if (server->free_calls != NULL) {
-        call = server->free_calls;
-        server->free_calls = call->next;
-        server->free_count--;
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (call == NULL) {
-        call = call_new();
-        call->armed.done = on_armed;
-    }
-    return call;
-}
-
-static void put_call(struct grpc_c_server *server, struct grpc_c_call *call)
-{
-    call_clear(call);
-    pthread_mutex_lock(&server->lock);
-    if (server->free_count < FREE_CALLS_MAX) {
-        call->next = server->free_calls;
-        server->free_calls = call;
-        server->free_count++;
-        call = NULL;
-    }
-    pthread_mutex_unlock(&server->lock);
-    call_free(call);
+    call->served = served;
+    call->queue = queue;
+    if (served->method != NULL)
+        failure = grpc_server_request_registered_call(server, served->registration, &call->call, &call->core_deadline,
+            &call->request_metadata, &call->payload, core_queue, core_queue, &call->armed);
+    else
+        failure = grpc_server_request_call(
+            server, &call->call, &call->details, &call->request_metadata, core_queue, core_queue, &call->armed);
+    assert(failure == GRPC_CALL_OK);
+    (void)failure;
 }
 
 void server_call_done(struct grpc_c_call *call)
 {
     struct grpc_c_server *server = call->served->server;
 
-    put_call(server, call);
-    pthread_mutex_lock(&server->lock);
-    if (atomic_fetch_sub(&server->call_count, 1) == 1)
+    server_queue_put(call->queue, call);
+    if (atomic_fetch_sub(&server->call_count, 1) == 1 && atomic_load(&server->is_stopping)) {
+        pthread_mutex_lock(&server->lock);
         pthread_cond_broadcast(&server->changed);
-    pthread_mutex_unlock(&server->lock);
-}
-
-/* Asks the core for one more call of this method on this queue. */
-static void arm(const struct served_method *served, struct queue_thread *queue)
-{
-    struct grpc_c_server *server = served->server;
-    struct grpc_c_call *call = take_call(server);
-    grpc_call_error failure = GRPC_CALL_OK;
-
-    call->served = served;
-    call->queue = queue;
-    if (served->method != NULL)
-        failure = grpc_server_request_registered_call(server->server, served->registration, &call->call,
-            &call->core_deadline, &call->request_metadata, &call->payload, queue->queue, queue->queue, &call->armed);
-    else
-        failure = grpc_server_request_call(server->server, &call->call, &call->details, &call->request_metadata,
-            queue->queue, queue->queue, &call->armed);
-    assert(failure == GRPC_CALL_OK);
-    (void)failure;
+        pthread_mutex_unlock(&server->lock);
+    }
 }
 
 /* --- A call has come ------------------------------------------------------------------------------------------------------ */
 
-/* Answers a call that never reaches its handler. */
-static void refuse(struct grpc_c_call *call, enum grpc_c_status status, const char *message)
+enum { PUSHBACK_NONE = -2, PUSHBACK_NEVER = -1 /* "do not try again" */ };
+
+/* Answers a call that never reaches its handler. Clients look at push-back before they repeat a RESOURCE_EXHAUSTED. */
+static void refuse(struct grpc_c_call *call, enum grpc_c_status status, int pushback_ms, const char *message)
 {
     struct grpc_c_server *server = call->served->server;
+    char pushback[16] = "";
 
     if (server->observer != NULL)
-        server->observer(grpc_c_call_method(call), status, message, server->observer_user);
+        server->observer(call->path, status, message, server->observer_user);
+    if (pushback_ms != PUSHBACK_NONE) {
+        int size = snprintf(pushback, sizeof(pushback), "%d", pushback_ms);
+        grpc_c_call_add_trailing_metadata(call, "grpc-retry-pushback-ms", pushback, (size_t)size);
+    }
     grpc_c_call_fail(call, status, message);
 }
 
@@ -297,31 +286,52 @@ static size_t metadata_size(const grpc_metadata_array *metadata)
     return size;
 }
 
-/* A missing or malformed grpc-timeout means "for ever" to the core: such calls get the default, long ones the maximum. */
-static int64_t effective_deadline(const struct grpc_c_server_options *options, gpr_timespec wished)
+/* A missing or malformed grpc-timeout means "for ever" to the core: such calls get the default, long ones the maximum. These
+ * the core will not end, so that the queue does. */
+static void set_deadline(struct grpc_c_call *call, gpr_timespec wished)
 {
-    int64_t deadline_ns = time_from_core(wished);
-    int64_t latest_ns = clock_after_ms(options->deadline_max_ms);
+    const struct grpc_c_server_options *options = &call->served->server->options;
+    int64_t wished_ns = time_from_core(wished);
+    enum imposed_kind kind = wished_ns == CLOCK_NEVER ? IMPOSED_DEFAULT : IMPOSED_MAX;
+    int64_t allowed_ns =
+        clock_after_ms(kind == IMPOSED_DEFAULT ? options->deadline_default_ms : options->deadline_max_ms);
 
-    if (deadline_ns == CLOCK_NEVER)
-        return clock_after_ms(options->deadline_default_ms);
-    return deadline_ns < latest_ns ? deadline_ns : latest_ns;
+    call->deadline_ns = wished_ns;
+    if (wished_ns > allowed_ns) {
+        call->deadline_ns = allowed_ns;
+        server_queue_watch(call->queue, call, kind, allowed_ns + DEADLINE_GRACE_MS * INT64_C(1000000));
+    }
 }
 
 /* Reads, checks and unpacks the request into the call's arena; NULL with the reason when it cannot be taken. */
 static ProtobufCMessage *unpack_request(struct grpc_c_call *call, struct error *reterr_error)
 {
     const struct grpc_c_server_options *options = &call->served->server->options;
+    const struct wire_limits limits = {.depth_max = options->depth_max, .memory_size_max = options->memory_size_max};
+    ProtobufCMessage *request = NULL;
     grpc_slice slice;
 
     if (call->payload == NULL || !byte_buffer_read(call->payload, &slice)) {
         error_set(reterr_error, ERROR_INVALID, "the call carries no request message");
         return NULL;
     }
-    ProtobufCMessage *request = wire_unpack(call->served->method->request, GRPC_SLICE_START_PTR(slice),
-        GRPC_SLICE_LENGTH(slice), options->depth_max, call->arena, reterr_error);
+    if (GRPC_SLICE_LENGTH(slice) > options->message_size_max)
+        error_set(reterr_error, ERROR_FULL, "the request has %zu bytes, the bound is %zu", GRPC_SLICE_LENGTH(slice),
+            options->message_size_max);
+    else
+        request = wire_unpack(call->served->method->request, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
+            &limits, call->arena, reterr_error);
     grpc_slice_unref(slice);
     return request;
+}
+
+/* The path as the peer wrote it, cut to what is fit to be shown. */
+static const char *path_of_unknown(struct grpc_c_call *call)
+{
+    size_t size = GRPC_SLICE_LENGTH(call->details.method);
+
+    return arena_copy(call->arena, (const char *)GRPC_SLICE_START_PTR(call->details.method),
+        size < PATH_SHOWN_MAX ? size : PATH_SHOWN_MAX);
 }
 
 static void handle(struct grpc_c_call *call)
@@ -331,118 +341,121 @@ static void handle(struct grpc_c_call *call)
     struct error error = {0};
     size_t size = metadata_size(&call->request_metadata);
 
-    call->deadline_ns =
-        effective_deadline(options, served->method == NULL ? call->details.deadline : call->core_deadline);
+    if (atomic_load(&served->server->call_count) > options->calls_max) {
+        error_set(&error, ERROR_FULL, "the server has %zu calls in flight, the bound", options->calls_max);
+        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, CALLS_PUSHBACK_MS, error.text);
+        return;
+    }
     if (size > options->metadata_size_max) {
         error_set(&error, ERROR_FULL, "the request's metadata has %zu bytes, the bound is %zu", size,
             options->metadata_size_max);
-        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, error.text);
+        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, PUSHBACK_NEVER, error.text);
         return;
     }
     if (served->method == NULL || served->adapter == NULL) {
-        refuse(call, GRPC_C_UNIMPLEMENTED, served->method == NULL ? "unknown service or method" : "not implemented");
+        error_set(&error, ERROR_NOT_FOUND, "%s %s",
+            served->method == NULL ? "unknown method" : "not implemented:", call->path);
+        refuse(call, GRPC_C_UNIMPLEMENTED, PUSHBACK_NONE, error.text);
         return;
     }
     ProtobufCMessage *request = unpack_request(call, &error);
-    if (request == NULL)
-        refuse(call, GRPC_C_INVALID_ARGUMENT, error.text);
-    else
+    if (request != NULL)
         served->adapter(call, request, served->handlers, served->user);
+    else if (error.code == ERROR_FULL)
+        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, PUSHBACK_NEVER, error.text);
+    else
+        refuse(call, GRPC_C_INVALID_ARGUMENT, PUSHBACK_NONE, error.text);
 }
 
-static void on_armed(struct tag *tag, bool ok)
+void server_call_armed(struct tag *tag, bool ok)
 {
     struct grpc_c_call *call = (struct grpc_c_call *)(void *)((char *)tag - offsetof(struct grpc_c_call, armed));
-    struct grpc_c_server *server = call->served->server;
+    const struct served_method *served = call->served;
 
     if (!ok) { /* the server is stopping */
-        put_call(server, call);
+        server_queue_put(call->queue, call);
         return;
     }
-    atomic_fetch_add(&server->call_count, 1);
-    arm(call->served, call->queue);
+    atomic_fetch_add(&served->server->call_count, 1);
+    arm(served, call->queue, server_queue_take(call->queue));
     atomic_store(&call->references, 2);
+    call->path = served->method != NULL ? served->method->path : path_of_unknown(call);
+    set_deadline(call, served->method != NULL ? call->core_deadline : call->details.deadline);
     call_watch_close(call);
     handle(call);
 }
 
 /* --- Start and stop -------------------------------------------------------------------------------------------------------- */
 
+/* Shuts the core's server down: calls in flight get `grace_ms` to end, then are cancelled. Without threads, none is. */
+static void shut_core_down(struct grpc_c_server *server, int64_t grace_ms)
+{
+    const int64_t deadline_ns = clock_after_ms(grace_ms);
+    const struct timespec until = {
+        .tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000}; /* CLOCK_NEVER is centuries away */
+    int late = 0;
+
+    grpc_server_shutdown_and_notify(server->server, server->queues[0].thread.queue, &server->shutdown);
+    if (!server->queues[0].thread.is_started)
+        queue_thread_serve_until(&server->queues[0].thread, &server->core_is_down);
+    pthread_mutex_lock(&server->lock);
+    while (!server->core_is_down && late == 0)
+        late = pthread_cond_timedwait(&server->changed, &server->lock, &until);
+    if (!server->core_is_down) {
+        pthread_mutex_unlock(&server->lock);
+        grpc_server_cancel_all_calls(server->server);
+        pthread_mutex_lock(&server->lock);
+    }
+    /* Handlers may still hold calls whose peers have gone: a queue must not be shut down before they have answered. */
+    while (!server->core_is_down || atomic_load(&server->call_count) > 0)
+        pthread_cond_wait(&server->changed, &server->lock);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Ends what there is of the core's server and of the threads. */
+static void tear_down(struct grpc_c_server *server, int64_t grace_ms)
+{
+    atomic_store(&server->is_stopping, true);
+    shut_core_down(server, grace_ms);
+    grpc_server_destroy(server->server);
+    server->server = NULL;
+    for (unsigned i = 0; i < server->queue_count; i++)
+        server_queue_release(&server->queues[i]);
+}
+
 bool grpc_c_server_start(struct grpc_c_server *server, struct error *reterr_error)
 {
-    assert(!server->is_started);
+    assert(!server->is_started && server->server != NULL);
+    for (unsigned i = 0; i < server->queue_count; i++) {
+        if (!queue_thread_start(&server->queues[i].thread, reterr_error)) {
+            tear_down(server, 0);
+            return false;
+        }
+    }
     grpc_server_start(server->server);
     server->is_started = true;
     for (unsigned q = 0; q < server->queue_count; q++) {
         for (size_t m = 0; m < server->method_count; m++)
             for (unsigned i = 0; i < server->options.armed_calls; i++)
-                arm(server->methods[m], &server->queues[q]);
+                arm(server->methods[m], &server->queues[q], call_new());
         for (unsigned i = 0; i < ARMED_UNKNOWN; i++)
-            arm(&server->unknown, &server->queues[q]);
-        if (!queue_thread_start(&server->queues[q], reterr_error))
-            return false;
+            arm(&server->unknown, &server->queues[q], call_new());
     }
     return true;
 }
 
-/* Waits until the core is down, or the deadline. Under the lock. */
-static bool wait_for_core(struct grpc_c_server *server, int64_t deadline_ns)
-{
-    int late = 0;
-
-    while (!server->core_is_down && late == 0) {
-        if (deadline_ns == CLOCK_NEVER) {
-            pthread_cond_wait(&server->changed, &server->lock);
-        } else {
-            struct timespec until = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
-            late = pthread_cond_timedwait(&server->changed, &server->lock, &until);
-        }
-    }
-    return server->core_is_down;
-}
-
 void grpc_c_server_stop(struct grpc_c_server *server, int64_t grace_ms)
 {
-    assert(server->is_started && !server->is_stopped);
-    server->is_stopped = true;
-    grpc_server_shutdown_and_notify(server->server, server->queues[0].queue, &server->shutdown);
-    pthread_mutex_lock(&server->lock);
-    bool down = wait_for_core(server, clock_after_ms(grace_ms));
-    pthread_mutex_unlock(&server->lock);
-    if (!down) {
-        grpc_server_cancel_all_calls(server->server);
-        pthread_mutex_lock(&server->lock);
-        wait_for_core(server, CLOCK_NEVER);
-        pthread_mutex_unlock(&server->lock);
-    }
-    /* Handlers may still hold calls whose peers have gone: a queue must not be shut down before they have answered. */
-    pthread_mutex_lock(&server->lock);
-    while (atomic_load(&server->call_count) > 0)
-        pthread_cond_wait(&server->changed, &server->lock);
-    pthread_mutex_unlock(&server->lock);
-    grpc_server_destroy(server->server);
-    server->server = NULL;
-    for (unsigned i = 0; i < server->queue_count; i++)
-        queue_thread_release(&server->queues[i]);
+    assert(server->is_started && server->server != NULL);
+    tear_down(server, grace_ms);
 }
 
 void grpc_c_server_free(struct grpc_c_server *server)
 {
     if (server == NULL)
         return;
-    if (server->is_started && !server->is_stopped)
-        grpc_c_server_stop(server, 0);
-    if (server->server != NULL) { /* never started: the core wants to be shut down all the same */
-        grpc_server_shutdown_and_notify(server->server, server->queues[0].queue, &server->shutdown);
-        grpc_server_destroy(server->server);
-        for (unsigned i = 0; i < server->queue_count; i++)
-            queue_thread_release(&server->queues[i]);
-    }
-    while (server->free_calls != NULL) {
-        struct grpc_c_call *next = server->free_calls->next;
-        call_free(server->free_calls);
-        server->free_calls = next;
-    }
+    if (server->server != NULL)
+        tear_down(server, 0);
     for (size_t i = 0; i < server->method_count; i++)
         free(server->methods[i]);
     free(server->methods);

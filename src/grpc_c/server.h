@@ -27,26 +27,29 @@ struct grpc_c_server_options {
     unsigned depth_max;          /* nesting of messages in a request; default 32 */
     int64_t deadline_default_ms; /* given to calls that name none; default 5,000 */
     int64_t deadline_max_ms;     /* the most a call may ask for; default 30,000 */
+    size_t memory_size_max; /* bytes of one request once unpacked; default 8 times message_size_max, at least 1 MiB */
+    size_t calls_max;       /* calls taken and not yet answered; more are refused; default 16,384 */
 };
 
-/* Handles one unary call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the call's arena: valid until the
- * answer. `handlers` and `user` are what was registered. */
+/* Handles one unary call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the
+ * call's arena: valid until the answer. `handlers` and `user` are what was registered. */
 typedef void grpc_c_unary_adapter(
     struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user);
 
-/* Makes a server that listens nowhere yet. Released with grpc_c_server_free(). */
+/* Makes a server that listens nowhere yet; `options` are copied, NULL means defaults. Released with grpc_c_server_free(). */
 struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *options);
 
-/* Registers adapters[i] for service->methods[i]; NULL answers UNIMPLEMENTED. Before start. Generated code wraps this with typed tables. `service`,
- * `handlers` and `user` are borrowed until the server is freed; `adapters` is copied. */
+/* Registers adapters[i] for service->methods[i]; NULL answers UNIMPLEMENTED. Before start. Generated code wraps this with
+ * typed tables. `service`, `handlers` and `user` are borrowed until the server is freed; `adapters` is copied. */
 void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c_service *service,
     grpc_c_unary_adapter *const *adapters, const void *handlers, void *user);
 
-/* Listens on "host:port" (port 0: any free one; `ret_port` gets the real one). Plain text, hence loopback addresses only:
- * ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is in use" when the port is taken. Before start. */
+/* Listens on "host:port" (port 0: any free one). `ret_port` (may be NULL) gets the real port. Plain text, hence loopback
+ * addresses only: ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is in use" when the
+ * port is taken; ERROR_SYSTEM. Before start; several times for several addresses. */
 bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int *ret_port, struct error *reterr_error);
 
-/* Starts to serve. */
+/* Starts to serve. ERROR_SYSTEM when a thread could not be made: all that is left to do then is grpc_c_server_free(). */
 bool grpc_c_server_start(struct grpc_c_server *server, struct error *reterr_error);
 
 /* Stops gracefully: no new calls; those in flight get `grace_ms` to be answered, then are cancelled (their handlers still must
@@ -54,16 +57,20 @@ bool grpc_c_server_start(struct grpc_c_server *server, struct error *reterr_erro
  * completion queue thread. */
 void grpc_c_server_stop(struct grpc_c_server *server, int64_t grace_ms);
 
-/* Releases a stopped or never started server. NULL is fine. */
+/* Releases a server; one that still runs is stopped first, without grace. NULL is fine. */
 void grpc_c_server_free(struct grpc_c_server *server);
 
-/* Calls taken and not yet answered. Any thread. */
+/* Calls taken and not yet done: unanswered, or the answer is still on its way. Any thread. */
 size_t grpc_c_server_call_count(const struct grpc_c_server *server);
 
-/* What happened to a call that the runtime itself refused (bad message, too large, too much metadata, unknown method); for logs and metrics.
- * Called on a completion queue thread, at most once per call. Borrowed texts. */
+/* What happened to a call that the runtime itself refused (bad message, too large, too much metadata, too many calls, unknown
+ * method); for logs and metrics. Called on a completion queue thread, at most once per call. Borrowed texts; the path of an
+ * unknown method is the peer's, of any bytes, cut to 256. Requests over message_size_max are refused by the core and not
+ * seen here. */
 typedef void grpc_c_refusal_observer(
     const char *method_path, enum grpc_c_status status, const char *message, void *user);
+
+/* Sets the observer. Before start. */
 void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal_observer *observer, void *user);
 
 /* --- One call -------------------------------------------------------------------------------------------------------- */
@@ -71,24 +78,31 @@ void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal
 /* Memory that lives until the call is answered. Not for two threads at once. */
 struct arena *grpc_c_call_arena(struct grpc_c_call *call);
 
-/* When the caller stops waiting: monotonic ns, never CLOCK_NEVER (default and maximum are applied). */
+/* When the caller stops waiting: monotonic ns, never CLOCK_NEVER (default and maximum are applied). A call that got its
+ * deadline from the server and is not answered 250 ms after it is ended with DEADLINE_EXCEEDED, as if cancelled. */
 int64_t grpc_c_call_deadline_ns(const struct grpc_c_call *call);
 
 /* True once the caller has cancelled, gone away, or run out of time. Any thread. */
 bool grpc_c_call_is_cancelled(const struct grpc_c_call *call);
 
-/* Calls `callback` once if the call is cancelled before it is answered (at once if it already was), on a completion queue thread; never
- * after the answer has been given. Set at most one, inside the handler. The callback must not answer the call itself synchronously. */
+/* Calls `callback` once if the call is cancelled before it is answered (at once if it already was), on a completion queue
+ * thread; never after the answer has been given: an answer from another thread waits until the callback has returned. So the
+ * callback must not answer the call itself, nor wait for a lock that is held while the call is answered. Set at most one,
+ * inside the handler. */
 void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user), void *user);
 
-/* "/leadrouter.v1.RoutingService/RouteLead"; and the peer's address as the core prints it. Borrowed until the answer. */
+/* "/leadrouter.v1.RoutingService/RouteLead"; and the peer's address as the core prints it ("ipv4:127.0.0.1:50312").
+ * Borrowed until the answer. */
 const char *grpc_c_call_method(const struct grpc_c_call *call);
 const char *grpc_c_call_peer(const struct grpc_c_call *call);
 
-/* First value of a request metadata key (lower case), NUL-terminated; NULL when absent. Borrowed until the answer. `ret_size` may be NULL. */
+/* First value of a request metadata key (lower case), NUL-terminated; NULL when absent. Borrowed until the answer. `ret_size`
+ * may be NULL. Values of "-bin" keys are decoded: any bytes. */
 const char *grpc_c_call_metadata(const struct grpc_c_call *call, const char *key, size_t *ret_size);
 
-/* Adds to the metadata sent with the answer. Key and value are copied. Before the answer. */
+/* Adds to the metadata sent with the answer, up to 16 of each kind. Key and value are copied; that they are legal
+ * (grpc.io/docs/guides/metadata: lower case keys, printable ASCII values unless the key ends in "-bin") is asserted. Before
+ * the answer. */
 void grpc_c_call_add_initial_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size);
 void grpc_c_call_add_trailing_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size);
 

@@ -6,7 +6,15 @@
 
 #include "base/utf8.h"
 
-enum { COUNTED_FIELDS_MAX = 64, PATH_SIZE = 256, VARINT_SIZE_MAX = 10 };
+enum {
+    COUNTED_FIELDS_MAX = 64,
+    PATH_SIZE = 256,
+    VARINT_SIZE_MAX = 10,
+    /* What protobuf-c 1.4.1 takes from its allocator for each field that it meets, all slack included: the note about a
+     * scanned member (40 bytes, in slabs that double) and the pointer or the note about an unknown field. */
+    MEMORY_PER_FIELD = 128,
+    MEMORY_PER_PACKED = 8,
+};
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
@@ -19,6 +27,7 @@ struct frame {
     const uint8_t *next;
     const uint8_t *end;
     unsigned depth_left;
+    size_t *memory_left;               /* of the whole message */
     uint32_t seen[COUNTED_FIELDS_MAX]; /* elements met so far, by the field's position in the descriptor */
 };
 
@@ -55,6 +64,16 @@ static bool fault(const struct frame *frame, const ProtobufCFieldDescriptor *fie
     if (field->label == PROTOBUF_C_LABEL_REPEATED)
         return error_set(reterr_error, ERROR_INVALID, "%s%s[%u]: %s", path, field->name, index, what);
     return error_set(reterr_error, ERROR_INVALID, "%s%s: %s", path, field->name, what);
+}
+
+/* Counts memory that unpacking will take. */
+static bool take_memory(const struct frame *frame, uint64_t size, struct error *reterr_error)
+{
+    if (size > *frame->memory_left)
+        return error_set(
+            reterr_error, ERROR_FULL, "%s: takes too much memory once unpacked", frame->descriptor->short_name);
+    *frame->memory_left -= (size_t)size;
+    return true;
 }
 
 static bool read_varint(struct frame *frame, uint64_t *ret_value)
@@ -121,7 +140,8 @@ static bool check_message(const struct frame *frame, const ProtobufCFieldDescrip
         .descriptor = field->descriptor,
         .next = bytes,
         .end = bytes + size,
-        .depth_left = frame->depth_left - 1};
+        .depth_left = frame->depth_left - 1,
+        .memory_left = frame->memory_left};
 
     if (frame->depth_left <= 1)
         return fault(frame, field, index, "is nested too deep", reterr_error);
@@ -137,6 +157,8 @@ static bool check_packed(const struct frame *frame, const ProtobufCFieldDescript
     uint64_t ignored = 0;
     uint32_t index = 0;
 
+    if (!take_memory(frame, (uint64_t)size * MEMORY_PER_PACKED, reterr_error))
+        return false;
     for (; elements.next < elements.end; index++) {
         bool ok = type == WIRE_VARINT ? read_varint(&elements, &ignored)
                                       : skip_bytes(&elements, type == WIRE_FIXED64 ? 8 : 4);
@@ -157,6 +179,9 @@ static bool check_bytes(
         return fault(frame, field, index, "ends in the middle", reterr_error);
     bytes = frame->next;
     frame->next += size;
+    if ((field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_BYTES) &&
+        !take_memory(frame, size, reterr_error))
+        return false;
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
         return check_string(frame, field, index, bytes, (size_t)size, reterr_error);
@@ -210,6 +235,8 @@ static bool skip_unknown(struct frame *frame, unsigned type, struct error *reter
         break;
     case WIRE_BYTES:
         ok = read_varint(frame, &value) && skip_bytes(frame, value);
+        if (ok && !take_memory(frame, value, reterr_error))
+            return false;
         break;
     default:
         return fault(frame, NULL, 0, "has a field of an unknown wire type", reterr_error);
@@ -217,10 +244,25 @@ static bool skip_unknown(struct frame *frame, unsigned type, struct error *reter
     return ok || fault(frame, NULL, 0, "ends in the middle of a field", reterr_error);
 }
 
+/* proto2: what must be there, is. protobuf-c checks the fields that are beyond our count. */
+static bool check_required(const struct frame *frame, struct error *reterr_error)
+{
+    for (unsigned i = 0; i < frame->descriptor->n_fields && i < COUNTED_FIELDS_MAX; i++) {
+        const ProtobufCFieldDescriptor *field = &frame->descriptor->fields[i];
+        if (field->label == PROTOBUF_C_LABEL_REQUIRED && frame->seen[i] == 0)
+            return fault(frame, field, 0, "is missing", reterr_error);
+    }
+    return true;
+}
+
 static bool walk(struct frame *frame, struct error *reterr_error)
 {
+    if (!take_memory(frame, frame->descriptor->sizeof_message, reterr_error))
+        return false;
     while (frame->next < frame->end) {
         uint64_t key = 0;
+        if (!take_memory(frame, MEMORY_PER_FIELD, reterr_error))
+            return false;
         if (!read_varint(frame, &key))
             return fault(frame, NULL, 0, "ends in the middle of a field", reterr_error);
         uint64_t number = key >> 3;
@@ -232,16 +274,20 @@ static bool walk(struct frame *frame, struct error *reterr_error)
         if (!(field == NULL ? skip_unknown(frame, type, reterr_error) : check_known(frame, field, type, reterr_error)))
             return false;
     }
-    return true;
+    return check_required(frame, reterr_error);
 }
 
-bool wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t size, unsigned depth_max,
-    struct error *reterr_error)
+bool wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t size,
+    const struct wire_limits *limits, struct error *reterr_error)
 {
     static const uint8_t nothing[1] = {0};
-    struct frame top = {.descriptor = descriptor, .next = size == 0 ? nothing : bytes, .depth_left = depth_max};
+    size_t memory_left = limits->memory_size_max;
+    struct frame top = {.descriptor = descriptor,
+        .next = size == 0 ? nothing : bytes,
+        .depth_left = limits->depth_max,
+        .memory_left = &memory_left};
 
-    assert(depth_max >= 1 && depth_max <= WIRE_DEPTH_LIMIT);
+    assert(limits->depth_max >= 1 && limits->depth_max <= WIRE_DEPTH_LIMIT);
     top.end = top.next + size;
     return walk(&top, reterr_error);
 }
@@ -258,11 +304,11 @@ static void arena_keep(void *data, void *memory)
 }
 
 ProtobufCMessage *wire_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t size,
-    unsigned depth_max, struct arena *arena, struct error *reterr_error)
+    const struct wire_limits *limits, struct arena *arena, struct error *reterr_error)
 {
     ProtobufCAllocator allocator = {.alloc = arena_allocate, .free = arena_keep, .allocator_data = arena};
 
-    if (!wire_check(descriptor, bytes, size, depth_max, reterr_error))
+    if (!wire_check(descriptor, bytes, size, limits, reterr_error))
         return NULL;
     ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, &allocator, size, bytes);
     if (message == NULL)

@@ -1,0 +1,107 @@
+#include "grpc_c/server_queue.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "grpc_c/call.h"
+
+enum { FREE_CALLS_MAX = 2048 };
+
+struct grpc_c_call *server_queue_take(struct server_queue *queue)
+{
+    struct grpc_c_call *call = queue->free_calls;
+
+    if (call == NULL)
+        return call_new();
+    queue->free_calls = call->next;
+    queue->free_count--;
+    call->next = NULL;
+    return call;
+}
+
+void server_queue_put(struct server_queue *queue, struct grpc_c_call *call)
+{
+    assert(call->imposed == NULL);
+    if (queue->free_count >= FREE_CALLS_MAX) {
+        call_free(call);
+        return;
+    }
+    call_clear(call);
+    call->next = queue->free_calls;
+    queue->free_calls = call;
+    queue->free_count++;
+}
+
+void server_queue_watch(struct server_queue *queue, struct grpc_c_call *call, enum imposed_kind kind, int64_t end_ns)
+{
+    struct call_list *list = &queue->imposed[kind];
+
+    assert(call->imposed == NULL && (list->last == NULL || list->last->end_ns <= end_ns));
+    call->imposed = list;
+    call->end_ns = end_ns;
+    call->previous = list->last;
+    call->next = NULL;
+    if (list->last != NULL)
+        list->last->next = call;
+    else
+        list->first = call;
+    list->last = call;
+}
+
+void server_queue_unwatch(struct grpc_c_call *call)
+{
+    struct call_list *list = call->imposed;
+
+    if (list == NULL)
+        return;
+    if (call->previous != NULL)
+        call->previous->next = call->next;
+    else
+        list->first = call->next;
+    if (call->next != NULL)
+        call->next->previous = call->previous;
+    else
+        list->last = call->previous;
+    call->imposed = NULL;
+    call->next = NULL;
+    call->previous = NULL;
+}
+
+/* Ends the calls whose time is up; returns when the next one's is. */
+static int64_t end_overdue(struct queue_thread *thread)
+{
+    struct server_queue *queue = (struct server_queue *)(void *)thread;
+    int64_t next_ns = CLOCK_NEVER;
+
+    for (unsigned kind = 0; kind < IMPOSED_KINDS; kind++) {
+        struct grpc_c_call *call = queue->imposed[kind].first;
+        int64_t now_ns = call == NULL ? 0 : clock_now_ns();
+
+        for (; call != NULL && call->end_ns <= now_ns; call = queue->imposed[kind].first) {
+            server_queue_unwatch(call);
+            grpc_call_cancel_with_status(
+                call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the server's own deadline has passed", NULL);
+        }
+        if (call != NULL && call->end_ns < next_ns)
+            next_ns = call->end_ns;
+    }
+    return next_ns;
+}
+
+void server_queue_init(struct server_queue *queue)
+{
+    *queue = (struct server_queue){0};
+    queue_thread_init(&queue->thread);
+    queue->thread.tick = end_overdue;
+}
+
+void server_queue_release(struct server_queue *queue)
+{
+    queue_thread_release(&queue->thread);
+    while (queue->free_calls != NULL) {
+        struct grpc_c_call *call = queue->free_calls;
+        queue->free_calls = call->next;
+        call_free(call);
+    }
+    queue->free_count = 0;
+}
