@@ -57,21 +57,24 @@ const char migrate_sql_record[] =
     "object_identity, parent from pg_temp.migrate_before"
     " on conflict do nothing";
 
-/* Triggers before functions, columns before types; what belongs to a table that goes anyway is left to it. */
+/* Triggers before functions, columns before types, and types when the functions in leadrouter that use them are gone; what belongs to a table that
+ * goes anyway is left to it. */
 const char migrate_sql_remove[] =
     "do $body$"
     " declare"
     "  v_object record;"
+    "  v_type text;"
+    "  v_types text[] := array(select object_identity from leadrouter.migration_objects where object_type = 'type');"
     " begin"
     "  set local search_path = '';"
     "  for v_object in"
     "   select o.object_type, o.object_identity, o.parent,"
     "    reverse(split_part(reverse(o.object_identity), '.', 1)) as name"
     "   from leadrouter.migration_objects o"
-    "   where o.object_type in ('table', 'column', 'index', 'constraint', 'trigger', 'function', 'type')"
+    "   where o.object_type in ('table', 'column', 'index', 'constraint', 'trigger', 'function')"
     "    and (o.parent is null or not exists (select from leadrouter.migration_objects t"
     "     where t.object_type = 'table' and t.object_identity = o.parent))"
-    "   order by array_position(array['trigger', 'function', 'constraint', 'index', 'column', 'table', 'type'], "
+    "   order by array_position(array['trigger', 'function', 'constraint', 'index', 'column', 'table'], "
     "o.object_type), o.id desc"
     "  loop"
     "   execute case v_object.object_type"
@@ -80,8 +83,10 @@ const char migrate_sql_remove[] =
     "    when 'column' then format('alter table %s drop column if exists %s', v_object.parent, v_object.name)"
     "    when 'function' then format('drop function if exists %s cascade', v_object.object_identity)"
     "    when 'index' then format('drop index if exists %s', v_object.object_identity)"
-    "    when 'table' then format('drop table if exists %s cascade', v_object.object_identity)"
-    "    else format('drop type if exists %s', v_object.object_identity) end;"
+    "    else format('drop table if exists %s cascade', v_object.object_identity) end;"
     "  end loop;"
     "  drop schema leadrouter cascade;"
+    "  foreach v_type in array v_types loop"
+    "   execute format('drop type if exists %s', v_type);"
+    "  end loop;"
     " end $body$";

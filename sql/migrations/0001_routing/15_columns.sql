@@ -1,7 +1,8 @@
 -- step: transaction
 --
 -- What routing needs on tables that may have been there before. Catalogue changes only: constant defaults are not written into rows, and
--- every lead that is there counts as routed from the moment it has a status.
+-- every lead that is there counts as routed from the moment it has a status. The host application goes on writing meanwhile, so nothing is
+-- demanded here of leads that nothing fills in yet: the constraints come in steps 72 and 90.
 
 alter table public.workspaces
     add column if not exists name text not null default '',
@@ -50,10 +51,6 @@ alter table public.leads
     add column if not exists updated_at timestamptz not null default now();
 
 alter table public.leads alter column routing_status set default 'pending';
-
-alter table public.leads
-    add constraint leads_decided_outcome_check check (decided_outcome in ('success', 'duplicate')) not valid,
-    add constraint leads_source_workspace_check check (source_workspace_id is not null) not valid;
 
 -- Tables that we made are ours; those of the host stay the host's and are opened to the functions.
 do $body$

@@ -17,7 +17,7 @@ create trigger log_append_only before update or delete on public.lead_routing_lo
 create trigger log_no_truncate before truncate on public.lead_routing_logs
     for each statement execute function leadrouter.log_is_append_only();
 
--- Makes the partitions from today to p_days_ahead days later (UTC) that are missing; returns how many.
+-- Makes the partitions from today to p_days_ahead days later (UTC) that are missing; returns how many. One caller at a time: servers start together.
 create function leadrouter.make_log_partitions(p_days_ahead integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -28,6 +28,10 @@ declare
     v_name text;
     v_made integer := 0;
 begin
+    if p_days_ahead is null or p_days_ahead not between 0 and 3650 then
+        raise exception 'p_days_ahead: must be between 0 and 3650' using errcode = '22023';
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('leadrouter.make_log_partitions', 0));
     for v_day in select v_today + n from generate_series(0, p_days_ahead) n loop
         v_name := 'lead_routing_logs_' || to_char(v_day, 'YYYYMMDD');
         continue when to_regclass('leadrouter.' || v_name) is not null;
@@ -56,7 +60,7 @@ declare
     v_name text;
     v_dropped integer := 0;
 begin
-    if p_keep_days < 1 then
+    if p_keep_days is null or p_keep_days < 1 then
         raise exception 'p_keep_days: must be at least 1' using errcode = '22023';
     end if;
     for v_name in

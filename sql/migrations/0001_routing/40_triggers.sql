@@ -16,6 +16,8 @@ begin
         new.dedupe_hash := public.generate_dedupe_hash(new.email, new.phone, new.company_name, new.first_name, new.last_name);
     elsif new.routing_status in ('pending', 'routing', 'failed') then
         new.dedupe_hash := public.generate_dedupe_hash(new.email, new.phone, new.company_name, new.first_name, new.last_name);
+    else
+        new.dedupe_hash := coalesce(old.dedupe_hash, new.dedupe_hash); -- only the backfill gives one to a lead that has none
     end if;
     return new;
 end
@@ -23,7 +25,8 @@ $function$;
 
 create trigger leads_10_fill_new before insert on public.leads
     for each row execute function leadrouter.leads_fill();
-create trigger leads_10_fill_changed before update of email, phone, company_name, first_name, last_name on public.leads
+create trigger leads_10_fill_changed before update of email, phone, company_name, first_name, last_name, dedupe_hash
+    on public.leads
     for each row execute function leadrouter.leads_fill();
 
 -- --- leads: the guard ---------------------------------------------------------------------------------------------------
@@ -31,23 +34,28 @@ create trigger leads_10_fill_changed before update of email, phone, company_name
 -- The transitions of the state table in the README, as the condition of a trigger: what is allowed costs an expression, whose operators are
 -- bound when the trigger is made and which no search_path can bend; only what is not allowed calls the function, which says why and refuses.
 -- Who is not a member of leadrouter_owner (the functions run as it) may not touch the routing columns at all. The engine goes from pending or
--- failed straight to a result, in an update that raises routing_attempts by one; a failed lead that is due again by a change of rules, and one
--- that was released, may start counting at one.
+-- failed straight to a result, in an update that raises routing_attempts by one; a failed lead that is due again by a change of rules, also
+-- when a worker holds it, starts counting at one.
 create function leadrouter.leads_refuse() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
 as $function$
 begin
     if tg_op = 'INSERT' then
-        raise exception 'leads are inserted as pending' using errcode = '42501';
-    elsif new.source_workspace_id is distinct from old.source_workspace_id and old.source_workspace_id is not null then
+        raise exception 'leads are inserted as pending, without anything of a decision' using errcode = '42501';
+    elsif old.source_workspace_id is not null and new.source_workspace_id is distinct from old.source_workspace_id then
         raise exception 'source_workspace_id of a lead never changes' using errcode = '23514';
     elsif not pg_has_role(current_user, 'leadrouter_owner', 'member') then
         raise exception 'the routing columns of leads are written by the routing functions only' using errcode = '42501';
     elsif old.routing_status in ('routed', 'expired') then
         raise exception 'a lead that is % stays as it was decided', old.routing_status using errcode = '23514';
-    elsif new.routing_status = 'routed' and (new.decision_id is null or new.decided_outcome is null) then
-        raise exception 'a routed lead needs decision_id and decided_outcome' using errcode = '23514';
+    elsif new.routing_status = 'routed' and num_nulls(new.decision_id, new.decided_outcome, new.routing_completed_at) > 0 then
+        raise exception 'a routed lead needs decision_id, decided_outcome and routing_completed_at' using errcode = '23514';
+    elsif new.routing_status <> 'routed'
+          and num_nonnulls(new.decision_id, new.decided_outcome, new.duplicate_lead_id, new.routing_completed_at) > 0 then
+        raise exception 'a lead that is % has no decision', new.routing_status using errcode = '23514';
+    elsif num_nonnulls(new.routing_locked_by, new.routing_locked_at) <> case when new.routing_status = 'routing' then 2 else 0 end then
+        raise exception 'a lead has a lock owner and a time of the lock when it is routing, and only then' using errcode = '23514';
     end if;
     raise exception 'a lead cannot go from % to % (attempts % to %)', old.routing_status, new.routing_status,
         old.routing_attempts, new.routing_attempts using errcode = '23514';
@@ -56,29 +64,35 @@ $function$;
 
 create trigger leads_20_guard_new before insert on public.leads for each row
     when (new.routing_status <> 'pending' or new.routing_attempts <> 0
-          or num_nonnulls(new.decision_id, new.decided_outcome, new.routing_locked_by, new.duplicate_lead_id) > 0)
+          or num_nonnulls(new.decision_id, new.decided_outcome, new.duplicate_lead_id, new.matched_rule_id, new.rules_version,
+              new.routing_locked_by, new.routing_locked_at, new.routing_started_at, new.routing_completed_at, new.routing_failed_at,
+              new.routing_error) > 0)
     execute function leadrouter.leads_refuse();
 
 create trigger leads_20_guard_changed before update on public.leads for each row
     when (not (
         (old.source_workspace_id is null or new.source_workspace_id is not distinct from old.source_workspace_id)
         and (
-            -- nothing of routing changes, nor the owner of a lead that was decided here
+            -- nothing of routing changes, nor the owner of a lead that was decided here; what describes attempts is the functions' to write
             ((new.routing_status, new.routing_attempts, new.routing_locked_by, new.routing_locked_at, new.decision_id,
               new.decided_outcome, new.matched_rule_id, new.duplicate_lead_id, new.routing_completed_at)
              is not distinct from
              (old.routing_status, old.routing_attempts, old.routing_locked_by, old.routing_locked_at, old.decision_id,
               old.decided_outcome, old.matched_rule_id, old.duplicate_lead_id, old.routing_completed_at)
-             and (new.workspace_id = old.workspace_id or old.decision_id is null))
+             and (new.workspace_id is not distinct from old.workspace_id or old.decision_id is null)
+             and ((new.rules_version, new.routing_started_at, new.routing_failed_at, new.routing_error)
+                  is not distinct from (old.rules_version, old.routing_started_at, old.routing_failed_at, old.routing_error)
+                  or pg_has_role(current_user, 'leadrouter_owner', 'member')))
             or (
                 pg_has_role(current_user, 'leadrouter_owner', 'member')
                 and old.routing_status not in ('routed', 'expired')
-                and (new.routing_status <> 'routed' or num_nulls(new.decision_id, new.decided_outcome) = 0)
+                and case new.routing_status
+                    when 'routed' then num_nulls(new.decision_id, new.decided_outcome, new.routing_completed_at) = 0
+                    else num_nonnulls(new.decision_id, new.decided_outcome, new.duplicate_lead_id, new.routing_completed_at) = 0 end
+                and num_nonnulls(new.routing_locked_by, new.routing_locked_at) = case new.routing_status when 'routing' then 2 else 0 end
                 and case
-                    when new.routing_status = old.routing_status and new.routing_attempts = old.routing_attempts then true
-                    when new.routing_status = 'routing' then
+                    when new.routing_status in ('routing', 'expired') then
                         old.routing_status in ('pending', 'failed') and new.routing_attempts = old.routing_attempts
-                    when new.routing_status = 'expired' then old.routing_status in ('pending', 'failed')
                     else new.routing_attempts = old.routing_attempts + 1
                         or (old.routing_status <> 'pending' and new.routing_attempts = 1)
                 end))))
@@ -184,7 +198,7 @@ create trigger workspaces_changed after update of is_active, routing_config on p
 
 -- --- routing_config ---------------------------------------------------------------------------------------------------
 
--- Raises on the first fault, naming the key.
+-- Raises on the first fault, naming the key and what it may be.
 create function leadrouter.check_routing_config(p_config jsonb) returns void
     language plpgsql immutable
     set search_path = pg_catalog, pg_temp
@@ -193,25 +207,40 @@ declare
     v_key text;
     v_value jsonb;
     v_text text;
+    v_type text;
+    v_allowed text;
     v_ok boolean;
 begin
     if jsonb_typeof(p_config) <> 'object' then
         raise exception 'routing_config: must be an object' using errcode = '22023';
     end if;
     for v_key, v_value in select * from jsonb_each(p_config) loop
-        v_text := v_value #>> '{}';
-        v_ok := case v_key
-            when 'unmatched' then v_text in ('retry', 'keep', 'fallback')
-            when 'dedupe_scope' then v_text in ('cross_partner', 'global')
-            when 'fallback_workspace_id' then v_text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-            when 'dedupe_days' then jsonb_typeof(v_value) = 'number' and v_text ~ '^[0-9]{1,4}$' and v_text::integer between 1 and 3650
-            when 'auto_route' then jsonb_typeof(v_value) = 'boolean'
-            when 'default_country' then v_text ~ '^[A-Z]{2}$'
-        end;
-        if v_ok is null then
-            raise exception 'routing_config.%: unknown key', v_key using errcode = '22023';
-        elsif not v_ok then
-            raise exception 'routing_config.%: not a valid value', v_key using errcode = '22023';
+        v_text := coalesce(v_value #>> '{}', '');
+        v_type := jsonb_typeof(v_value);
+        case v_key
+            when 'unmatched' then
+                v_allowed := 'retry, keep or fallback';
+                v_ok := v_type = 'string' and v_text in ('retry', 'keep', 'fallback');
+            when 'fallback_workspace_id' then
+                v_allowed := 'a UUID in lower case';
+                v_ok := v_type = 'string' and v_text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
+            when 'dedupe_scope' then
+                v_allowed := 'cross_partner or global';
+                v_ok := v_type = 'string' and v_text in ('cross_partner', 'global');
+            when 'dedupe_days' then
+                v_allowed := 'a whole number between 1 and 3650';
+                v_ok := v_type = 'number' and case when v_text ~ '^[0-9]{1,4}$' then v_text::integer between 1 and 3650 else false end;
+            when 'auto_route' then
+                v_allowed := 'true or false';
+                v_ok := v_type = 'boolean';
+            when 'default_country' then
+                v_allowed := 'two capital letters';
+                v_ok := v_type = 'string' and v_text ~ '^[A-Z]{2}$';
+            else
+                raise exception 'routing_config.%: unknown key', v_key using errcode = '22023';
+        end case;
+        if not v_ok then
+            raise exception 'routing_config.%: must be %', v_key, v_allowed using errcode = '22023';
         end if;
     end loop;
     if p_config ->> 'unmatched' = 'fallback' and not p_config ? 'fallback_workspace_id' then
@@ -233,7 +262,7 @@ $function$;
 create trigger workspaces_check before insert or update of routing_config on public.workspaces
     for each row execute function leadrouter.workspaces_check();
 
--- --- the queue ---------------------------------------------------------------------------------------------------------
+-- --- updated_at --------------------------------------------------------------------------------------------------------
 
 create function leadrouter.touch() returns trigger
     language plpgsql
@@ -246,6 +275,20 @@ end
 $function$;
 
 create trigger rules_touch before update on public.lead_routing_rules for each row execute function leadrouter.touch();
+
+-- On tables that may be the host's only where the column is ours. The routing functions write it themselves, which costs no call.
+do $body$
+declare
+    v_table text;
+begin
+    foreach v_table in array array['workspaces', 'leads'] loop
+        continue when not exists (select from leadrouter.migration_objects
+            where object_identity in (format('public.%s', v_table), format('public.%s.updated_at', v_table)));
+        execute format('create trigger %1$s_30_touch before update on public.%1$s for each row'
+            ' when (new.updated_at is not distinct from old.updated_at) execute function leadrouter.touch()', v_table);
+    end loop;
+end
+$body$;
 
 do $body$
 declare

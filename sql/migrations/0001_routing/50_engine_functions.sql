@@ -205,11 +205,11 @@ begin
                 when j.kind in ('success', 'duplicate') then 'routed'
                 when j.kind = 'expired' then 'expired'
                 when j.kind = 'hold' then l.routing_status
-                when j.verdict = 3 and leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.queue_version, j.rules_version)
-                     < j.attempts_allowed then 'pending'
+                when j.verdict = 3 and leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.attempts_allowed, j.queue_version,
+                     j.rules_version) < j.attempts_allowed then 'pending'
                 else 'failed' end::public.lead_routing_status,
             routing_attempts = case when j.kind in ('expired', 'hold') then l.routing_attempts
-                else leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.queue_version, j.rules_version) end,
+                else leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.attempts_allowed, j.queue_version, j.rules_version) end,
             workspace_id = case when j.kind = 'success' then j.destination else l.workspace_id end,
             matched_rule_id = case when j.kind = 'success' then j.rule_id end,
             duplicate_lead_id = case when j.kind = 'duplicate' then coalesce(j.duplicate_of, j.holder) end,
@@ -226,7 +226,7 @@ begin
         from judged j
         where l.id = j.lead_id and l.source_workspace_id = j.source
           and (l.routing_status in ('pending', 'failed')
-               or (l.routing_status = 'routing' and l.routing_locked_by = j.lock_owner))
+               or (l.routing_status = 'routing' and l.routing_locked_by = j.lock_owner and j.kind not in ('hold', 'expired')))
         returning j.ord, l.id, j.source, l.routing_status, l.workspace_id, l.matched_rule_id, l.duplicate_lead_id, l.routing_attempts,
             j.attempts_allowed, j.decision_id, j.kind, j.queue_id, j.rules_version, j.lock_owner, j.actor_id, j.rule_name, j.verdict,
             case
@@ -255,6 +255,14 @@ begin
         c.rules_version, c.next_retry_at is not null, c.queue_id is not null)::leadrouter.decided_lead order by c.ord)
     into v_decided from changed c;
 
+    -- A lead that was not in the state expected decides nothing, so it owns nothing.
+    if coalesce(cardinality(v_decided), 0) < cardinality(p_lead_ids) then
+        delete from public.lead_dedupe_claims c
+        using (select distinct d.hash, d.lead_id from unnest(p_hashes, p_lead_ids, p_verdicts) as d (hash, lead_id, verdict)
+               where d.verdict = 1 and not exists (select from unnest(v_decided) e where e.lead_id = d.lead_id)) u
+        where c.dedupe_hash = u.hash and c.lead_id = u.lead_id and c.claimed_at = now()
+          and not exists (select from public.leads l where l.id = u.lead_id and l.routing_status = 'routed');
+    end if;
     if exists (select from unnest(v_decided) d where d.closes) then
         update public.lead_routing_queue q set processed_at = now(), updated_at = now()
         from unnest(v_decided) d where d.closes and q.lead_id = d.lead_id and q.processed_at is null;
@@ -274,12 +282,15 @@ begin
 end
 $function$;
 
--- The number of the attempt that is being recorded: one more, or the first again for a failed lead that a newer rule version made due.
-create function leadrouter.next_attempt(p_status public.lead_routing_status, p_attempts integer, p_queue_version bigint,
-    p_rules_version bigint) returns integer
+-- The number of the attempt that is being recorded: one more, or the first again for a failed lead that a newer rule version made due. A held
+-- lead does not say whether it had failed: it had when its attempts were used up.
+create function leadrouter.next_attempt(p_status public.lead_routing_status, p_attempts integer, p_attempts_allowed integer,
+    p_queue_version bigint, p_rules_version bigint) returns integer
     language sql immutable parallel safe
 as $function$
-    select case when p_status = 'failed' and p_rules_version > p_queue_version then 1 else p_attempts + 1 end
+    select case when (p_status = 'failed' or (p_status = 'routing' and p_attempts >= p_attempts_allowed))
+                     and p_rules_version > p_queue_version then 1
+                else p_attempts + 1 end
 $function$;
 
 -- --- After a lost COMMIT ------------------------------------------------------------------------------------------------
@@ -317,6 +328,7 @@ begin
               'next_attempt', 'find_attempts') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
+        continue when v_function::text !~ '(lock_leads|read_leads|load_rule_sets|decide|find_attempts)[(]';
         execute format('grant execute on function %s to leadrouter_service', v_function);
     end loop;
     alter type leadrouter.decided_lead owner to leadrouter_owner;

@@ -48,20 +48,25 @@ begin
         on conflict (source_workspace_id, external_id) where external_id is not null do nothing
         returning id
     )
-    select array_agg(case when f.id is not null then g.new_id end order by g.n), array_agg(f.id is not null order by g.n)
+    select coalesce(array_agg(case when f.id is not null then g.new_id end order by g.n), '{}'),
+        coalesce(array_agg(f.id is not null order by g.n), '{}')
     into v_ids, v_created
     from given g left join fresh f on f.id = g.new_id;
 
     -- A later statement, with a newer snapshot: leads that were there before, or came in meanwhile, or stand twice in this call.
-    select array_agg(coalesce(v_ids[g.n], l.id) order by g.n) into v_ids
+    select coalesce(array_agg(coalesce(v_ids[g.n], l.id) order by g.n), '{}') into v_ids
     from jsonb_array_elements(p_leads) with ordinality as g (lead, n)
     left join lateral (
         select x.id from public.leads x
         where v_ids[g.n] is null and x.source_workspace_id = p_workspace_id and x.external_id = g.lead ->> 'external_id') l on true;
+    if array_position(v_ids, null) is not null then
+        raise exception 'a lead with the same external_id was removed meanwhile' using errcode = '40001';
+    end if;
 
     if p_request_id is not null then
         delete from leadrouter.create_requests r where r.ctid = any (array(
-            select o.ctid from leadrouter.create_requests o where o.created_at <= now() - interval '24 hours' limit 100));
+            select o.ctid from leadrouter.create_requests o where o.created_at <= now() - interval '24 hours' limit 100
+            for update skip locked));
         insert into leadrouter.create_requests (workspace_id, request_id, content_hash, lead_ids, created)
         values (p_workspace_id, p_request_id, p_content_hash, v_ids, v_created)
         on conflict (workspace_id, request_id) do update

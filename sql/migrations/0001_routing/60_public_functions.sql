@@ -140,11 +140,14 @@ begin
         insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, lock_owner, attempt_number,
             routing_metadata)
         select r.id, r.source_workspace_id, 'released', 'its worker held it for over five minutes', r.routing_locked_by,
-            r.routing_attempts, jsonb_build_object('status', r.routing_status)
+            r.routing_attempts, jsonb_strip_nulls(jsonb_build_object('reason', 'its worker held it for over five minutes',
+                'status', r.routing_status, 'rules_version', r.version,
+                'next_retry_us', case when r.routing_status = 'pending' then leadrouter.to_us(now()) end))
         from released r
     ), moved as (
         update public.lead_routing_queue q set attempt_number = r.routing_attempts, rules_version = r.version, updated_at = now(),
-            next_retry_at = case when r.routing_status = 'pending' then now() else 'infinity' end
+            next_retry_at = case when r.routing_status = 'pending' then now() else 'infinity' end,
+            last_error = 'its worker held it for over five minutes', error_count = r.routing_attempts
         from released r where r.is_queued and q.lead_id = r.id and q.processed_at is null
     ), opened as (
         insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,

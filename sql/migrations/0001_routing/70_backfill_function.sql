@@ -26,14 +26,14 @@ begin
     end if;
     update public.leads l set
         source_workspace_id = l.workspace_id,
-        lead_expires_at = coalesce(l.lead_expires_at, l.created_at + interval '90 days'),
+        lead_expires_at = coalesce(l.lead_expires_at, coalesce(l.created_at, now()) + interval '90 days'),
         dedupe_hash = public.generate_dedupe_hash(l.email, l.phone, l.company_name, l.first_name, l.last_name)
     where l.id = any (v_ids) and l.source_workspace_id is null;
     insert into public.lead_dedupe_claims as c (dedupe_hash, lead_id, workspace_id, claimed_at, expires_at)
-    select distinct on (l.dedupe_hash) l.dedupe_hash, l.id, l.workspace_id, l.created_at, l.lead_expires_at
+    select distinct on (l.dedupe_hash) l.dedupe_hash, l.id, l.workspace_id, coalesce(l.created_at, now()), l.lead_expires_at
     from public.leads l
     where l.id = any (v_ids) and l.routing_status = 'routed' and l.decision_id is null and l.dedupe_hash is not null
-      and l.lead_expires_at > now()
+      and l.lead_expires_at > now() and l.workspace_id is not null
     order by l.dedupe_hash, l.created_at, l.id
     on conflict (dedupe_hash) do update
         set lead_id = excluded.lead_id, workspace_id = excluded.workspace_id, claimed_at = excluded.claimed_at,

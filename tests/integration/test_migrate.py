@@ -1,0 +1,275 @@
+"""Goal: the schema comes and goes without a trace: on an empty database and under a host application, by one runner or two, killed or not."""
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from support.postgres import IS_LONG, LEADROUTERD, Postgres, migrate
+
+PATIENCE_S = 60
+HOST_LEADS = 1_000_000 if IS_LONG else 100_000
+
+HOST_TABLES = """
+create table workspaces (id uuid primary key default gen_random_uuid(), label text);
+create table user_workspaces (user_id uuid, workspace_id uuid, primary key (user_id, workspace_id));
+create table leads (id uuid primary key default gen_random_uuid(), workspace_id uuid not null, email text, note text);
+create index leads_note on leads (note);
+insert into workspaces (id, label) values ('00000000-0000-0000-0000-000000000001', 'one'), ('00000000-0000-0000-0000-000000000002', 'two');
+"""
+ONE = "00000000-0000-0000-0000-000000000001"
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with Postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def database(postgres):
+    return postgres.database()
+
+
+@pytest.fixture
+def host(postgres, database):
+    """A database with a host application's tables and some old leads: two of them are one person."""
+    execute(postgres, database, HOST_TABLES)
+    execute(postgres, database, f"""
+        insert into leads (id, workspace_id, email) values
+        ('00000000-0000-0000-0001-000000000001', '{ONE}', 'old@example.com'),
+        ('00000000-0000-0000-0001-000000000002', '00000000-0000-0000-0000-000000000002', 'OLD@example.com'),
+        ('00000000-0000-0000-0001-000000000003', '{ONE}', null)""")
+    return database
+
+
+def execute(postgres, name, sql):
+    connection = postgres.connect(name)
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        rows = cursor.fetchall() if cursor.description else None
+    connection.close()
+    return rows
+
+
+def value(postgres, name, sql):
+    return execute(postgres, name, sql)[0][0]
+
+
+def up(postgres, name):
+    done = migrate(postgres.url(name), "up")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def picture(postgres, name):
+    """Everything pg_dump knows of a database's schema, and the roles."""
+    dump = subprocess.run([shutil.which("pg_dump"), "--schema-only", "--dbname", postgres.url(name)], capture_output=True, text=True,
+                          check=True).stdout
+    dump = re.sub(r"^\\(un)?restrict .*$", "", dump, flags=re.M)
+    return dump, execute(postgres, name, "select rolname from pg_roles order by 1")
+
+
+def test_empty_database_up_status_again_down(postgres, database):
+    before = picture(postgres, database)
+    assert "to do" in migrate(postgres.url(database), "status").stdout
+    assert "the schema is at version 1" in up(postgres, database).stdout
+    assert value(postgres, database, "select leadrouter.schema_version()") == 1
+    status = migrate(postgres.url(database), "status").stdout
+    assert "to do" not in status and "schema version 1" in status
+    assert "up to date" in up(postgres, database).stdout
+    down = migrate(postgres.url(database), "down")
+    assert down.returncode == 0, down.stderr
+    assert picture(postgres, database) == before
+    assert "nothing to remove" in migrate(postgres.url(database), "down").stdout
+    up(postgres, database)
+
+
+def test_partitions_exist_thirty_days_ahead(postgres, database):
+    up(postgres, database)
+    assert value(postgres, database, "select leadrouter.log_partition_days_ahead()") == 30
+
+
+def test_roles_have_no_more_than_they_need(postgres, database):
+    up(postgres, database)
+    assert execute(postgres, database, "select rolcanlogin, rolinherit, rolsuper, rolbypassrls from pg_roles"
+                   " where rolname = 'leadrouter_service'") == [(True, False, False, False)]
+    assert value(postgres, database, "select count(*) from pg_class where relowner = 'leadrouter_service'::regrole") == 0
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        connection = postgres.connect(database, "leadrouter_service")
+        connection.cursor().execute("select * from leads")
+
+
+def test_host_tables_get_what_routing_needs(postgres, host):
+    up(postgres, host)
+    assert execute(postgres, host, "select distinct routing_status::text, decision_id from leads") == [("routed", None)]
+    assert value(postgres, host, "select count(*) from leads where source_workspace_id = workspace_id and lead_expires_at is not null") == 3
+    assert execute(postgres, host, "select lead_id::text from lead_dedupe_claims") == [("00000000-0000-0000-0001-000000000001",)]
+    execute(postgres, host, f"insert into leads (workspace_id, email, note) values ('{ONE}', 'new@example.com', 'x')")
+    assert execute(postgres, host, "select routing_status::text, source_workspace_id::text from leads where note = 'x'") == [("pending", ONE)]
+
+
+def test_an_old_lead_is_already_routed(postgres, host):
+    up(postgres, host)
+    rows = execute(postgres, host, "select found, routing_status, decision_id, decided_outcome from leadrouter.read_leads("
+                   f"array['00000000-0000-0000-0001-000000000001']::uuid[], array['{ONE}']::uuid[])")
+    assert rows == [(True, "routed", None, None)]
+
+
+def test_down_restores_a_host_exactly(postgres, host):
+    before = picture(postgres, host)
+    rows = execute(postgres, host, "select id, workspace_id, email, note from leads order by id")
+    up(postgres, host)
+    assert migrate(postgres.url(host), "down").returncode == 0
+    assert picture(postgres, host) == before
+    assert execute(postgres, host, "select id, workspace_id, email, note from leads order by id") == rows
+    execute(postgres, host, f"insert into leads (workspace_id, email) values ('{ONE}', 'after@example.com')")
+    up(postgres, host)
+
+
+def test_down_asks_before_it_destroys_an_audit_log(postgres, host):
+    up(postgres, host)
+    execute(postgres, host, f"insert into lead_routing_logs (lead_id, source_workspace_id, routing_result) values ('{ONE}', '{ONE}', 'retry')")
+    refused = migrate(postgres.url(host), "down")
+    assert refused.returncode == 1 and "1 rows" in refused.stderr and "--yes" in refused.stderr
+    assert value(postgres, host, "select count(*) from lead_routing_logs") == 1
+    assert migrate(postgres.url(host), "down", "--yes").returncode == 0
+
+
+def test_old_system_tables_are_refused(postgres, host):
+    execute(postgres, host, "create table lead_routing_queue (id int)")
+    before = picture(postgres, host)
+    refused = migrate(postgres.url(host), "up")
+    assert refused.returncode == 1 and "lead_routing_queue" in refused.stderr
+    assert picture(postgres, host) == before
+
+
+def test_old_system_column_is_refused(postgres, host):
+    execute(postgres, host, "alter table leads add routing_status text")
+    refused = migrate(postgres.url(host), "up")
+    assert refused.returncode == 1 and "leads.routing_status" in refused.stderr
+
+
+def test_leads_without_a_unique_id_are_refused(postgres, database):
+    execute(postgres, database, "create table leads (id uuid, workspace_id uuid)")
+    refused = migrate(postgres.url(database), "up")
+    assert refused.returncode == 1 and "no unique index on id" in refused.stderr
+
+
+def test_newer_schema_is_refused(postgres, database):
+    up(postgres, database)
+    execute(postgres, database, "insert into leadrouter.migrations (number, name, applied_at) values (99, 'future', now())")
+    for action in ("up", "down"):
+        refused = migrate(postgres.url(database), action)
+        assert refused.returncode == 1 and "version 99" in refused.stderr
+
+
+def test_dry_run_changes_nothing(postgres, host):
+    before = picture(postgres, host)
+    shown = migrate(postgres.url(host), "up", "--dry-run")
+    assert shown.returncode == 0 and "would run: migration 1 (routing), step 10_tables" in shown.stdout
+    assert picture(postgres, host) == before
+    up(postgres, host)
+    after = picture(postgres, host)
+    assert migrate(postgres.url(host), "down", "--dry-run").returncode == 0
+    assert picture(postgres, host) == after
+
+
+def test_without_the_right_to_make_roles_it_says_what_to_run():
+    with Postgres() as postgres: # roles belong to a cluster: one of its own
+        name = postgres.database()
+        execute(postgres, name, "create role weak login; alter database %s owner to weak;"
+                                " alter schema public owner to weak" % name)
+        execute(postgres, "postgres", "alter system set ident_file = default")
+        with open(f"{postgres.directory}/data/pg_hba.conf", "w", encoding="ascii") as hba:
+            hba.write("local all all trust\n")
+        execute(postgres, "postgres", "select pg_reload_conf()")
+        refused = migrate(postgres.url(name, "weak"), "up")
+        assert refused.returncode == 1 and "create the role leadrouter_owner" in refused.stderr
+        assert "create role leadrouter_service login noinherit" in refused.stdout
+
+
+def test_wrong_words_and_addresses(postgres, database):
+    assert migrate(postgres.url(database), "sideways").returncode == 2
+    assert migrate("host=/nonexistent dbname=x", "up").returncode == 1
+    assert migrate("this is no url", "up").stderr.startswith("leadrouterd: the database URL is not a valid connection string")
+    assert subprocess.run([LEADROUTERD, "migrate", "up"], capture_output=True).returncode == 2
+
+
+def test_two_runners_at_once(postgres, host):
+    runners = [subprocess.Popen([LEADROUTERD, "migrate", "up", "--database", postgres.url(host)], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [runner.communicate(timeout=PATIENCE_S) for runner in runners]
+    assert [runner.returncode for runner in runners] == [0, 0], outputs
+    assert value(postgres, host, "select count(*) from leadrouter.migration_steps") == \
+        value(postgres, host, "select count(distinct step) from leadrouter.migration_steps")
+
+
+def test_a_killed_runner_is_taken_up_where_it_stopped(postgres, host):
+    before = picture(postgres, host)
+    for step in ("10_tables", "30_log_partitions", "55_service_functions", "80_indexes"):
+        runner = subprocess.Popen([LEADROUTERD, "migrate", "up", "--database", postgres.url(host)], stdout=subprocess.PIPE, text=True)
+        for line in runner.stdout: # its last finished step; it is killed somewhere in the next
+            if step in line:
+                break
+        runner.send_signal(signal.SIGKILL)
+        runner.wait(timeout=PATIENCE_S)
+        runner.stdout.close()
+        deadline = time.monotonic() + PATIENCE_S # its backend notices at its next word
+        while value(postgres, host, "select count(*) from pg_stat_activity where application_name = 'leadrouterd migrate'"):
+            assert time.monotonic() < deadline
+    up(postgres, host)
+    assert value(postgres, host, "select count(*) from pg_index where not indisvalid") == 0
+    assert migrate(postgres.url(host), "down").returncode == 0
+    assert picture(postgres, host) == before
+
+
+def test_an_invalid_index_is_built_anew(postgres, host):
+    """What CREATE INDEX CONCURRENTLY leaves behind when it is broken off is dropped first."""
+    up(postgres, host)
+    execute(postgres, host, "update pg_index set indisvalid = false where indexrelid = 'leads_held'::regclass;"
+                            "delete from leadrouter.migration_steps where step = '80_indexes';"
+                            "update leadrouter.migrations set applied_at = null")
+    up(postgres, host)
+    assert value(postgres, host, "select indisvalid from pg_index where indexrelid = 'leads_held'::regclass")
+
+
+def test_a_large_table_is_never_locked_for_over_a_second(postgres, host):
+    """A writer inserts all the while; no insert takes a second."""
+    execute(postgres, host, "insert into leads (workspace_id, email, note) select '%s', 'person' || i || '@example.com', 'many'"
+                            " from generate_series(1, %d) i" % (ONE, HOST_LEADS))
+    stop = threading.Event()
+    slowest = [0.0, 0]
+    faults = []
+
+    def write():
+        connection = postgres.connect(host)
+        try:
+            with connection.cursor() as cursor:
+                while not stop.is_set():
+                    start = time.monotonic()
+                    cursor.execute(f"insert into leads (workspace_id, note) values ('{ONE}', 'meanwhile')")
+                    slowest[0] = max(slowest[0], time.monotonic() - start)
+                    slowest[1] += 1
+        except psycopg2.Error as fault:
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        up(postgres, host)
+    finally:
+        stop.set()
+        writer.join()
+    assert faults == []
+    assert slowest[1] > 100
+    assert slowest[0] < 1.0
+    assert value(postgres, host, "select count(*) from leads where source_workspace_id is null or lead_expires_at is null") == 0
+    assert value(postgres, host, "select count(*) from leads where note = 'many' and routing_status = 'routed'") == HOST_LEADS
+    assert value(postgres, host, "select count(*) from lead_dedupe_claims") == HOST_LEADS + 1

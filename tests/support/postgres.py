@@ -1,0 +1,62 @@
+"""A disposable PostgreSQL without the product's schema, for tests of the schema itself: `leadrouterd cluster --disposable` in a private directory.
+
+`with Postgres() as postgres:` gives `admin(name)` and `url(name)` for databases made by `database()`. The cluster ends when its standard input closes,
+so nothing stays behind when a test process is killed.
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import psycopg2
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("LEADROUTER_BUILD_DIR", ROOT / "build" / "release"))
+LEADROUTERD = BUILD / "server" / "leadrouterd"
+IS_LONG = os.environ.get("LEADROUTER_LONG") == "1"
+
+
+class Postgres:
+    def __enter__(self):
+        self.directory = tempfile.mkdtemp(prefix="leadrouter-postgres-")
+        os.chmod(self.directory, 0o755)
+        self.process = subprocess.Popen(
+            [LEADROUTERD, "cluster", "--embedded", self.directory, "--disposable"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert line, "the cluster did not start"
+        self.socket = json.loads(line)["admin_url"].split("host=")[1].split()[0]
+        self.made = 0
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+        shutil.rmtree(self.directory)
+
+    def url(self, name, user="postgres"):
+        return f"host={self.socket} port=5432 user={user} dbname={name}"
+
+    def connect(self, name, user="postgres"):
+        """A connection that commits each statement."""
+        connection = psycopg2.connect(self.url(name, user))
+        connection.autocommit = True
+        return connection
+
+    def database(self, template="template0"):
+        """Makes a database and returns its name."""
+        self.made += 1
+        name = f"test_{self.made}"
+        connection = self.connect("postgres")
+        with connection.cursor() as cursor:
+            cursor.execute(f"create database {name} template {template}")
+        connection.close()
+        return name
+
+
+def migrate(url, *words, timeout=600):
+    """Runs `leadrouterd migrate`; returns the finished process with its output as text."""
+    return subprocess.run([LEADROUTERD, "migrate", *words, "--database", url], capture_output=True, text=True, timeout=timeout)
