@@ -54,7 +54,7 @@ begin
     elsif new.routing_status <> 'routed'
           and num_nonnulls(new.decision_id, new.decided_outcome, new.duplicate_lead_id, new.routing_completed_at) > 0 then
         raise exception 'a lead that is % has no decision', new.routing_status using errcode = '23514';
-    elsif num_nonnulls(new.routing_locked_by, new.routing_locked_at) <> case when new.routing_status = 'routing' then 2 else 0 end then
+    elsif num_nonnulls(new.routing_locked_by, new.routing_locked_at) <> (case when new.routing_status = 'routing' then 2 else 0 end) then
         raise exception 'a lead has a lock owner and a time of the lock when it is routing, and only then' using errcode = '23514';
     end if;
     raise exception 'a lead cannot go from % to % (attempts % to %)', old.routing_status, new.routing_status,
