@@ -1,3 +1,6 @@
+#include <limits.h>
+#include <stdint.h>
+
 #include "base/random.h"
 #include "pg/pg.h"
 
@@ -9,7 +12,8 @@ int pg_backoff_next_ms(struct pg_backoff *backoff)
     int delay_ms = FIRST_MS << doublings;
     uint32_t random = 0;
 
-    backoff->failures++;
+    if (backoff->failures < UINT_MAX)
+        backoff->failures++;
     if (delay_ms > MOST_MS)
         delay_ms = MOST_MS;
     random_bytes(&random, sizeof(random));

@@ -7,30 +7,33 @@
 
 #include "pg/pg.h"
 
+struct pg_cancel;
+
 /* What an entry of the pipeline is, so that results can be told apart. */
 enum pg_entry_kind { PG_ENTRY_PREPARE, PG_ENTRY_EXECUTE, PG_ENTRY_SYNC };
 
 struct pg_entry {
     enum pg_entry_kind kind;
     const char *text; /* prepare: the statement's name; execute: its SQL, which must live until its result is taken */
+    bool is_from_before; /* execute: by a name that an earlier round trip prepared, so its plan may be out of date */
 };
 
 struct pg_conn {
     struct pg_config config;
-    PGconn *handle; /* NULL when closed; changed only under cancel_lock */
-
-    /* for pg_conn_cancel() by other threads */
-    pthread_mutex_t cancel_lock;
-    PGcancel *cancel;
 
     /* the owner's thread only */
+    PGconn *handle;        /* NULL when closed */
     const char **prepared; /* names prepared on this connection; static strings */
     size_t prepared_count;
-    struct pg_entry *entries; /* sent or queued, results not taken yet: a ring that only grows between sync points */
+    struct pg_entry *entries; /* queued or sent, results not taken yet: entry_next to entry_count; reset when empty */
     size_t entry_count;
     size_t entry_next;
     size_t entry_capacity;
     bool send_failed; /* queueing failed: the connection is broken; told by the next flush */
+
+    /* under the lock: for pg_conn_cancel() by other threads */
+    pthread_mutex_t cancel_lock;
+    struct pg_cancel *cancel; /* NULL when closed */
 };
 
 /* Waits until the socket is readable (and writable, when `write` is set) or the deadline. */
@@ -40,13 +43,26 @@ enum pg_wait pg_wait(PGconn *handle, bool read, bool write, int64_t deadline_ns)
 /* Closes the connection and reports that it broke. Returns false. */
 bool pg_conn_broken(struct pg_conn *conn, struct error *reterr_error);
 
-/* Closes the connection and reports that time was up. Returns false. */
+/* Has the server cancel what runs, without waiting for that, closes the connection and reports that time was up.
+ * Returns false. */
 bool pg_conn_late(struct pg_conn *conn, struct error *reterr_error);
 
-/* Turns a failed result into an error: ERROR_DATABASE, or ERROR_UNAVAILABLE (and closes) when the server says that it goes away. Returns false. */
-bool pg_result_error(struct pg_conn *conn, const PGresult *result, struct error *reterr_error);
+/* Connects by the configuration, host by host, each within its share of the time. `ret_handle` is the caller's.
+ * Errors as pg_conn_open(). */
+bool pg_connect(const struct pg_config *config, int64_t deadline_ns, PGconn **ret_handle, struct error *reterr_error);
 
 /* Wraps a libpq result; takes it over. */
 struct pg_result *pg_result_new(PGresult *result);
+
+/* How to cancel what runs on an open connection; outlives the connection. Released with pg_cancel_unref(). */
+struct pg_cancel *pg_cancel_new(PGconn *handle);
+
+/* One more owner, any thread; returns `cancel`, which may be NULL. */
+struct pg_cancel *pg_cancel_ref(struct pg_cancel *cancel);
+void pg_cancel_unref(struct pg_cancel *cancel);
+
+/* Sends the request from a thread of its own and waits `wait_ms` at most for it to be done. NULL is fine. Any
+ * thread. */
+void pg_cancel_send(struct pg_cancel *cancel, int wait_ms);
 
 #endif

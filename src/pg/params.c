@@ -76,9 +76,10 @@ void pg_params_add_uuid(struct pg_params *params, const struct uuid *value)
         add_copy(params, value->bytes, sizeof(value->bytes));
 }
 
-/* --- Arrays: dimensions, has-nulls flag, element type, then length and lower bound of each dimension, then the elements, each with its length
- *     (PostgreSQL source, array_send()) ------------------------------------------------------------------------------------------------------ */
+/* --- Arrays -------------------------------------------------------------------------------------------------------- */
 
+/* The binary form (PostgreSQL source, array_send()): number of dimensions, has-nulls flag, element type; then length and
+ * lower bound of each dimension, of which an empty array has none; then the elements, each after its length. */
 enum { ARRAY_HEADER_SIZE = 20, ELEMENT_LENGTH_SIZE = 4 };
 
 struct array_writer {

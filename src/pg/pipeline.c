@@ -1,14 +1,42 @@
 #include <assert.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "pg/connection.h"
 
-static const struct pg_params no_params = {0};
+/* --- Entries: what was queued and sent, in order, until its result is taken --------------------------------------- */
 
-/* --- Queueing -------------------------------------------------------------------------------------------------------- */
+static bool has_entries(const struct pg_conn *conn)
+{
+    return conn->entry_next < conn->entry_count;
+}
+
+static void push(struct pg_conn *conn, struct pg_entry entry)
+{
+    enum { FIRST_CAPACITY = 16 };
+
+    if (!has_entries(conn)) {
+        conn->entry_next = 0;
+        conn->entry_count = 0;
+    }
+    if (conn->entry_count == conn->entry_capacity) {
+        conn->entry_capacity = conn->entry_capacity == 0 ? FIRST_CAPACITY : conn->entry_capacity * 2;
+        conn->entries = memory_resize(conn->entries, conn->entry_capacity, sizeof(*conn->entries));
+    }
+    conn->entries[conn->entry_count++] = entry;
+}
+
+static struct pg_entry pop(struct pg_conn *conn)
+{
+    assert(has_entries(conn));
+    return conn->entries[conn->entry_next++];
+}
+
+/* --- Queueing ----------------------------------------------------------------------------------------------------- */
 
 static bool is_prepared(const struct pg_conn *conn, const char *name)
 {
@@ -32,295 +60,353 @@ static bool is_being_prepared(const struct pg_conn *conn, const char *name)
     return false;
 }
 
-static void push(struct pg_conn *conn, enum pg_entry_kind kind, const char *text)
-{
-    if (conn->entry_next == conn->entry_count) {
-        conn->entry_next = 0;
-        conn->entry_count = 0;
-    }
-    if (conn->entry_count == conn->entry_capacity) {
-        conn->entry_capacity = conn->entry_capacity == 0 ? 16 : conn->entry_capacity * 2;
-        conn->entries = memory_resize(conn->entries, conn->entry_capacity, sizeof(*conn->entries));
-    }
-    conn->entries[conn->entry_count++] = (struct pg_entry){kind, text};
-}
-
 static bool send_unnamed(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params)
 {
-    return PQsendQueryParams(conn->handle, statement->sql, statement->param_count, statement->param_types,
-               params->values, params->lengths, params->formats, 1) != 0;
+    if (PQsendQueryParams(conn->handle, statement->sql, statement->param_count, statement->param_types, params->values,
+            params->lengths, params->formats, 1) == 0)
+        return false;
+    push(conn, (struct pg_entry){.kind = PG_ENTRY_EXECUTE, .text = statement->sql});
+    return true;
 }
 
 static bool send_named(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params)
 {
-    if (!is_prepared(conn, statement->name) && !is_being_prepared(conn, statement->name)) {
+    bool is_from_before = is_prepared(conn, statement->name);
+
+    if (!is_from_before && !is_being_prepared(conn, statement->name)) {
         if (PQsendPrepare(
                 conn->handle, statement->name, statement->sql, statement->param_count, statement->param_types) == 0)
             return false;
-        push(conn, PG_ENTRY_PREPARE, statement->name);
+        push(conn, (struct pg_entry){.kind = PG_ENTRY_PREPARE, .text = statement->name});
     }
-    return PQsendQueryPrepared(conn->handle, statement->name, statement->param_count, params->values, params->lengths,
-               params->formats, 1) != 0;
+    if (PQsendQueryPrepared(conn->handle, statement->name, statement->param_count, params->values, params->lengths,
+            params->formats, 1) == 0)
+        return false;
+    push(conn, (struct pg_entry){.kind = PG_ENTRY_EXECUTE, .text = statement->sql, .is_from_before = is_from_before});
+    return true;
 }
 
 void pg_pipeline_add(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params)
 {
+    static const struct pg_params no_params = {0};
     bool named = statement->name != NULL && !conn->config.unnamed_statements;
 
     if (params == NULL)
         params = &no_params;
     assert(params->count == statement->param_count);
-    if (conn->handle == NULL || conn->send_failed) {
-        conn->send_failed = true;
-        return;
-    }
-    if (PQpipelineStatus(conn->handle) == PQ_PIPELINE_OFF && PQenterPipelineMode(conn->handle) == 0) {
-        conn->send_failed = true;
-        return;
-    }
-    if (!(named ? send_named(conn, statement, params) : send_unnamed(conn, statement, params)))
+    /* One round trip at a time: whether a name is prepared is known only when the results before it are. */
+    assert(!has_entries(conn) || conn->entries[conn->entry_count - 1].kind != PG_ENTRY_SYNC);
+    if (conn->handle == NULL || conn->send_failed ||
+        (PQpipelineStatus(conn->handle) == PQ_PIPELINE_OFF && PQenterPipelineMode(conn->handle) == 0))
         conn->send_failed = true;
     else
-        push(conn, PG_ENTRY_EXECUTE, statement->sql);
+        conn->send_failed = !(named ? send_named : send_unnamed)(conn, statement, params);
+}
+
+/* --- Both ways over the socket ------------------------------------------------------------------------------------ */
+
+/* Waits for the socket and reads what is there. Once the deadline has passed this still takes what has come
+ * already. */
+static bool receive(struct pg_conn *conn, bool until_writable, int64_t deadline_ns, struct error *reterr_error)
+{
+    switch (pg_wait(conn->handle, true, until_writable, deadline_ns)) {
+    case PG_WAIT_READY:
+        return PQconsumeInput(conn->handle) != 0 || pg_conn_broken(conn, reterr_error);
+    case PG_WAIT_TIMEOUT:
+        return pg_conn_late(conn, reterr_error);
+    case PG_WAIT_FAILED:
+        break;
+    }
+    return pg_conn_broken(conn, reterr_error);
 }
 
 /* Sends what libpq has buffered. Reads as well while the socket is full, since the server stops reading when we do. */
 static bool flush_all(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error)
 {
-    while (true) {
-        int left = PQflush(conn->handle);
-        if (left == 0)
-            return true;
+    bool is_late = false;
+    int left = 0;
+
+    while ((left = PQflush(conn->handle)) != 0) {
         if (left < 0)
             return pg_conn_broken(conn, reterr_error);
-        switch (pg_wait(conn->handle, true, true, deadline_ns)) {
-        case PG_WAIT_READY:
-            break;
-        case PG_WAIT_TIMEOUT:
+        if (is_late)
             return pg_conn_late(conn, reterr_error);
-        case PG_WAIT_FAILED:
-            return pg_conn_broken(conn, reterr_error);
-        }
-        if (PQconsumeInput(conn->handle) == 0)
-            return pg_conn_broken(conn, reterr_error);
+        is_late = clock_left_ms(deadline_ns) == 0;
+        if (!receive(conn, true, deadline_ns, reterr_error))
+            return false;
     }
+    return true;
+}
+
+/* The next PGresult, or NULL between two statements; false when the connection broke or time was up. */
+static bool next_raw(struct pg_conn *conn, int64_t deadline_ns, PGresult **ret_result, struct error *reterr_error)
+{
+    bool is_late = false;
+
+    while (PQisBusy(conn->handle) != 0) {
+        if (is_late)
+            return pg_conn_late(conn, reterr_error);
+        is_late = clock_left_ms(deadline_ns) == 0;
+        if (!receive(conn, false, deadline_ns, reterr_error))
+            return false;
+    }
+    *ret_result = PQgetResult(conn->handle);
+    return true;
 }
 
 bool pg_pipeline_flush(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error)
 {
     if (conn->handle == NULL || conn->send_failed || PQpipelineSync(conn->handle) == 0)
         return pg_conn_broken(conn, reterr_error);
-    push(conn, PG_ENTRY_SYNC, NULL);
+    push(conn, (struct pg_entry){.kind = PG_ENTRY_SYNC});
     return flush_all(conn, deadline_ns, reterr_error);
 }
 
-/* --- Results --------------------------------------------------------------------------------------------------------- */
+/* --- Judging results ---------------------------------------------------------------------------------------------- */
 
-/* The next PGresult, or NULL between two statements; false when the connection broke or time was up. */
-static bool next_raw(struct pg_conn *conn, int64_t deadline_ns, PGresult **ret_result, struct error *reterr_error)
+/* The server is ending this connection, or can no longer be written to (a standby, after a failover). PostgreSQL
+ * manual, appendix A: 57P0x operator intervention, 08 connection exception, 25006 read-only transaction. */
+static bool is_going_away(const PGresult *result, const char *sqlstate)
 {
-    while (PQisBusy(conn->handle) != 0) {
-        switch (pg_wait(conn->handle, true, false, deadline_ns)) {
-        case PG_WAIT_READY:
-            break;
-        case PG_WAIT_TIMEOUT:
-            return pg_conn_late(conn, reterr_error);
-        case PG_WAIT_FAILED:
-            return pg_conn_broken(conn, reterr_error);
-        }
-        if (PQconsumeInput(conn->handle) == 0)
-            return pg_conn_broken(conn, reterr_error);
-    }
-    *ret_result = PQgetResult(conn->handle);
-    return true;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    return (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) ||
+           strncmp(sqlstate, "57P0", 4) == 0 || strncmp(sqlstate, "08", 2) == 0 || strcmp(sqlstate, "25006") == 0;
 }
 
-/* SQLSTATEs by which a server says that it, or this connection, is going away (PostgreSQL manual, appendix A). */
-static bool is_going_away(const char *sqlstate)
+/* The name is not known any more (26000: somebody deallocated it), or the tables behind it have changed their form
+ * since (0A000, "cached plan must not change result type"). A new connection prepares it anew. */
+static bool is_outdated(const struct pg_entry *entry, const char *sqlstate)
 {
-    static const char *const states[] = {"57P01", "57P02", "57P03", "57P05", "25006"};
-
-    for (size_t i = 0; i < COUNT_OF(states); i++)
-        if (strcmp(sqlstate, states[i]) == 0)
-            return true;
-    return strncmp(sqlstate, "08", 2) == 0;
+    return entry->is_from_before && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0);
 }
 
-bool pg_result_error(struct pg_conn *conn, const PGresult *result, struct error *reterr_error)
+/* Turns a failed result into an error; closes the connection when it is of no further use. */
+static void set_result_error(
+    struct pg_conn *conn, const PGresult *result, const struct pg_entry *entry, struct error *reterr_error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-    if (sqlstate == NULL || PQstatus(conn->handle) == CONNECTION_BAD)
-        return pg_conn_broken(conn, reterr_error);
-    if (is_going_away(sqlstate)) {
-        error_set_sql(reterr_error, ERROR_UNAVAILABLE, sqlstate, "the database is going away");
+    if (sqlstate == NULL) {
+        pg_conn_broken(conn, reterr_error);
+    } else if (is_going_away(result, sqlstate)) {
+        error_set_sql(reterr_error, ERROR_UNAVAILABLE, sqlstate, "%s",
+            strcmp(sqlstate, "25006") == 0 ? "the database is read-only" : "the database ended the connection");
         pg_conn_close(conn);
-        return false;
+    } else if (is_outdated(entry, sqlstate)) {
+        error_set_sql(reterr_error, ERROR_UNAVAILABLE, sqlstate, "a prepared statement is out of date");
+        pg_conn_close(conn);
+    } else {
+        error_set_sql(reterr_error, ERROR_DATABASE, sqlstate, "%s", message == NULL ? "no message" : message);
     }
-    return error_set_sql(reterr_error, ERROR_DATABASE, sqlstate, "%s", message == NULL ? "no message" : message);
+}
+
+/* Where the statement's first word begins. Comments nest. */
+static const char *first_word(const char *sql)
+{
+    int depth = 0;
+
+    while (*sql != '\0') {
+        if (strncmp(sql, "/*", 2) == 0) {
+            depth++;
+            sql += 2;
+        } else if (depth > 0 && strncmp(sql, "*/", 2) == 0) {
+            depth--;
+            sql += 2;
+        } else if (depth == 0 && strncmp(sql, "--", 2) == 0) {
+            sql += strcspn(sql, "\n");
+        } else if (depth > 0 || isspace((unsigned char)*sql)) {
+            sql++;
+        } else {
+            break;
+        }
+    }
+    return sql;
 }
 
 /* A COMMIT of a failed transaction is answered with ROLLBACK, which would pass for success. */
-static bool is_refused_commit(PGresult *result, const char *sql)
+static bool is_refused_commit(PGresult *result, const struct pg_entry *entry)
 {
-    return strncasecmp(sql, "commit", 6) == 0 && strcmp(PQcmdStatus(result), "ROLLBACK") == 0;
+    if (entry->text == NULL || strcmp(PQcmdStatus(result), "ROLLBACK") != 0)
+        return false;
+    const char *word = first_word(entry->text);
+    return strncasecmp(word, "rollback", strlen("rollback")) != 0 && strncasecmp(word, "abort", strlen("abort")) != 0;
 }
 
-/* Judges one result of the statement `sql`; takes it over. */
-static bool judge(
-    struct pg_conn *conn, PGresult *result, const char *sql, struct pg_result **ret_result, struct error *reterr_error)
+/* Judges one result of the statement of `entry`; takes it over. `ret_result` may be NULL. */
+static bool judge(struct pg_conn *conn, PGresult *result, const struct pg_entry *entry, struct pg_result **ret_result,
+    struct error *reterr_error)
 {
     bool ok = false;
 
     switch (PQresultStatus(result)) {
     case PGRES_TUPLES_OK:
     case PGRES_COMMAND_OK:
-        if (is_refused_commit(result, sql)) {
+    case PGRES_EMPTY_QUERY:
+        ok = !is_refused_commit(result, entry);
+        if (!ok)
             error_set_sql(reterr_error, ERROR_DATABASE, "25P02", "the transaction was rolled back");
-            break;
-        }
-        if (ret_result != NULL) {
-            *ret_result = pg_result_new(result);
-            result = NULL;
-        }
-        ok = true;
         break;
     case PGRES_PIPELINE_ABORTED:
         error_set(reterr_error, ERROR_DATABASE, "skipped after an earlier error");
         break;
     default:
-        pg_result_error(conn, result, reterr_error);
+        set_result_error(conn, result, entry, reterr_error);
         break;
     }
-    PQclear(result);
+    if (ok && ret_result != NULL)
+        *ret_result = pg_result_new(result);
+    else
+        PQclear(result);
     return ok;
 }
 
-/* Takes the NULL that follows each statement's result. */
-static bool skip_separator(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error)
+/* --- Taking results ----------------------------------------------------------------------------------------------- */
+
+/* Takes the result of one entry that is no sync point, and the NULL after it. */
+static bool take(struct pg_conn *conn, const struct pg_entry *entry, int64_t deadline_ns, struct pg_result **ret_result,
+    struct error *reterr_error)
 {
-    PGresult *result = NULL;
+    PGresult *raw = NULL;
+    struct pg_result *result = NULL;
 
-    do {
-        PQclear(result);
-        if (!next_raw(conn, deadline_ns, &result, reterr_error))
-            return false;
-    } while (result != NULL);
-    return true;
-}
-
-/* Takes the result of a PREPARE that went along; its failure is the failure of the statement, whose own result is then "skipped". */
-static bool take_prepare(
-    struct pg_conn *conn, const char *name, int64_t deadline_ns, bool *ret_ok, struct error *reterr_error)
-{
-    PGresult *result = NULL;
-    struct error error = {0};
-
-    if (!next_raw(conn, deadline_ns, &result, reterr_error))
+    if (!next_raw(conn, deadline_ns, &raw, reterr_error))
         return false;
-    *ret_ok = judge(conn, result, "", NULL, &error);
-    if (*ret_ok)
-        remember_prepared(conn, name);
-    else if (reterr_error != NULL)
-        *reterr_error = error;
-    if (conn->handle == NULL)
-        return false;
-    return skip_separator(conn, deadline_ns, reterr_error);
+    bool ok = judge(conn, raw, entry, ret_result == NULL ? NULL : &result, reterr_error);
+    while (conn->handle != NULL) {
+        if (!next_raw(conn, deadline_ns, &raw, reterr_error))
+            ok = false;
+        else if (raw == NULL)
+            break;
+        else
+            PQclear(raw);
+    }
+    if (ok && ret_result != NULL)
+        *ret_result = result;
+    else
+        pg_result_free(result);
+    return ok;
 }
 
 bool pg_pipeline_next(
     struct pg_conn *conn, int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
 {
-    struct pg_result *wrapped = NULL;
-    struct error error = {0};
-    PGresult *result = NULL;
-    bool prepared = true;
+    struct error prepare_error = {0};
 
     if (conn->handle == NULL)
         return error_set(reterr_error, ERROR_UNAVAILABLE, "the connection to the database broke");
-    assert(conn->entry_next < conn->entry_count && conn->entries[conn->entry_next].kind != PG_ENTRY_SYNC);
-    if (conn->entries[conn->entry_next].kind == PG_ENTRY_PREPARE) {
-        const char *name = conn->entries[conn->entry_next++].text;
-        if (!take_prepare(conn, name, deadline_ns, &prepared, reterr_error))
+    struct pg_entry entry = pop(conn);
+    if (entry.kind == PG_ENTRY_PREPARE) {
+        if (take(conn, &entry, deadline_ns, NULL, &prepare_error)) {
+            remember_prepared(conn, entry.text);
+        } else if (conn->handle == NULL) {
+            if (reterr_error != NULL)
+                *reterr_error = prepare_error;
+            return false;
+        }
+        entry = pop(conn);
+    }
+    assert(entry.kind == PG_ENTRY_EXECUTE);
+    if (take(conn, &entry, deadline_ns, ret_result, reterr_error))
+        return true;
+    /* The statement was skipped because it could not be prepared: that is its error. */
+    if (conn->handle != NULL && prepare_error.code != ERROR_NONE && reterr_error != NULL)
+        *reterr_error = prepare_error;
+    return false;
+}
+
+/* Takes the sync point. Without BEGIN the server commits here, and so may fail here (deferred constraints,
+ * serialization). */
+static bool take_sync(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error)
+{
+    static const struct pg_entry no_entry = {.kind = PG_ENTRY_SYNC};
+    struct error error = {0};
+    PGresult *raw = NULL;
+
+    if (!next_raw(conn, deadline_ns, &raw, reterr_error))
+        return false;
+    if (PQresultStatus(raw) != PGRES_PIPELINE_SYNC) {
+        if (judge(conn, raw, &no_entry, NULL, &error))
+            return pg_conn_broken(conn, reterr_error);
+        if (conn->handle != NULL && (!next_raw(conn, deadline_ns, &raw, reterr_error) ||
+                                        (raw == NULL && !next_raw(conn, deadline_ns, &raw, reterr_error))))
             return false;
     }
-    const char *sql = conn->entries[conn->entry_next++].text;
-    if (!next_raw(conn, deadline_ns, &result, reterr_error))
-        return false;
-    bool ok = judge(conn, result, sql, ret_result == NULL ? NULL : &wrapped, &error);
-    if (conn->handle != NULL && !skip_separator(conn, deadline_ns, ok ? &error : NULL))
-        ok = false;
-    if (ok) {
-        if (ret_result != NULL)
-            *ret_result = wrapped;
-        return true;
+    if (conn->handle != NULL) {
+        bool is_sync = PQresultStatus(raw) == PGRES_PIPELINE_SYNC;
+        PQclear(raw);
+        if (!is_sync)
+            return pg_conn_broken(conn, reterr_error);
     }
-    pg_result_free(wrapped);
-    if (prepared && reterr_error != NULL)
+    if (error.code != ERROR_NONE && reterr_error != NULL)
         *reterr_error = error;
-    return false;
+    return error.code == ERROR_NONE;
 }
 
 bool pg_pipeline_end(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error)
 {
     if (conn->handle == NULL)
         return error_set(reterr_error, ERROR_UNAVAILABLE, "the connection to the database broke");
-    while (conn->entry_next < conn->entry_count && conn->entries[conn->entry_next].kind != PG_ENTRY_SYNC) {
-        if (!pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) && conn->handle == NULL)
+    if (!has_entries(conn))
+        return true;
+    assert(conn->entries[conn->entry_count - 1].kind == PG_ENTRY_SYNC); /* flushed */
+    while (conn->entries[conn->entry_next].kind != PG_ENTRY_SYNC) {
+        struct error error = {0};
+        if (!pg_pipeline_next(conn, deadline_ns, NULL, &error) && conn->handle == NULL) {
+            if (reterr_error != NULL)
+                *reterr_error = error;
             return false;
+        }
     }
-    assert(conn->entry_next < conn->entry_count);
-    conn->entry_next++;
-    PGresult *result = NULL;
-    if (!next_raw(conn, deadline_ns, &result, reterr_error))
-        return false;
-    bool is_sync = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-    PQclear(result);
-    return is_sync || pg_conn_broken(conn, reterr_error);
+    pop(conn);
+    return take_sync(conn, deadline_ns, reterr_error);
 }
+
+/* --- All in one --------------------------------------------------------------------------------------------------- */
 
 bool pg_execute(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params,
     int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
 {
     struct pg_result *result = NULL;
 
+    assert(!has_entries(conn));
     pg_pipeline_add(conn, statement, params);
     if (!pg_pipeline_flush(conn, deadline_ns, reterr_error))
         return false;
     bool ok = pg_pipeline_next(conn, deadline_ns, ret_result == NULL ? NULL : &result, reterr_error);
     if (conn->handle != NULL && !pg_pipeline_end(conn, deadline_ns, ok ? reterr_error : NULL))
         ok = false;
-    if (!ok) {
-        pg_result_free(result);
-        return false;
-    }
-    if (ret_result != NULL)
+    if (ok && ret_result != NULL)
         *ret_result = result;
-    return true;
+    else
+        pg_result_free(result);
+    return ok;
 }
 
 bool pg_execute_script(struct pg_conn *conn, const char *sql, int64_t deadline_ns, struct error *reterr_error)
 {
+    /* In a failed transaction only the first statement can be the COMMIT that is refused: an error ends the script. */
+    struct pg_entry entry = {.kind = PG_ENTRY_EXECUTE, .text = sql};
     struct error error = {0};
-    PGresult *result = NULL;
+    PGresult *raw = NULL;
     bool ok = true;
 
-    if (conn->handle == NULL ||
+    assert(!has_entries(conn));
+    if (conn->handle == NULL || conn->send_failed ||
         (PQpipelineStatus(conn->handle) != PQ_PIPELINE_OFF && PQexitPipelineMode(conn->handle) == 0) ||
         PQsendQuery(conn->handle, sql) == 0)
         return pg_conn_broken(conn, reterr_error);
     if (!flush_all(conn, deadline_ns, reterr_error))
         return false;
-    while (true) {
-        if (!next_raw(conn, deadline_ns, &result, reterr_error))
+    while (conn->handle != NULL) {
+        if (!next_raw(conn, deadline_ns, &raw, reterr_error))
             return false;
-        if (result == NULL)
+        if (raw == NULL)
             break;
-        if (!judge(conn, result, "", NULL, ok ? &error : NULL))
+        if (!judge(conn, raw, &entry, NULL, ok ? &error : NULL))
             ok = false;
-        if (conn->handle == NULL)
-            break;
+        entry.text = NULL;
     }
     if (!ok && reterr_error != NULL)
         *reterr_error = error;

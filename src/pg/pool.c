@@ -23,7 +23,7 @@ struct pg_pool *pg_pool_new(const struct pg_config *config, unsigned connections
     struct pg_pool *pool = memory_new(sizeof(*pool));
     pthread_condattr_t attributes;
 
-    assert(connections_max > 0);
+    assert(config->url != NULL && connections_max > 0);
     pool->config = *config;
     pool->connections_max = connections_max;
     pool->idle = memory_new_array(connections_max, sizeof(struct pg_conn *));
@@ -48,7 +48,8 @@ void pg_pool_free(struct pg_pool *pool)
     free(pool);
 }
 
-/* Waits for a place and takes an idle connection, or NULL for a place without one. False when the deadline came first. */
+/* Waits for a place and takes an idle connection, or NULL for a place without one. False when the deadline came
+ * first. */
 static bool take_place(struct pg_pool *pool, int64_t deadline_ns, struct pg_conn **ret_conn)
 {
     bool ok = true;

@@ -36,7 +36,12 @@ int pg_result_row_count(const struct pg_result *result)
 
 int64_t pg_result_affected_count(const struct pg_result *result)
 {
-    return strtoll(PQcmdTuples(result->rows), NULL, 10);
+    static const char *const commands[] = {"INSERT ", "UPDATE ", "DELETE ", "MERGE "}; /* SELECT has a count too */
+
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        if (strncmp(PQcmdStatus(result->rows), commands[i], strlen(commands[i])) == 0)
+            return strtoll(PQcmdTuples(result->rows), NULL, 10);
+    return 0;
 }
 
 bool pg_result_is_null(const struct pg_result *result, int row, int column)
@@ -106,19 +111,39 @@ struct uuid pg_result_uuid(const struct pg_result *result, int row, int column)
     return value;
 }
 
+/* Types whose binary form is their text, and those that a database defines itself: enums are among them. */
+static bool is_text(Oid type)
+{
+    static const Oid types[] = {PG_TEXT, PG_JSONB, 1043 /* varchar */, 1042 /* bpchar */, 19 /* name */, 114 /* json */,
+        705 /* unknown: a bare literal */};
+    static const Oid FIRST_OWN = 16384; /* FirstNormalObjectId, PostgreSQL source, access/transam.h */
+
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        if (types[i] == type)
+            return true;
+    return type >= FIRST_OWN;
+}
+
 const char *pg_result_text(const struct pg_result *result, int row, int column)
 {
     if (pg_result_is_null(result, row, column))
         return NULL;
+    Oid type = PQftype(result->rows, column);
+    assert(is_text(type));
     const char *text = PQgetvalue(result->rows, row, column);
-    return PQftype(result->rows, column) == PG_JSONB ? text + 1 : text; /* jsonb: a version comes first */
+    if (type != PG_JSONB)
+        return text;
+    assert(text[0] == 1); /* jsonb: a version, then the text (PostgreSQL source, jsonb_send()) */
+    return text + 1;
 }
 
 int64_t pg_result_timestamp_us(const struct pg_result *result, int row, int column)
 {
     int64_t value = (int64_t)eight_bytes(result, row, column, PG_TIMESTAMPTZ);
 
-    if (value == INT64_MAX || value == INT64_MIN)
+    if (value == INT64_MIN) /* -infinity */
         return value;
+    if (value > INT64_MAX - EPOCH_2000_US) /* infinity, and the last centuries that PostgreSQL knows */
+        return INT64_MAX;
     return value + EPOCH_2000_US;
 }
