@@ -58,11 +58,12 @@ endfunction()
 function(leadrouter_test kind name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")
+  set(lsan_options "suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
   add_executable(${target} ${ARG_SOURCES})
   target_link_libraries(${target} PRIVATE leadrouter_flags leadrouter_warnings ${ARG_LINK} cmocka Threads::Threads)
   add_test(NAME ${kind}/${name} COMMAND ${target})
   set_tests_properties(${kind}/${name} PROPERTIES TIMEOUT 300
-    ENVIRONMENT "LEADROUTER_SOURCE_DIR=${PROJECT_SOURCE_DIR};LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
+    ENVIRONMENT "LEADROUTER_SOURCE_DIR=${PROJECT_SOURCE_DIR};LSAN_OPTIONS=${lsan_options}")
 endfunction()
 
 # leadrouter_unit_test(NAME SOURCES ... LINK ...): NAME is a path such as "base/buffer".

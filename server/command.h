@@ -1,4 +1,5 @@
-/* The commands of leadrouterd. Each takes its own argv ([0] is the command's name) and returns an exit code of config.h. */
+/* The commands of leadrouterd. Each takes its own argv ([0] is the command's name) and returns an exit code of
+ * config.h. */
 #ifndef SERVER_COMMAND_H
 #define SERVER_COMMAND_H
 

@@ -51,7 +51,8 @@ static int fail(const struct error *error)
     return EXIT_FAILED;
 }
 
-/* --- The database ----------------------------------------------------------------------------------------------------------- */
+/* --- The database
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static bool start_embedded(struct serving *serving, struct error *reterr_error)
 {
@@ -108,7 +109,8 @@ static bool open_database(struct serving *serving, struct error *reterr_error)
     return check_schema(serving, reterr_error);
 }
 
-/* --- Up and down -------------------------------------------------------------------------------------------------------------- */
+/* --- Up and down
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static bool start_service(struct serving *serving, struct error *reterr_error)
 {
@@ -153,7 +155,8 @@ static void take_apart(struct serving *serving)
     embedded_stop(serving->embedded);
 }
 
-/* --- The command ---------------------------------------------------------------------------------------------------------------- */
+/* --- The command
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static bool parse_level(const char *name, enum log_level *ret_level)
 {

@@ -30,9 +30,9 @@ struct config {
 
 enum config_result { CONFIG_OK, CONFIG_HELP_SHOWN, CONFIG_WRONG };
 
-/* Reads the environment, then the flags of argv[1…]. On CONFIG_WRONG the reason has been written to standard error; on CONFIG_HELP_SHOWN help has been
- * written to standard output. `*ret_operand` is the one word that is no flag (migrate's up, down, status), or NULL; `wants_operand` says whether there may
- * be one. */
+/* Reads the environment, then the flags of argv[1…]. On CONFIG_WRONG the reason has been written to standard error;
+ * on CONFIG_HELP_SHOWN help has been written to standard output. `*ret_operand` is the one word that is no flag
+ * (migrate's up, down, status), or NULL; `wants_operand` says whether there may be one. */
 enum config_result config_parse(enum config_command command, const char *usage, int argc, char **argv,
     bool wants_operand, struct config *ret_config, const char **ret_operand);
 

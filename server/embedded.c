@@ -24,7 +24,8 @@
 enum {
     PATH_SIZE = 512,
     SOCKET_DIRECTORY_MAX = 85, /* sun_path holds 107 bytes; "/.s.PGSQL.5432" and some air come off */
-    START_MS = 60000,
+    ANSWER_MS = 60000,
+    START_MS = 600000, /* after a crash PostgreSQL reads its log again before it takes connections */
     STOP_MS = 60000,
     POLL_MS = 20,
     STARTS_MAX = 8,
@@ -38,12 +39,14 @@ struct embedded {
     char binaries[PATH_SIZE]; /* directory of initdb and postgres */
     char directory[PATH_SIZE];
     char data[PATH_SIZE];
+    char making[PATH_SIZE]; /* where the cluster is until it is whole */
     char socket_directory[PATH_SIZE];
     char log[PATH_SIZE];
     char admin_url[PATH_SIZE + 64];
     char service_url[PATH_SIZE + 64];
-    int lock;    /* descriptor of the lock file; -1: none */
-    pid_t child; /* 0: adopted, or not running */
+    bool socket_is_elsewhere; /* not in the directory: removed at the end */
+    int lock;                 /* descriptor of the lock file; -1: none */
+    pid_t child;              /* 0: adopted, or not running */
 };
 
 static bool path_set(char ret_path[PATH_SIZE], const char *directory, const char *name, struct error *reterr_error)
@@ -55,51 +58,120 @@ static bool path_set(char ret_path[PATH_SIZE], const char *directory, const char
     return true;
 }
 
-/* --- Places -------------------------------------------------------------------------------------------------------------- */
+/* --- Places ------------------------------------------------------------------------------------------------------- */
 
-/* The newest server binaries that are good enough. */
-static bool find_binaries(struct embedded *embedded, struct error *reterr_error)
+/* The mark in a data directory that leadrouter made it, and that it is whole. */
+#define MADE "leadrouter.made"
+
+static bool is_there(const char *directory, const char *name)
 {
-    const char *chosen = getenv("LEADROUTER_PG_BINDIR");
-    DIR *versions = NULL;
+    char path[PATH_SIZE];
+    struct stat status;
+
+    return path_set(path, directory, name, NULL) && stat(path, &status) == 0;
+}
+
+/* The major version of PostgreSQL that made this data directory: no other one can run it. */
+static bool read_version(const struct embedded *embedded, long *ret_version, struct error *reterr_error)
+{
+    char path[PATH_SIZE];
+    char line[32] = "";
+
+    if (!path_set(path, embedded->data, "PG_VERSION", reterr_error))
+        return false;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return error_set(reterr_error, ERROR_SYSTEM, "could not read %s: %s", path, strerror(errno));
+    *ret_version = fgets(line, sizeof(line), file) == NULL ? 0 : strtol(line, NULL, 10);
+    fclose(file);
+    return *ret_version > 0 || error_set(reterr_error, ERROR_SYSTEM, "%s holds no version", path);
+}
+
+static bool has_binaries(long version)
+{
+    char bin[PATH_SIZE];
+
+    snprintf(bin, sizeof(bin), "/usr/lib/postgresql/%ld/bin", version);
+    return is_there(bin, "initdb") && is_there(bin, "postgres");
+}
+
+static long newest_version(void)
+{
+    DIR *versions = opendir("/usr/lib/postgresql");
     struct dirent *entry = NULL;
     long best = 0;
 
-    if (chosen != NULL)
-        return path_set(embedded->binaries, chosen, "", reterr_error);
-    versions = opendir("/usr/lib/postgresql");
     while (versions != NULL && (entry = readdir(versions)) != NULL) {
         long version = strtol(entry->d_name, NULL, 10);
-        char initdb[PATH_SIZE];
-        snprintf(initdb, sizeof(initdb), "/usr/lib/postgresql/%ld/bin/initdb", version);
-        if (version >= VERSION_MIN && version > best && access(initdb, X_OK) == 0)
+        if (version > best && has_binaries(version))
             best = version;
     }
     if (versions != NULL)
         closedir(versions);
-    if (best == 0)
+    return best;
+}
+
+/* The server binaries of the version that made the cluster; for a new one, the newest. */
+static bool find_binaries(struct embedded *embedded, struct error *reterr_error)
+{
+    const char *chosen = getenv("LEADROUTER_PG_BINDIR");
+    bool is_made = is_there(embedded->data, MADE);
+    long version = 0;
+
+    if (chosen != NULL && chosen[0] != '\0') {
+        if (!is_there(chosen, "initdb") || !is_there(chosen, "postgres"))
+            return error_set(reterr_error, ERROR_SYSTEM,
+                "LEADROUTER_PG_BINDIR: %s does not have PostgreSQL's initdb and postgres", chosen);
+        snprintf(embedded->binaries, sizeof(embedded->binaries), "%s", chosen);
+        return true;
+    }
+    if (is_made && !read_version(embedded, &version, reterr_error))
+        return false;
+    if (is_made && !has_binaries(version))
+        return error_set(reterr_error, ERROR_SYSTEM,
+            "%s was made by PostgreSQL %ld, which is not installed (Debian: apt-get install postgresql-%ld)",
+            embedded->data, version, version);
+    if (!is_made)
+        version = newest_version();
+    if (version < VERSION_MIN)
         return error_set(reterr_error, ERROR_SYSTEM,
             "no PostgreSQL server %d or later is installed (Debian: apt-get install postgresql-15)", VERSION_MIN);
-    snprintf(embedded->binaries, sizeof(embedded->binaries), "/usr/lib/postgresql/%ld/bin", best);
+    snprintf(embedded->binaries, sizeof(embedded->binaries), "/usr/lib/postgresql/%ld/bin", version);
     return true;
 }
 
-/* PostgreSQL refuses to run as root. */
+/* PostgreSQL refuses to run as root, and to run on files of another user. */
 static bool find_user(struct embedded *embedded, struct error *reterr_error)
 {
-    if (geteuid() != 0)
+    uid_t uid = geteuid();
+    struct stat status;
+
+    if (uid == 0) {
+        const struct passwd *postgres = getpwnam("postgres");
+        if (postgres == NULL)
+            return error_set(reterr_error, ERROR_SYSTEM, "PostgreSQL cannot run as root and there is no user postgres");
+        uid = postgres->pw_uid;
+        embedded->user =
+            (struct subprocess_user){.is_set = true, .uid = uid, .gid = postgres->pw_gid, .name = "postgres"};
+    }
+    if (!is_there(embedded->data, MADE))
         return true;
-    const struct passwd *postgres = getpwnam("postgres");
-    if (postgres == NULL)
-        return error_set(reterr_error, ERROR_SYSTEM, "PostgreSQL cannot run as root and there is no user postgres");
-    embedded->user =
-        (struct subprocess_user){.is_set = true, .uid = postgres->pw_uid, .gid = postgres->pw_gid, .name = "postgres"};
-    return true;
+    if (stat(embedded->data, &status) != 0)
+        return error_set(reterr_error, ERROR_SYSTEM, "could not look at %s: %s", embedded->data, strerror(errno));
+    if (status.st_uid == uid)
+        return true;
+    const struct passwd *owner = getpwuid(status.st_uid);
+    return error_set(reterr_error, ERROR_SYSTEM, "%s belongs to the user %s: run leadrouterd as %s, as before",
+        embedded->data, owner == NULL ? "who made it" : owner->pw_name,
+        owner == NULL                             ? "that one"
+        : strcmp(owner->pw_name, "postgres") == 0 ? "root or postgres"
+                                                  : "that user");
 }
 
+/* The mode is set whatever the umask is: the user postgres must get through a directory that root makes. */
 static bool make_directory(const char *path, mode_t mode, struct error *reterr_error)
 {
-    if (mkdir(path, mode) != 0 && errno != EEXIST)
+    if (mkdir(path, 0700) == 0 ? chmod(path, mode) != 0 : errno != EEXIST)
         return error_set(reterr_error, ERROR_SYSTEM, "could not make the directory %s: %s", path, strerror(errno));
     return true;
 }
@@ -117,30 +189,42 @@ static bool make_directories(const char *path, struct error *reterr_error)
     return make_directory(path, 0755, reterr_error);
 }
 
+/* One directory has one name from here on, whichever way led to it. */
 static bool find_directory(struct embedded *embedded, const char *directory, struct error *reterr_error)
 {
-    char here[PATH_SIZE] = "";
+    char *real = NULL;
+    bool ok = false;
 
     if (directory[0] == '\0')
         return error_set(reterr_error, ERROR_INVALID, "the directory of the embedded database is empty");
-    if (directory[0] != '/' && getcwd(here, sizeof(here)) == NULL)
-        return error_set(reterr_error, ERROR_SYSTEM, "could not find the current directory: %s", strerror(errno));
-    int size = snprintf(embedded->directory, PATH_SIZE, "%s%s%s", here, directory[0] == '/' ? "" : "/", directory);
-    if (size < 0 || size >= PATH_SIZE)
+    if (strlen(directory) >= PATH_SIZE)
         return error_set(reterr_error, ERROR_INVALID, "the path of the embedded database is too long");
-    while (size > 1 && embedded->directory[size - 1] == '/')
-        embedded->directory[--size] = '\0';
-    return make_directories(embedded->directory, reterr_error) &&
-           path_set(embedded->data, embedded->directory, "data", reterr_error) &&
-           path_set(embedded->log, embedded->directory, "postgres.log", reterr_error);
+    if (!make_directories(directory, reterr_error))
+        return false;
+    real = realpath(directory, NULL);
+    if (real == NULL)
+        return error_set(reterr_error, ERROR_SYSTEM, "could not enter %s: %s", directory, strerror(errno));
+    ok = path_set(embedded->data, real, "data", reterr_error) &&
+         path_set(embedded->making, real, "data.unfinished", reterr_error) &&
+         path_set(embedded->log, real, "postgres.log", reterr_error);
+    if (ok)
+        snprintf(embedded->directory, PATH_SIZE, "%s", real);
+    free(real);
+    return ok;
 }
 
 static bool own(struct embedded *embedded, const char *path, struct error *reterr_error)
 {
-    if (embedded->user.is_set && chown(path, embedded->user.uid, embedded->user.gid) != 0)
+    if (embedded->user.is_set && lchown(path, embedded->user.uid, embedded->user.gid) != 0)
         return error_set(
             reterr_error, ERROR_SYSTEM, "could not give %s to the user postgres: %s", path, strerror(errno));
     return true;
+}
+
+/* What a connection string and PostgreSQL's list of directories take without quotes. */
+static bool is_plain(const char *path)
+{
+    return path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-")] == '\0';
 }
 
 /* A socket's path has a fixed room: where the directory's is too long, a place in /run or /tmp named after it. */
@@ -150,7 +234,9 @@ static bool find_socket_directory(struct embedded *embedded, struct error *reter
 
     if (!path_set(embedded->socket_directory, embedded->directory, "run", reterr_error))
         return false;
-    if (strlen(embedded->socket_directory) > SOCKET_DIRECTORY_MAX) {
+    embedded->socket_is_elsewhere =
+        strlen(embedded->socket_directory) > SOCKET_DIRECTORY_MAX || !is_plain(embedded->socket_directory);
+    if (embedded->socket_is_elsewhere) {
         if (stat(embedded->directory, &status) != 0)
             return error_set(
                 reterr_error, ERROR_SYSTEM, "could not look at %s: %s", embedded->directory, strerror(errno));
@@ -176,12 +262,14 @@ static bool take_lock(struct embedded *embedded, struct error *reterr_error)
     embedded->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (embedded->lock < 0)
         return error_set(reterr_error, ERROR_SYSTEM, "could not write %s: %s", path, strerror(errno));
-    if (flock(embedded->lock, LOCK_EX | LOCK_NB) != 0)
-        return error_set(reterr_error, ERROR_BUSY, "another process uses the directory %s", embedded->directory);
-    return true;
+    if (flock(embedded->lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    close(embedded->lock);
+    embedded->lock = -1; /* what is there is another's to stop */
+    return error_set(reterr_error, ERROR_BUSY, "another process uses the directory %s", embedded->directory);
 }
 
-/* --- Making the cluster -------------------------------------------------------------------------------------------------- */
+/* --- Making the cluster ------------------------------------------------------------------------------------------- */
 
 static bool write_file(const char *directory, const char *name, const char *text, struct error *reterr_error)
 {
@@ -190,13 +278,13 @@ static bool write_file(const char *directory, const char *name, const char *text
     if (!path_set(path, directory, name, reterr_error))
         return false;
     FILE *file = fopen(path, "we");
-    bool ok = file != NULL && fputs(text, file) >= 0;
+    bool ok = file != NULL && fputs(text, file) >= 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
     if (file != NULL && fclose(file) != 0)
         ok = false;
     return ok || error_set(reterr_error, ERROR_SYSTEM, "could not write %s: %s", path, strerror(errno));
 }
 
-/* Who may log in as whom: the user that runs the server, and PostgreSQL's own, as any of the three roles. */
+/* Who may log in as whom: the user that runs the server, and PostgreSQL's own, as the superuser and as the service. */
 static bool write_access(struct embedded *embedded, struct error *reterr_error)
 {
     static const char *const logins[] = {"postgres", "leadrouter_service"};
@@ -208,17 +296,8 @@ static bool write_access(struct embedded *embedded, struct error *reterr_error)
     for (size_t u = 0; u < COUNT_OF(users); u++)
         for (size_t l = 0; users[u] != NULL && l < COUNT_OF(logins); l++)
             size += (size_t)snprintf(map + size, sizeof(map) - size, "leadrouter \"%s\" %s\n", users[u], logins[l]);
-    return write_file(embedded->data, "pg_hba.conf", "local all all peer map=leadrouter\n", reterr_error) &&
-           write_file(embedded->data, "pg_ident.conf", map, reterr_error);
-}
-
-static bool is_made(const struct embedded *embedded)
-{
-    char path[PATH_SIZE];
-    struct stat status;
-
-    return path_set(path, embedded->data, "pg_ident.conf", NULL) && stat(path, &status) == 0 && status.st_size > 0 &&
-           path_set(path, embedded->data, "leadrouter.made", NULL) && stat(path, &status) == 0;
+    return write_file(embedded->making, "pg_hba.conf", "local all all peer map=leadrouter\n", reterr_error) &&
+           write_file(embedded->making, "pg_ident.conf", map, reterr_error);
 }
 
 static bool remove_tree(const char *path, struct error *reterr_error)
@@ -228,29 +307,55 @@ static bool remove_tree(const char *path, struct error *reterr_error)
     return subprocess_run(arguments, NULL, reterr_error);
 }
 
-/* A cluster whose making was broken off is made anew: nobody has used it yet. */
+static bool flush_directory(const char *path, struct error *reterr_error)
+{
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = directory >= 0 && fsync(directory) == 0;
+
+    if (!ok)
+        error_set(reterr_error, ERROR_SYSTEM, "could not flush %s: %s", path, strerror(errno));
+    if (directory >= 0)
+        close(directory);
+    return ok;
+}
+
+/* The finished cluster takes its name, on disk too. A directory of that name with something in it is not ours to replace. */
+static bool finish_cluster(struct embedded *embedded, struct error *reterr_error)
+{
+    if (!flush_directory(embedded->making, reterr_error))
+        return false;
+    if (rename(embedded->making, embedded->data) != 0)
+        return error_set(reterr_error, errno == ENOTEMPTY || errno == EEXIST ? ERROR_EXISTS : ERROR_SYSTEM,
+            "could not name the new cluster %s: %s", embedded->data, strerror(errno));
+    return flush_directory(embedded->directory, reterr_error);
+}
+
+/* Made beside its place: a making that was broken off leaves nothing that looks like a cluster, and is begun anew. */
 static bool make_cluster(struct embedded *embedded, struct error *reterr_error)
 {
     char initdb[PATH_SIZE];
-    const char *const enter[] = {"/usr/bin/test", "-w", embedded->data, NULL};
-    const char *const arguments[] = {initdb, "--pgdata", embedded->data, "--username", "postgres", "--auth", "peer",
+    const char *const enter[] = {"/usr/bin/test", "-w", embedded->making, NULL};
+    const char *const arguments[] = {initdb, "--pgdata", embedded->making, "--username", "postgres", "--auth", "peer",
         "--encoding", "UTF8", "--locale", "C.UTF-8", "--data-checksums", "--no-instructions",
         embedded->disposable ? "--no-sync" : NULL, NULL};
 
-    if (is_made(embedded))
+    if (is_there(embedded->data, MADE))
         return true;
-    if (!path_set(initdb, embedded->binaries, "initdb", reterr_error) || !remove_tree(embedded->data, reterr_error) ||
-        !make_directory(embedded->data, 0700, reterr_error) || !own(embedded, embedded->data, reterr_error))
+    if (is_there(embedded->data, "PG_VERSION"))
+        return error_set(reterr_error, ERROR_EXISTS,
+            "%s is a cluster that leadrouter did not make: choose another directory", embedded->data);
+    if (!path_set(initdb, embedded->binaries, "initdb", reterr_error) || !remove_tree(embedded->making, reterr_error) ||
+        !make_directory(embedded->making, 0700, reterr_error) || !own(embedded, embedded->making, reterr_error))
         return false;
     if (!subprocess_run(enter, &embedded->user, NULL))
         return error_set(reterr_error, ERROR_SYSTEM,
             "the user %s cannot enter %s: choose a directory that it can reach",
-            embedded->user.is_set ? embedded->user.name : "who runs this", embedded->data);
+            embedded->user.is_set ? embedded->user.name : "who runs this", embedded->directory);
     return subprocess_run(arguments, &embedded->user, reterr_error) && write_access(embedded, reterr_error) &&
-           write_file(embedded->data, "leadrouter.made", "", reterr_error);
+           write_file(embedded->making, MADE, "", reterr_error) && finish_cluster(embedded, reterr_error);
 }
 
-/* --- Running it ---------------------------------------------------------------------------------------------------------- */
+/* --- Running it --------------------------------------------------------------------------------------------------- */
 
 /* Last line of the server's log, for the error text. */
 static void log_tail(const struct embedded *embedded, char *ret_line, size_t size)
@@ -272,16 +377,58 @@ static void log_tail(const struct embedded *embedded, char *ret_line, size_t siz
     snprintf(ret_line, size, "%s", line == NULL ? tail : line + 1);
 }
 
-static bool can_connect(const struct embedded *embedded)
+/* Connects as the superuser. ERROR_UNAVAILABLE or ERROR_DEADLINE: not up yet; anything else does not pass by itself. */
+static struct pg_conn *connect_admin(const struct embedded *embedded, int patience_ms, struct error *reterr_error)
 {
     char url[PATH_SIZE + 64];
     struct pg_config config = {.url = url, .application_name = "leadrouterd"};
 
-    snprintf(url, sizeof(url), "host='%s' port=5432 user=postgres dbname=postgres", embedded->socket_directory);
+    snprintf(url, sizeof(url), "host=%s port=5432 user=postgres dbname=postgres", embedded->socket_directory);
     struct pg_conn *conn = pg_conn_new(&config);
-    bool ok = pg_conn_open(conn, clock_after_ms(1000), NULL);
+    if (pg_conn_open(conn, clock_after_ms(patience_ms), reterr_error))
+        return conn;
     pg_conn_free(conn);
-    return ok;
+    return NULL;
+}
+
+/* True when `pid` is a postmaster on our data: a number in a file may long be another process's. Its arguments are what everybody may see of
+ * it; where it is, is not. */
+static bool is_postmaster(const struct embedded *embedded, pid_t pid)
+{
+    char path[64];
+    char arguments[4096] = "";
+    const char *end = NULL;
+    bool is_next = false;
+
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    end = arguments + fread(arguments, 1, sizeof(arguments) - 1, file);
+    fclose(file);
+    for (const char *argument = arguments; argument < end; argument += strlen(argument) + 1) {
+        if (is_next)
+            return strcmp(argument, embedded->data) == 0;
+        is_next = strcmp(argument, "-D") == 0;
+    }
+    return false;
+}
+
+int embedded_process_id(const struct embedded *embedded)
+{
+    char path[PATH_SIZE];
+    char line[32] = "";
+
+    if (!path_set(path, embedded->data, "postmaster.pid", NULL))
+        return 0;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    long pid = fgets(line, sizeof(line), file) == NULL ? 0 : strtol(line, NULL, 10);
+    fclose(file);
+    if (pid <= 1 || pid > INT_MAX || !is_postmaster(embedded, (pid_t)pid))
+        return 0;
+    return (int)pid;
 }
 
 static bool launch(struct embedded *embedded, struct error *reterr_error)
@@ -319,9 +466,16 @@ static bool run_cluster(struct embedded *embedded, struct error *reterr_error)
     unsigned starts = 0;
 
     while (clock_now_ns() < deadline_ns) {
-        if (can_connect(embedded))
+        struct error error = {0};
+        struct pg_conn *conn = connect_admin(embedded, ANSWER_MS, &error);
+        if (conn != NULL) {
+            pg_conn_free(conn);
             return true;
-        if (child_ended(embedded)) {
+        }
+        if (error.code != ERROR_UNAVAILABLE && error.code != ERROR_DEADLINE)
+            return error_set_sql(
+                reterr_error, error.code, error.sqlstate, "the embedded database refused us: %s", error.text);
+        if (child_ended(embedded) && embedded_process_id(embedded) == 0) {
             if (starts == STARTS_MAX) {
                 log_tail(embedded, line, sizeof(line));
                 return error_set(reterr_error, ERROR_UNAVAILABLE, "PostgreSQL did not start: %s", line);
@@ -337,41 +491,15 @@ static bool run_cluster(struct embedded *embedded, struct error *reterr_error)
         reterr_error, ERROR_UNAVAILABLE, "PostgreSQL did not take connections within %d s: %s", START_MS / 1000, line);
 }
 
-int embedded_process_id(const struct embedded *embedded)
-{
-    char path[PATH_SIZE];
-    char line[32] = "";
-
-    if (!path_set(path, embedded->data, "postmaster.pid", NULL))
-        return 0;
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    long pid = fgets(line, sizeof(line), file) == NULL ? 0 : strtol(line, NULL, 10);
-    fclose(file);
-    if (pid <= 1 || pid > INT_MAX || (kill((pid_t)pid, 0) != 0 && errno == ESRCH))
-        return 0;
-    return (int)pid;
-}
-
 static bool make_database(struct embedded *embedded, struct error *reterr_error)
 {
-    char url[PATH_SIZE + 64];
-    struct pg_config config = {.url = url, .application_name = "leadrouterd"};
     static const struct pg_statement exists = {.sql = "select count(*) from pg_database where datname = 'leadrouter'"};
     struct pg_result *result = NULL;
-    bool ok = false;
+    struct pg_conn *conn = connect_admin(embedded, ANSWER_MS, reterr_error);
+    bool ok = conn != NULL && pg_execute(conn, &exists, NULL, clock_after_ms(ANSWER_MS), &result, reterr_error);
 
-    snprintf(url, sizeof(url), "host='%s' port=5432 user=postgres dbname=postgres", embedded->socket_directory);
-    struct pg_conn *conn = pg_conn_new(&config);
-    if (!pg_conn_open(conn, clock_after_ms(START_MS), reterr_error) ||
-        !pg_execute(conn, &exists, NULL, clock_after_ms(START_MS), &result, reterr_error))
-        goto cleanup;
-    if (pg_result_int8(result, 0, 0) == 0 &&
-        !pg_execute_script(conn, "create database leadrouter", clock_after_ms(START_MS), reterr_error))
-        goto cleanup;
-    ok = true;
-cleanup:
+    if (ok && pg_result_int8(result, 0, 0) == 0)
+        ok = pg_execute_script(conn, "create database leadrouter", clock_after_ms(ANSWER_MS), reterr_error);
     pg_result_free(result);
     pg_conn_free(conn);
     return ok;
@@ -383,8 +511,8 @@ bool embedded_start(const struct embedded_options *options, struct embedded **re
 
     embedded->lock = -1;
     embedded->disposable = options->disposable;
-    if (!find_binaries(embedded, reterr_error) || !find_user(embedded, reterr_error) ||
-        !find_directory(embedded, options->directory, reterr_error) || !take_lock(embedded, reterr_error) ||
+    if (!find_directory(embedded, options->directory, reterr_error) || !take_lock(embedded, reterr_error) ||
+        !find_binaries(embedded, reterr_error) || !find_user(embedded, reterr_error) ||
         !find_socket_directory(embedded, reterr_error) || !make_cluster(embedded, reterr_error) ||
         !run_cluster(embedded, reterr_error) || !make_database(embedded, reterr_error)) {
         embedded_stop(embedded);
@@ -422,7 +550,7 @@ const char *embedded_socket_directory(const struct embedded *embedded)
 static void stop_cluster(struct embedded *embedded)
 {
     int64_t deadline_ns = clock_after_ms(STOP_MS);
-    int pid = embedded_process_id(embedded);
+    int pid = embedded->child != 0 ? embedded->child : embedded_process_id(embedded);
 
     if (pid != 0)
         kill(pid, SIGINT);
@@ -438,9 +566,11 @@ void embedded_stop(struct embedded *embedded)
 {
     if (embedded == NULL)
         return;
-    if (embedded->lock >= 0 && embedded->data[0] != '\0' && embedded->socket_directory[0] != '\0')
+    if (embedded->lock >= 0) {
         stop_cluster(embedded);
-    if (embedded->lock >= 0)
+        if (embedded->socket_is_elsewhere)
+            rmdir(embedded->socket_directory);
         close(embedded->lock);
+    }
     free(embedded);
 }

@@ -1,6 +1,7 @@
 /* A private PostgreSQL cluster in a directory (ARCHITECTURE.md, "The embedded database").
  *
- * The directory holds `data` (the cluster), `run` (its socket), `postgres.log` and `lock`. No TCP. Before gRPC is initialised: this forks. */
+ * The directory holds `data` (the cluster), `run` (its socket), `postgres.log` and `lock`. No TCP. Before gRPC is
+ * initialised: this forks. */
 #ifndef SERVER_EMBEDDED_H
 #define SERVER_EMBEDDED_H
 
@@ -17,12 +18,14 @@ struct embedded_options {
     bool disposable; /* for tests: nothing is flushed to disk, and the cluster ends with the process that started it */
 };
 
-/* Makes the cluster when there is none, starts it or adopts one left running, and waits until it takes connections. One process per directory
- * (lock file). As root PostgreSQL runs as the user `postgres`. Errors: ERROR_SYSTEM (directory cannot be made, written or entered, no PostgreSQL
- * installed), ERROR_BUSY (another process has this directory), ERROR_UNAVAILABLE (did not start; the text has the last line of its log). */
+/* Makes the cluster when there is none, starts it or adopts one left running, and waits until it takes connections.
+ * One process per directory (lock file). As root PostgreSQL runs as the user `postgres`. Errors: ERROR_SYSTEM
+ * (directory cannot be made, written or entered, no PostgreSQL installed), ERROR_BUSY (another process has this
+ * directory), ERROR_UNAVAILABLE (did not start; the text has the last line of its log). */
 bool embedded_start(const struct embedded_options *options, struct embedded **ret_embedded, struct error *reterr_error);
 
-/* Connection strings of the database `leadrouter`, borrowed: as the superuser (for migrations), as leadrouter_service (for serving). */
+/* Connection strings of the database `leadrouter`, borrowed: as the superuser (for migrations), as
+ * leadrouter_service (for serving). */
 const char *embedded_admin_url(const struct embedded *embedded);
 const char *embedded_service_url(const struct embedded *embedded);
 

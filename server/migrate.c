@@ -35,7 +35,7 @@ struct runner {
     bool has_bookkeeping; /* the schema leadrouter is ours */
 };
 
-/* --- Talking to the database ------------------------------------------------------------------------------------------- */
+/* --- Talking to the database -------------------------------------------------------------------------------------- */
 
 static int64_t statement_deadline(void)
 {
@@ -90,7 +90,7 @@ static bool text(struct runner *runner, const char *sql, const char **ret_text, 
     return true;
 }
 
-/* --- Beginning and end --------------------------------------------------------------------------------------------------- */
+/* --- Beginning and end -------------------------------------------------------------------------------------------- */
 
 static bool read_version(struct runner *runner, struct error *reterr_error)
 {
@@ -125,7 +125,8 @@ static void close_runner(struct runner *runner)
     arena_free(runner->arena);
 }
 
-/* Polls: a runner that waited inside pg_advisory_lock() would hold a snapshot for which CREATE INDEX CONCURRENTLY of the other one waits. */
+/* Polls: a runner that waited inside pg_advisory_lock() would hold a snapshot for which CREATE INDEX CONCURRENTLY
+ * of the other one waits. */
 static bool lock_out_others(struct runner *runner, struct error *reterr_error)
 {
     int64_t deadline_ns = clock_after_ms(LOCK_WAIT_MS);
@@ -178,14 +179,15 @@ static bool refuse_old_system(struct runner *runner, struct error *reterr_error)
     return true;
 }
 
-/* --- Roles --------------------------------------------------------------------------------------------------------------- */
+/* --- Roles -------------------------------------------------------------------------------------------------------- */
 
 static const char *const roles[][2] = {
     {"leadrouter_owner", "create role leadrouter_owner nologin noinherit"},
     {"leadrouter_service", "create role leadrouter_service login noinherit"},
 };
 
-/* Makes the roles that are missing, and makes the one who migrates a member of the owner. Says what to run where that is not allowed. */
+/* Makes the roles that are missing, and makes the one who migrates a member of the owner. Says what to run where
+ * that is not allowed. */
 static bool make_roles(struct runner *runner, bool *ret_made, struct error *reterr_error)
 {
     for (size_t i = 0; i < COUNT_OF(roles); i++) {
@@ -239,7 +241,7 @@ undo:
     return false;
 }
 
-/* --- Steps --------------------------------------------------------------------------------------------------------------- */
+/* --- Steps -------------------------------------------------------------------------------------------------------- */
 
 static bool is_worth_another_try(const struct error *error)
 {
@@ -314,7 +316,7 @@ static bool try_batch(struct runner *runner, const struct sql_step *step, struct
     return true;
 }
 
-/* --- Indexes, built concurrently ------------------------------------------------------------------------------------------ */
+/* --- Indexes, built concurrently ---------------------------------------------------------------------------------- */
 
 /* The words after IF NOT EXISTS: the index's name. `ret_name` has room for 64 bytes. */
 static bool index_name(const char *statement, char ret_name[64])
@@ -334,8 +336,9 @@ static bool index_name(const char *statement, char ret_name[64])
     return true;
 }
 
-/* Builds one index: recorded before it is begun, so that a killed runner leaves nothing that `down` does not know; an invalid leftover of an
- * earlier try is dropped. An index of that name which was there before us is the host's and left alone. */
+/* Builds one index: recorded before it is begun, so that a killed runner leaves nothing that `down` does not know;
+ * an invalid leftover of an earlier try is dropped. An index of that name which was there before us is the host's
+ * and left alone. */
 static bool build_index(struct runner *runner, int migration, const char *statement, struct error *reterr_error)
 {
     char name[64];
@@ -378,7 +381,7 @@ static bool try_concurrent(struct runner *runner, const struct sql_step *step, s
     return true;
 }
 
-/* --- Up ------------------------------------------------------------------------------------------------------------------ */
+/* --- Up ----------------------------------------------------------------------------------------------------------- */
 
 static const char *kind_name(enum sql_step_kind kind)
 {
@@ -501,7 +504,7 @@ cleanup:
     return ok;
 }
 
-/* --- Down ---------------------------------------------------------------------------------------------------------------- */
+/* --- Down --------------------------------------------------------------------------------------------------------- */
 
 static bool try_remove(struct runner *runner, const struct sql_step *step, struct error *reterr_error)
 {
@@ -589,7 +592,7 @@ cleanup:
     return ok;
 }
 
-/* --- Status -------------------------------------------------------------------------------------------------------------- */
+/* --- Status ------------------------------------------------------------------------------------------------------- */
 
 bool migrate_status(const struct migrate_options *options, struct error *reterr_error)
 {

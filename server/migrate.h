@@ -19,8 +19,9 @@ struct migrate_options {
     FILE *output;    /* Required. What is done, a line per step, for people */
 };
 
-/* Applies what is missing. Safe to run by several at once: the others wait. Errors: ERROR_UNAVAILABLE, ERROR_PERMISSION, ERROR_DATABASE, ERROR_EXISTS (the
- * old system's tables are there), ERROR_INVALID (the schema is newer than this build). */
+/* Applies what is missing. Safe to run by several at once: the others wait. Errors: ERROR_UNAVAILABLE,
+ * ERROR_PERMISSION, ERROR_DATABASE, ERROR_EXISTS (the old system's tables are there), ERROR_INVALID (the schema is
+ * newer than this build). */
 bool migrate_up(const struct migrate_options *options, struct error *reterr_error);
 
 /* Removes exactly what migrate_up() made. ERROR_PERMISSION unless `yes` or the audit log is empty. */
@@ -29,8 +30,8 @@ bool migrate_down(const struct migrate_options *options, struct error *reterr_er
 /* Prints the version, the migrations and their state. */
 bool migrate_status(const struct migrate_options *options, struct error *reterr_error);
 
-/* What a server checks before it serves: `*ret_version` is the database's schema version, 0 when there is none. Works as leadrouter_service. Errors as
- * pg_conn_open(). */
+/* What a server checks before it serves: `*ret_version` is the database's schema version, 0 when there is none.
+ * Works as leadrouter_service. Errors as pg_conn_open(). */
 bool migrate_version(const struct pg_config *database, int *ret_version, struct error *reterr_error);
 
 #endif

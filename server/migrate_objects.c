@@ -14,8 +14,9 @@ const char migrate_sql_bookkeeping[] =
     "alter table leadrouter.migration_steps owner to leadrouter_owner;"
     "alter table leadrouter.migration_objects owner to leadrouter_owner;";
 
-/* Everything outside the schema leadrouter (which is dropped whole) that a migration can make. Objects that belong to a table name it as their
- * parent, so that those of new tables, which go with their table, need not be dropped one by one. */
+/* Everything outside the schema leadrouter (which is dropped whole) that a migration can make. Objects that belong
+ * to a table name it as their parent, so that those of new tables, which go with their table, need not be dropped
+ * one by one. */
 #define CATALOGUE                                                                                                      \
     "select 'table' as object_type, format('%I.%I', n.nspname, c.relname) as object_identity, null as parent"          \
     "  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p')"                    \
@@ -57,8 +58,8 @@ const char migrate_sql_record[] =
     "object_identity, parent from pg_temp.migrate_before"
     " on conflict do nothing";
 
-/* Triggers before functions, columns before types, and types when the functions in leadrouter that use them are gone; what belongs to a table that
- * goes anyway is left to it. */
+/* Triggers before functions, columns before types, and types when the functions in leadrouter that use them are
+ * gone; what belongs to a table that goes anyway is left to it. */
 const char migrate_sql_remove[] =
     "do $body$"
     " declare"

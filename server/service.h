@@ -1,4 +1,5 @@
-/* The gRPC services over the engine. Handlers run on completion queue threads: what waits for the database goes to the workers. */
+/* The gRPC services over the engine. Handlers run on completion queue threads: what waits for the database goes to
+ * the workers. */
 #ifndef SERVER_SERVICE_H
 #define SERVER_SERVICE_H
 
@@ -34,7 +35,8 @@ struct service {
 /* Registers both services; `service` is borrowed until the server is freed. */
 void service_register(struct grpc_c_server *server, struct service *service);
 
-/* --- Shared by the services' files --------------------------------------------------------------------------------------- */
+/* --- Shared by the services' files
+ * --------------------------------------------------------------------------------------- */
 
 extern const struct leadrouter__v1__routing_service__handlers service_routing_handlers;
 extern const struct leadrouter__v1__lead_service__handlers service_lead_handlers;
@@ -42,7 +44,8 @@ extern const struct leadrouter__v1__lead_service__handlers service_lead_handlers
 /* The status that a caller sees for a failure, by its code. */
 enum grpc_c_status service_status(const struct error *error);
 
-/* Answers with a failure and writes one log line; RESOURCE_EXHAUSTED carries push-back. `started_ns` is when the call came. */
+/* Answers with a failure and writes one log line; RESOURCE_EXHAUSTED carries push-back. `started_ns` is when the
+ * call came. */
 void service_fail(struct grpc_c_call *call, const struct error *error, int64_t started_ns);
 
 /* Reads an id. Errors: ERROR_INVALID "lead_id: not a UUID". An empty optional id gives uuid_nil. */

@@ -6,7 +6,8 @@
 #include "lead_input.h"
 #include "service.h"
 
-/* --- CreateLeads ------------------------------------------------------------------------------------------------------------ */
+/* --- CreateLeads
+ * ------------------------------------------------------------------------------------------------------------ */
 
 struct create_call;
 
@@ -90,7 +91,8 @@ static void lead_answered(struct routing_ticket *ticket, const struct routing_an
         create_reply(lead->create);
 }
 
-/* Asks the engine for all of them. When it has no room the leads are there all the same, and the answer says that they were not routed. */
+/* Asks the engine for all of them. When it has no room the leads are there all the same, and the answer says that
+ * they were not routed. */
 static void route_created(struct create_call *create)
 {
     struct arena *arena = grpc_c_call_arena(create->call);
@@ -205,7 +207,8 @@ static void handle_create_leads(struct grpc_c_call *call, const Leadrouter__V1__
         service_fail(call, &error, create->started_ns);
 }
 
-/* --- GetLead ---------------------------------------------------------------------------------------------------------------- */
+/* --- GetLead
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 struct get_call {
     struct work work; /* first */

@@ -6,7 +6,8 @@
 #include "service.h"
 #include "version.h"
 
-/* --- RouteLead ------------------------------------------------------------------------------------------------------------ */
+/* --- RouteLead
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* One call; in its arena. */
 struct route_call {
@@ -88,7 +89,8 @@ static void handle_route_lead(struct grpc_c_call *call, const Leadrouter__V1__Ro
         service_fail(call, &error, route->started_ns);
 }
 
-/* --- Health ------------------------------------------------------------------------------------------------------------------ */
+/* --- Health
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 enum {
     COUNTS_AGE_MS_MAX = 1000,
@@ -143,7 +145,8 @@ static bool query_counts(struct health_call *health, struct service_counts *ret_
     return true;
 }
 
-/* The counts of all workspaces are kept for a second; whoever comes meanwhile, or while they are being counted, shares them. */
+/* The counts of all workspaces are kept for a second; whoever comes meanwhile, or while they are being counted,
+ * shares them. */
 static bool get_counts(struct health_call *health, struct service_counts *ret_counts, struct error *reterr_error)
 {
     struct service *service = health->service;

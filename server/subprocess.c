@@ -11,7 +11,7 @@
 
 enum { OUTPUT_SIZE_MAX = 8192, EXEC_FAILED = 127 };
 
-/* --- In the child: only async-signal-safe calls ----------------------------------------------------------------------- */
+/* --- In the child: only async-signal-safe calls ------------------------------------------------------------------- */
 
 static void become(const struct subprocess_user *user)
 {
@@ -38,7 +38,7 @@ static void run_child(const char *const *arguments, const struct subprocess_user
     _exit(EXEC_FAILED);
 }
 
-/* --- In the parent ---------------------------------------------------------------------------------------------------- */
+/* --- In the parent ------------------------------------------------------------------------------------------------ */
 
 /* Keeps the end of what the program writes; the last line says why it failed. */
 static void read_output(int descriptor, char ret_tail[OUTPUT_SIZE_MAX])

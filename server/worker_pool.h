@@ -18,7 +18,8 @@ struct work {
 /* `threads` threads, at most `waiting_max` pieces waiting. Errors: ERROR_SYSTEM. */
 bool worker_pool_new(unsigned threads, size_t waiting_max, struct worker_pool **ret_pool, struct error *reterr_error);
 
-/* Hands work over; it runs once, on a thread of the pool. False when too much is waiting (ERROR_FULL) or the pool is stopping. Any thread. */
+/* Hands work over; it runs once, on a thread of the pool. False when too much is waiting (ERROR_FULL) or the pool
+ * is stopping. Any thread. */
 bool worker_pool_submit(struct worker_pool *pool, struct work *work, struct error *reterr_error);
 
 /* Runs what waits, ends the threads, releases. NULL is fine. */

@@ -5,7 +5,8 @@
 
 #include "routing/verdict.h"
 
-/* --- Rules --------------------------------------------------------------------------------------------------------- */
+/* --- Rules
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* The rule set an item is decided by. */
 struct item_rules {
@@ -15,7 +16,8 @@ struct item_rules {
     struct error error;
 };
 
-/* Takes from the cache what has the version that was read under the lock; gives the workspaces that have to be loaded, each once. */
+/* Takes from the cache what has the version that was read under the lock; gives the workspaces that have to be
+ * loaded, each once. */
 static size_t rules_from_cache(struct batch_transaction *transaction, const struct store_lead *leads,
     struct item_rules *rules, struct uuid *ret_missing)
 {
@@ -39,8 +41,8 @@ static size_t rules_from_cache(struct batch_transaction *transaction, const stru
     return missing_count;
 }
 
-/* Loads and compiles what was missing: rules and version by one statement, so they belong together. They may be newer than what was read under the
- * lock; never older. */
+/* Loads and compiles what was missing: rules and version by one statement, so they belong together. They may be
+ * newer than what was read under the lock; never older. */
 static bool rules_load(struct batch_transaction *transaction, const struct store_lead *leads, struct item_rules *rules,
     const struct uuid *missing, size_t missing_count)
 {
@@ -79,7 +81,8 @@ static void rules_release(struct item_rules *rules, size_t count)
         rule_set_unref(rules[i].set);
 }
 
-/* --- The transaction ------------------------------------------------------------------------------------------------- */
+/* --- The transaction
+ * ------------------------------------------------------------------------------------------------- */
 
 /* What a failed statement means for the transaction; rolls back where there is something to roll back. */
 static enum batch_result failed(struct batch_transaction *transaction, bool commit_was_sent)
@@ -198,7 +201,8 @@ cleanup:
     return result;
 }
 
-/* Invalid data stays invalid: SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation), PostgreSQL manual, appendix A. */
+/* Invalid data stays invalid: SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation),
+ * PostgreSQL manual, appendix A. */
 static bool is_hopeless(const struct error *cause)
 {
     return strncmp(cause->sqlstate, "22", 2) == 0 || strncmp(cause->sqlstate, "23", 2) == 0;
@@ -225,7 +229,8 @@ enum batch_result batch_record_failure(struct batch_transaction *transaction, co
     return decide(transaction);
 }
 
-/* --- After a COMMIT whose answer did not come -------------------------------------------------------------------------- */
+/* --- After a COMMIT whose answer did not come
+ * -------------------------------------------------------------------------- */
 
 static bool find_attempts(struct batch_transaction *transaction, struct store_outcome *outcomes, size_t *ret_found)
 {
@@ -233,7 +238,8 @@ static bool find_attempts(struct batch_transaction *transaction, struct store_ou
         transaction->decision_count, transaction->deadline_ns, outcomes, ret_found, &transaction->error);
 }
 
-/* Every outcome writes a log row, so a row proves the COMMIT. No row proves nothing until the transaction is known to have ended. */
+/* Every outcome writes a log row, so a row proves the COMMIT. No row proves nothing until the transaction is known
+ * to have ended. */
 enum batch_result batch_look_up(struct batch_transaction *transaction)
 {
     struct store_outcome *outcomes =
@@ -244,7 +250,8 @@ enum batch_result batch_look_up(struct batch_transaction *transaction)
     assert(transaction->decision_count > 0 && transaction->transaction_id != 0);
     if (!pg_transaction_status(
             transaction->conn, transaction->transaction_id, transaction->deadline_ns, &status, &transaction->error)) {
-        /* After a crash the server may not have got that far again: the id "is in the future", so it never committed. */
+        /* After a crash the server may not have got that far again: the id "is in the future", so it never
+         * committed. */
         if (strcmp(transaction->error.sqlstate, "22023") != 0)
             return BATCH_UNKNOWN;
         status = PG_TRANSACTION_FORGOTTEN;

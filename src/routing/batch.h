@@ -51,12 +51,12 @@ struct batch_transaction {
 /* Runs one transaction over the items: two round trips, three when rules have to be loaded. */
 enum batch_result batch_run(struct batch_transaction *transaction);
 
-/* Records a failed attempt for the one lead whose transaction broke with `cause`: invalid data fails it for good, anything else is tried again later.
- * Returns as batch_run(). */
+/* Records a failed attempt for the one lead whose transaction broke with `cause`: invalid data fails it for good,
+ * anything else is tried again later. Returns as batch_run(). */
 enum batch_result batch_record_failure(struct batch_transaction *transaction, const struct error *cause);
 
-/* After BATCH_UNKNOWN, on another connection: BATCH_DONE when it was committed (the items are settled), BATCH_LOST when it was not, BATCH_UNKNOWN when
- * that cannot be said yet, with `error` saying why. */
+/* After BATCH_UNKNOWN, on another connection: BATCH_DONE when it was committed (the items are settled), BATCH_LOST
+ * when it was not, BATCH_UNKNOWN when that cannot be said yet, with `error` saying why. */
 enum batch_result batch_look_up(struct batch_transaction *transaction);
 
 #endif

@@ -51,9 +51,10 @@ enum routing_outcome {
 };
 
 /* What became of a request. When `error.code` is ERROR_NONE the rest is set; otherwise only `error` is:
- * ERROR_NOT_FOUND no such lead in that workspace; ERROR_BUSY held by somebody else for over 100 ms; ERROR_UNAVAILABLE database away,
- * nothing done; ERROR_RESULT_UNKNOWN may have been done, asking again is safe; ERROR_DEADLINE nothing done in time; ERROR_CANCELLED;
- * ERROR_INVALID the workspace's rules or configuration cannot be used; ERROR_INTERNAL. */
+ * ERROR_NOT_FOUND no such lead in that workspace; ERROR_BUSY held by somebody else for over 100 ms;
+ * ERROR_UNAVAILABLE database away, nothing done; ERROR_RESULT_UNKNOWN may have been done, asking again is safe;
+ * ERROR_DEADLINE nothing done in time; ERROR_CANCELLED; ERROR_INVALID the workspace's rules or configuration cannot
+ * be used; ERROR_INTERNAL. */
 struct routing_answer {
     struct error error;
     enum routing_outcome outcome;
@@ -71,8 +72,9 @@ struct routing_answer {
 
 struct routing_ticket;
 
-/* Told the answer, exactly once per accepted ticket, on a lane's thread (or inside routing_engine_free()); must not block. `answer` is valid during
- * the call; the ticket is the caller's again from the moment the callback is entered. */
+/* Told the answer, exactly once per accepted ticket, on a lane's thread (or inside routing_engine_free()); must not
+ * block. `answer` is valid during the call; the ticket is the caller's again from the moment the callback is
+ * entered. */
 typedef void routing_callback(struct routing_ticket *ticket, const struct routing_answer *answer);
 
 /* A request on its way. Owned by the caller, who keeps it in place from submit until the callback. */
@@ -86,12 +88,14 @@ struct routing_ticket {
     struct routing_ticket *next;
 };
 
-/* Makes an engine and starts its lanes. They connect by themselves and go on trying; it does not fail because the database is away. */
+/* Makes an engine and starts its lanes. They connect by themselves and go on trying; it does not fail because the
+ * database is away. */
 bool routing_engine_new(
     const struct routing_engine_options *options, struct routing_engine **ret_engine, struct error *reterr_error);
 
-/* Hands a ticket over. Returns false when `waiting_max` requests wait already or the engine is stopping (ERROR_FULL, ERROR_UNAVAILABLE); the
- * ticket then stays the caller's and no callback comes. Any thread; never blocks for long. */
+/* Hands a ticket over. Returns false when `waiting_max` requests wait already or the engine is stopping
+ * (ERROR_FULL, ERROR_UNAVAILABLE); the ticket then stays the caller's and no callback comes. Any thread; never
+ * blocks for long. */
 bool routing_engine_submit(struct routing_engine *engine, struct routing_ticket *ticket, struct error *reterr_error);
 
 /* Hands `count` tickets over with one lock: all or none. */
@@ -101,8 +105,8 @@ bool routing_engine_submit_many(
 /* Requests waiting or being decided. Any thread. */
 size_t routing_engine_load(struct routing_engine *engine);
 
-/* Takes no more tickets, answers everything it has (deciding what can be decided until `drain_ms` is over, then ERROR_UNAVAILABLE), ends the lanes,
- * releases. NULL is fine. No submit may run at the same time or later. */
+/* Takes no more tickets, answers everything it has (deciding what can be decided until `drain_ms` is over, then
+ * ERROR_UNAVAILABLE), ends the lanes, releases. NULL is fine. No submit may run at the same time or later. */
 void routing_engine_free(struct routing_engine *engine, int64_t drain_ms);
 
 /* Counters since start, for logs, tests and benches. Each is exact; together they are not one moment. */

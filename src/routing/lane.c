@@ -46,7 +46,8 @@ static void pause_ms(int ms)
     poll(NULL, 0, ms);
 }
 
-/* --- Answers --------------------------------------------------------------------------------------------------------- */
+/* --- Answers
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void answer_tickets(struct routing_ticket *tickets, const struct routing_answer *answer)
 {
@@ -113,7 +114,8 @@ static void finish(struct lane *lane, size_t count)
         answer_tickets(lane->tickets[i], &lane->pending[i]->answer);
 }
 
-/* --- Connection ------------------------------------------------------------------------------------------------------ */
+/* --- Connection
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void count_connection(struct lane *lane, bool is_connected)
 {
@@ -141,7 +143,8 @@ static bool connect_lane(struct lane *lane)
     return false;
 }
 
-/* --- Deciding -------------------------------------------------------------------------------------------------------- */
+/* --- Deciding
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* Moves the unsettled items to the front; those whose deadline has passed are settled. Returns how many are left. */
 static size_t keep_unsettled(struct batch_item **items, size_t count)
@@ -159,8 +162,8 @@ static size_t keep_unsettled(struct batch_item **items, size_t count)
     return kept;
 }
 
-/* Finds out what became of a COMMIT whose answer did not come. Afterwards the items are settled, or the transaction is known not to have happened.
- * It never guesses: who runs out of time is told that the result is unknown. */
+/* Finds out what became of a COMMIT whose answer did not come. Afterwards the items are settled, or the transaction
+ * is known not to have happened. It never guesses: who runs out of time is told that the result is unknown. */
 static void look_up(struct lane *lane, struct batch_transaction *transaction)
 {
     atomic_fetch_add(&lane->shared->counters.unknown_commits, 1);
@@ -223,7 +226,8 @@ static void pause_before_repeat(struct lane *lane, unsigned repeats)
     pause_ms((int)random_below(&lane->jitter, most) + 1);
 }
 
-/* Decides the items: as one transaction; divided where one of them breaks it; again where it met another. Every item is settled afterwards. */
+/* Decides the items: as one transaction; divided where one of them breaks it; again where it met another. Every
+ * item is settled afterwards. */
 static void decide_items(struct lane *lane, struct batch_item **items, size_t count)
 {
     struct lane_counters *counters = &lane->shared->counters;
@@ -291,7 +295,8 @@ static void run_batch(struct lane *lane, size_t count)
     arena_clear(lane->arena);
 }
 
-/* --- The thread ------------------------------------------------------------------------------------------------------ */
+/* --- The thread
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void take_and_run(struct lane *lane, int64_t until_ns)
 {

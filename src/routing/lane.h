@@ -1,4 +1,5 @@
-/* A lane: one thread with one connection that takes everything waiting and decides it in one transaction after the other. */
+/* A lane: one thread with one connection that takes everything waiting and decides it in one transaction after the
+ * other. */
 #ifndef ROUTING_LANE_H
 #define ROUTING_LANE_H
 

@@ -211,7 +211,8 @@ bool request_queue_add(struct request_queue *queue, struct routing_ticket *const
     return ok;
 }
 
-/* Moves tickets that nobody waits for any more from the entry to `*dropped_end`; false when none is left. Under the lock. */
+/* Moves tickets that nobody waits for any more from the entry to `*dropped_end`; false when none is left. Under the
+ * lock. */
 static bool prune(
     struct request_queue *queue, struct request_entry *entry, int64_t now_ns, struct routing_ticket ***dropped_end)
 {
@@ -246,8 +247,9 @@ static bool hand_out(
     return false;
 }
 
-/* True when another taker is at work and will come for what waits: two small transactions cost nearly twice as much as one of both. It is not waited
- * for when there is enough for two, nor for long. `*ret_next_ns` gets the time to look again. Under the lock. */
+/* True when another taker is at work and will come for what waits: two small transactions cost nearly twice as much
+ * as one of both. It is not waited for when there is enough for two, nor for long. `*ret_next_ns` gets the time to
+ * look again. Under the lock. */
 static bool is_left_to_other(const struct request_queue *queue, int64_t now_ns, int64_t *ret_next_ns)
 {
     if (queue->taken_count == 0 || queue->waiting_count >= COMPANY_LEADS || queue->waiting.first == NULL ||
@@ -260,8 +262,8 @@ static bool is_left_to_other(const struct request_queue *queue, int64_t now_ns, 
     return true;
 }
 
-/* Takes what is ready: held leads whose time has come first, since they have waited longest. `ret_next_ns` gets the time of the next held
- * one. Under the lock. */
+/* Takes what is ready: held leads whose time has come first, since they have waited longest. `ret_next_ns` gets the
+ * time of the next held one. Under the lock. */
 static size_t take_locked(struct request_queue *queue, struct request_entry **ret_entries, size_t max, bool due_or_not,
     struct routing_ticket ***dropped_end, int64_t *ret_next_ns)
 {
@@ -344,7 +346,8 @@ size_t request_queue_take_now(
     return count;
 }
 
-/* Makes a new entry of the tickets that asked for an attempt of their own while another was under way. Under the lock. */
+/* Makes a new entry of the tickets that asked for an attempt of their own while another was under way. Under the
+ * lock. */
 static void ask_anew(struct request_queue *queue, struct routing_ticket *tickets)
 {
     while (tickets != NULL) {

@@ -1,7 +1,9 @@
-/* What waits for a lane: tickets grouped by lead, so that one lead is in at most one batch of this server at any time.
+/* What waits for a lane: tickets grouped by lead, so that one lead is in at most one batch of this server at any
+ * time.
  *
- * A later ticket for a lead that waits or is being decided joins it and gets the same answer. Leads that somebody else holds are
- * put back and come up again after 5, 10, 20, 40 ms. All functions may be called by any thread; callbacks are never called here. */
+ * A later ticket for a lead that waits or is being decided joins it and gets the same answer. Leads that somebody
+ * else holds are put back and come up again after 5, 10, 20, 40 ms. All functions may be called by any thread;
+ * callbacks are never called here. */
 #ifndef ROUTING_REQUEST_QUEUE_H
 #define ROUTING_REQUEST_QUEUE_H
 
@@ -19,8 +21,8 @@ struct request_queue;
 
 enum request_state { REQUEST_WAITING, REQUEST_HELD, REQUEST_TAKEN };
 
-/* A lead on its way, with everybody who asked for it. Owned by the queue. While it is taken, the taker may read all fields but the ticket
- * lists, which change under the queue's lock. */
+/* A lead on its way, with everybody who asked for it. Owned by the queue. While it is taken, the taker may read all
+ * fields but the ticket lists, which change under the queue's lock. */
 struct request_entry {
     struct hash_node node;      /* by (lead, source workspace) */
     struct request_entry *next; /* in the list of its state */
@@ -37,25 +39,30 @@ struct request_entry {
     unsigned held_count;   /* how often it was found held */
 };
 
-/* A queue for at most `tickets_max` tickets that are not answered yet. Released with request_queue_free() when it is empty. */
+/* A queue for at most `tickets_max` tickets that are not answered yet. Released with request_queue_free() when it
+ * is empty. */
 struct request_queue *request_queue_new(size_t tickets_max);
 void request_queue_free(struct request_queue *queue);
 
-/* Adds all tickets or none. Errors: ERROR_FULL, ERROR_UNAVAILABLE (closed). `ret_joined` gets the number that joined another ticket. */
+/* Adds all tickets or none. Errors: ERROR_FULL, ERROR_UNAVAILABLE (closed). `ret_joined` gets the number that
+ * joined another ticket. */
 bool request_queue_add(struct request_queue *queue, struct routing_ticket *const *tickets, size_t count,
     size_t *ret_joined, struct error *reterr_error);
 
-/* Takes up to `max` leads that wait or whose time to be asked again has come; waits for one until `until_ns`, or until the queue is closed.
- * Tickets that were abandoned or whose deadline has passed are taken out: `ret_dropped` gets them as a list, to be answered by the
- * caller with request_queue_forget(). Returns the number of entries, 0 when there was none in time. */
+/* Takes up to `max` leads that wait or whose time to be asked again has come; waits for one until `until_ns`, or
+ * until the queue is closed. Tickets that were abandoned or whose deadline has passed are taken out: `ret_dropped`
+ * gets them as a list, to be answered by the caller with request_queue_forget(). Returns the number of entries, 0
+ * when there was none in time. */
 size_t request_queue_take(struct request_queue *queue, struct request_entry **ret_entries, size_t max, int64_t until_ns,
     struct routing_ticket **ret_dropped);
 
-/* Ends taken entries: gives their tickets (in `ret_tickets[i]`, a list each) to the caller, to be answered, and forgets the entries. */
+/* Ends taken entries: gives their tickets (in `ret_tickets[i]`, a list each) to the caller, to be answered, and
+ * forgets the entries. */
 void request_queue_finish(struct request_queue *queue, struct request_entry *const *entries, size_t count,
     struct routing_ticket **ret_tickets);
 
-/* Puts a taken entry back because somebody holds the lead. False, and nothing done, when 100 ms are over: finish it then. */
+/* Puts a taken entry back because somebody holds the lead. False, and nothing done, when 100 ms are over: finish it
+ * then. */
 bool request_queue_put_back(struct request_queue *queue, struct request_entry *entry);
 
 /* Takes everything that waits, due or not, as request_queue_take() does, without waiting. */

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-/* Every statement of the engine. Functions only: the service role may not touch the tables. Plans are generic: planning a call for its very arrays
- * costs more than the call. */
+/* Every statement of the engine. Functions only: the service role may not touch the tables. Plans are generic:
+ * planning a call for its very arrays costs more than the call. */
 static const struct pg_statement statement_begin = {
     .name = NULL, .sql = "begin isolation level read committed", .param_count = 0};
 

@@ -108,20 +108,23 @@ struct store_outcome {
     const char *reason;
 };
 
-/* Round trip 1: BEGIN, time limits, lock, read. `leads[i].lead_id` and `.source_workspace_id` go in, the rest comes out. `ret_transaction_id` is 0 when
- * nothing was locked. On failure the transaction is still to be rolled back when the connection is open. */
+/* Round trip 1: BEGIN, time limits, lock, read. `leads[i].lead_id` and `.source_workspace_id` go in, the rest comes
+ * out. `ret_transaction_id` is 0 when nothing was locked. On failure the transaction is still to be rolled back
+ * when the connection is open. */
 bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *leads, size_t count, int64_t deadline_ns,
     uint64_t *ret_transaction_id, struct error *reterr_error);
 
-/* Round trip 2: decide and COMMIT. `ret_sent` says whether the COMMIT may have reached the server: after a failure with it the result is unknown
- * if the connection is closed, and "not done" if it is open. `ret_outcomes[i]` belongs to `decisions[i]`. */
+/* Round trip 2: decide and COMMIT. `ret_sent` says whether the COMMIT may have reached the server: after a failure
+ * with it the result is unknown if the connection is closed, and "not done" if it is open. `ret_outcomes[i]`
+ * belongs to `decisions[i]`. */
 bool store_decide(struct pg_conn *conn, struct arena *arena, const struct store_decision *decisions, size_t count,
     int64_t deadline_ns, struct store_outcome *ret_outcomes, bool *ret_sent, struct error *reterr_error);
 
 /* Ends the transaction without effect; closes the connection when that does not work. */
 void store_rollback(struct pg_conn *conn, int64_t deadline_ns);
 
-/* What became of attempts, outside any transaction. Returns false on failure; `ret_found` counts the attempts that left a row. */
+/* What became of attempts, outside any transaction. Returns false on failure; `ret_found` counts the attempts that
+ * left a row. */
 bool store_find_attempts(struct pg_conn *conn, struct arena *arena, const struct store_decision *decisions,
     size_t count, int64_t deadline_ns, struct store_outcome *ret_outcomes, size_t *ret_found,
     struct error *reterr_error);
@@ -136,8 +139,8 @@ struct store_rules {
     size_t rule_count;
 };
 
-/* Rules and versions of `count` different workspaces, by one statement. `ret_rules[i]` belongs to `workspace_ids[i]`; a workspace that is gone has
- * version -1. Works inside a transaction and outside. */
+/* Rules and versions of `count` different workspaces, by one statement. `ret_rules[i]` belongs to
+ * `workspace_ids[i]`; a workspace that is gone has version -1. Works inside a transaction and outside. */
 bool store_load_rules(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_ids, size_t count,
     int64_t deadline_ns, struct store_rules *ret_rules, struct error *reterr_error);
 

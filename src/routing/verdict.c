@@ -53,7 +53,8 @@ void verdict_answer_outcome(const struct store_outcome *outcome, const char *rul
     copy_text(ret_answer->reason, sizeof(ret_answer->reason), outcome->reason);
 }
 
-/* A decided lead: as recorded. Leads that were decided before leadrouter came have no recorded outcome and count as routed. */
+/* A decided lead: as recorded. Leads that were decided before leadrouter came have no recorded outcome and count as
+ * routed. */
 static void answer_decided(const struct store_lead *lead, bool was_held, struct routing_answer *ret_answer)
 {
     enum routing_outcome decided = outcome_of(lead->decided_outcome);

@@ -76,11 +76,19 @@ bool rule_conditions_check(const char *conditions_json, struct error *reterr_err
 bool rule_set_compile(const struct uuid *workspace_id, int64_t version, const struct rule_policy *policy,
     const struct rule_source *rules, size_t rule_count, struct rule_set **ret_set, struct error *reterr_error);
 
+/* One more reference; returns the set. Any thread. */
 struct rule_set *rule_set_ref(struct rule_set *set);
+
+/* One reference less; the last one frees the set. Any thread. */
 void rule_set_unref(struct rule_set *set); /* NULL is fine */
 
+/* The version that the set was compiled from. */
 int64_t rule_set_version(const struct rule_set *set);
-size_t rule_set_count(const struct rule_set *set); /* all rules given, those with an inactive destination too */
+
+/* The number of its rules, those with an inactive destination too. */
+size_t rule_set_count(const struct rule_set *set);
+
+/* The workspace's policy; borrowed from the set. */
 const struct rule_policy *rule_set_policy(const struct rule_set *set);
 
 /* A rule that took a lead; borrowed from the set. */

@@ -1,4 +1,5 @@
-"""Goal: the schema comes and goes without a trace: on an empty database and under a host application, by one runner or two, killed or not."""
+"""Goal: the schema comes and goes without a trace: on an empty database and under a host application, by one runner or two,
+killed or not."""
 import re
 import shutil
 import signal
@@ -110,7 +111,8 @@ def test_host_tables_get_what_routing_needs(postgres, host):
     assert value(postgres, host, "select count(*) from leads where source_workspace_id = workspace_id and lead_expires_at is not null") == 3
     assert execute(postgres, host, "select lead_id::text from lead_dedupe_claims") == [("00000000-0000-0000-0001-000000000001",)]
     execute(postgres, host, f"insert into leads (workspace_id, email, note) values ('{ONE}', 'new@example.com', 'x')")
-    assert execute(postgres, host, "select routing_status::text, source_workspace_id::text from leads where note = 'x'") == [("pending", ONE)]
+    assert execute(postgres, host, "select routing_status::text, source_workspace_id::text from leads where note = 'x'") == [
+        ("pending", ONE)]
 
 
 def test_an_old_lead_is_already_routed(postgres, host):
@@ -133,7 +135,8 @@ def test_down_restores_a_host_exactly(postgres, host):
 
 def test_down_asks_before_it_destroys_an_audit_log(postgres, host):
     up(postgres, host)
-    execute(postgres, host, f"insert into lead_routing_logs (lead_id, source_workspace_id, routing_result) values ('{ONE}', '{ONE}', 'retry')")
+    execute(postgres, host, "insert into lead_routing_logs (lead_id, source_workspace_id, routing_result)"
+                            f" values ('{ONE}', '{ONE}', 'retry')")
     refused = migrate(postgres.url(host), "down")
     assert refused.returncode == 1 and "1 rows" in refused.stderr and "--yes" in refused.stderr
     assert value(postgres, host, "select count(*) from lead_routing_logs") == 1

@@ -1,5 +1,5 @@
-/* A private, disposable PostgreSQL for the C tests: the server's own embedded cluster, without flushing, in a directory of its own. Fails the process
- * when it cannot be had: a test without its database proves nothing. */
+/* A private, disposable PostgreSQL for the C tests: the server's own embedded cluster, without flushing, in a
+ * directory of its own. Fails the process when it cannot be had: a test without its database proves nothing. */
 #ifndef TESTS_SUPPORT_CLUSTER_H
 #define TESTS_SUPPORT_CLUSTER_H
 

@@ -1,7 +1,8 @@
-"""A disposable PostgreSQL without the product's schema, for tests of the schema itself: `leadrouterd cluster --disposable` in a private directory.
+"""A disposable PostgreSQL without the product's schema, for tests of the schema itself: `leadrouterd cluster --disposable`
+in a private directory.
 
-`with Postgres() as postgres:` gives `admin(name)` and `url(name)` for databases made by `database()`. The cluster ends when its standard input closes,
-so nothing stays behind when a test process is killed.
+`with Postgres() as postgres:` gives `connect(name)` and `url(name)` for databases made by `database()`. The cluster ends when its
+standard input closes, so nothing stays behind when a test process is killed.
 """
 import json
 import os
@@ -19,17 +20,25 @@ IS_LONG = os.environ.get("LEADROUTER_LONG") == "1"
 
 
 class Postgres:
+    arguments = ()
+
     def __enter__(self):
         self.directory = tempfile.mkdtemp(prefix="leadrouter-postgres-")
         os.chmod(self.directory, 0o755)
+        self.made = 0
+        self.start()
+        return self
+
+    def start(self):
+        """Starts the cluster and returns when it takes connections; leadrouterd itself gives up after a minute."""
         self.process = subprocess.Popen(
-            [LEADROUTERD, "cluster", "--embedded", self.directory, "--disposable"],
+            [LEADROUTERD, "cluster", "--embedded", self.directory, "--disposable", *self.arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         assert line, "the cluster did not start"
-        self.socket = json.loads(line)["admin_url"].split("host=")[1].split()[0]
-        self.made = 0
-        return self
+        ready = json.loads(line)
+        self.socket = ready["admin_url"].split("host=")[1].split()[0]
+        self.pid = ready["pid"]
 
     def __exit__(self, *_):
         self.process.stdin.close()

@@ -1,4 +1,5 @@
-/* The commands of leadctl, and what they share. Each command takes its own argv ([0] is its name) and returns an exit code. */
+/* The commands of leadctl, and what they share. Each command takes its own argv ([0] is its name) and returns an
+ * exit code. */
 #ifndef LEADCTL_COMMAND_H
 #define LEADCTL_COMMAND_H
 
@@ -9,9 +10,16 @@
 #include "leadrouter/v1/routing.pb-c.h"
 #include "options.h"
 
+/* Routes one lead and shows what became of it. */
 int command_route(int argc, char **argv);
+
+/* Takes the rows of a CSV file in as leads. */
 int command_import(int argc, char **argv);
+
+/* Shows how routing is doing; 1 when it is critical. */
 int command_health(int argc, char **argv);
+
+/* Shows one lead. */
 int command_leads_show(int argc, char **argv);
 
 /* A channel to the server; on failure the reason was written and NULL is given. Freed with grpc_c_channel_free(). */

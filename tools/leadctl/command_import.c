@@ -70,7 +70,8 @@ static bool read_header(struct import *import, struct error *reterr_error)
     return mapping_new(&import->maps, &import->blanks, &header, &import->mapping, reterr_error);
 }
 
-/* Reads all rows and hands them to the sender; false when the file is broken or the server failed (`reterr_error` then ERROR_NONE). */
+/* Reads all rows and hands them to the sender; false when the file is broken or the server failed (`reterr_error`
+ * then ERROR_NONE). */
 static bool send_rows(struct import *import, struct error *reterr_error)
 {
     struct sender_batch *batch = sender_batch_new((size_t)import->batch_leads);

@@ -93,7 +93,8 @@ static void on_row(int terminator, void *user)
     reader->is_complete = true;
 }
 
-/* Keeps count of lines and of where a quoted field was opened: a quote inside one is written twice, so the parity tells. */
+/* Keeps count of lines and of where a quoted field was opened: a quote inside one is written twice, so the parity
+ * tells. */
 static void follow(struct csv_reader *reader, unsigned char byte)
 {
     if (!reader->row_begun && byte != '\n' && byte != '\r') {

@@ -1,4 +1,5 @@
-/* CSV rows from a file, one at a time (libcsv does the parsing), with the line each began on and one clear error where a file is broken. */
+/* CSV rows from a file, one at a time (libcsv does the parsing), with the line each began on and one clear error
+ * where a file is broken. */
 #ifndef LEADCTL_CSV_READER_H
 #define LEADCTL_CSV_READER_H
 
@@ -24,8 +25,9 @@ struct csv_row {
 struct csv_reader *csv_reader_new(FILE *file);
 void csv_reader_free(struct csv_reader *reader); /* NULL is fine */
 
-/* The next row: true; false at the end (`reterr_error->code` ERROR_NONE) or when the file is broken (ERROR_INVALID: a quoted field that is never closed, a row beyond the
- * bounds; ERROR_SYSTEM: cannot be read). Rows before the fault have been given. */
+/* The next row: true; false at the end (`reterr_error->code` ERROR_NONE) or when the file is broken (ERROR_INVALID:
+ * a quoted field that is never closed, a row beyond the bounds; ERROR_SYSTEM: cannot be read). Rows before the
+ * fault have been given. */
 bool csv_reader_next(struct csv_reader *reader, struct csv_row *ret_row, struct error *reterr_error);
 
 /* Bytes read so far, for progress. */

@@ -1,5 +1,5 @@
-/* Sends leads to the server in batches, a few at a time. A batch that could not be carried out is repeated under the same request id, so that nothing is
- * inserted twice; a lead that the server refuses is rejected by itself. */
+/* Sends leads to the server in batches, a few at a time. A batch that could not be carried out is repeated under
+ * the same request id, so that nothing is inserted twice; a lead that the server refuses is rejected by itself. */
 #ifndef LEADCTL_SENDER_H
 #define LEADCTL_SENDER_H
 
@@ -29,13 +29,15 @@ struct sender_batch {
     struct sender_batch *next;
 };
 
+/* Starts to send; sender_finish() ends it. */
 struct sender *sender_new(const struct sender_options *options);
 
 /* An empty batch with room for `leads_max` leads. */
 struct sender_batch *sender_batch_new(size_t leads_max);
 void sender_batch_free(struct sender_batch *batch); /* NULL is fine */
 
-/* Hands a batch over; waits while too many are under way. False when sending has failed for good: sender_finish() says why. */
+/* Hands a batch over; waits while too many are under way. False when sending has failed for good: sender_finish()
+ * says why. */
 bool sender_send(struct sender *sender, struct sender_batch *batch);
 
 /* Waits for everything; false with the reason when the server could not take it all. Releases the sender. */

@@ -9,17 +9,22 @@
 
 struct summary;
 
+/* Starts counting; `is_routed` says whether outcomes are expected. */
 struct summary *summary_new(bool is_routed);
+
+/* Releases it. */
 void summary_free(struct summary *summary); /* NULL is fine */
 
-/* Rows: read from the file; rejected, with the line and the reason (the first ones are printed at once on standard error). */
+/* Rows: read from the file; rejected, with the line and the reason (the first ones are printed at once on standard
+ * error). */
 void summary_add_read(struct summary *summary);
 void summary_add_rejected(struct summary *summary, size_t line, const char *reason);
 
 /* What became of leads that the server took. */
 void summary_add_results(struct summary *summary, const Leadrouter__V1__CreateLeadsResponse *response);
 
-/* A line on a terminal that replaces the one before, at most a few times a second; nothing elsewhere. `fraction` is of the file, 0 to 1, negative when not known. */
+/* A line on a terminal that replaces the one before, at most a few times a second; nothing elsewhere. `fraction` is
+ * of the file, 0 to 1, negative when not known. */
 void summary_show_progress(struct summary *summary, double fraction);
 
 /* Clears the progress line and prints the table, or JSON. */

@@ -17,7 +17,8 @@ create trigger log_append_only before update or delete on public.lead_routing_lo
 create trigger log_no_truncate before truncate on public.lead_routing_logs
     for each statement execute function leadrouter.log_is_append_only();
 
--- Makes the partitions from today to p_days_ahead days later (UTC) that are missing; returns how many. One caller at a time: servers start together.
+-- Makes the partitions from today to p_days_ahead days later (UTC) that are missing; returns how many. One caller at a time:
+-- servers start together.
 create function leadrouter.make_log_partitions(p_days_ahead integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp

@@ -31,11 +31,11 @@ create trigger leads_10_fill_changed before update of email, phone, company_name
 
 -- --- leads: the guard ---------------------------------------------------------------------------------------------------
 
--- The transitions of the state table in the README, as the condition of a trigger: what is allowed costs an expression, whose operators are
--- bound when the trigger is made and which no search_path can bend; only what is not allowed calls the function, which says why and refuses.
--- Who is not a member of leadrouter_owner (the functions run as it) may not touch the routing columns at all. The engine goes from pending or
--- failed straight to a result, in an update that raises routing_attempts by one; a failed lead that is due again by a change of rules, also
--- when a worker holds it, starts counting at one.
+-- The transitions of the state table in the README, as the condition of a trigger: what is allowed costs an expression, whose
+-- operators are bound when the trigger is made and which no search_path can bend; only what is not allowed calls the function,
+-- which says why and refuses. Who is not a member of leadrouter_owner (the functions run as it) may not touch the routing columns
+-- at all. The engine goes from pending or failed straight to a result, in an update that raises routing_attempts by one; a failed
+-- lead that is due again by a change of rules, also when a worker holds it, starts counting at one.
 create function leadrouter.leads_refuse() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -100,8 +100,8 @@ create trigger leads_20_guard_changed before update on public.leads for each row
 
 -- --- rule versions ---------------------------------------------------------------------------------------------------
 
--- One row per workspace, raised by UPDATE: writers queue, so versions become visible in order. In order of the ids, so that two writers do not
--- meet crosswise.
+-- One row per workspace, raised by UPDATE: writers queue, so versions become visible in order. In order of the ids, so that two
+-- writers do not meet crosswise.
 create function leadrouter.raise_rule_versions(p_workspace_ids uuid[]) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp

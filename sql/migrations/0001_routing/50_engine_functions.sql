@@ -1,9 +1,9 @@
 -- step: transaction
 --
--- What the engine calls (the table in sql/README.md), set-based. Everything is looked up by key through LATERAL, and the planner is kept from
--- scans and hash joins: a plan made while a table is empty is kept by the session for good, and a sequential scan that was right then costs
--- ten times as much an hour later. Plans are generic: a plan for the very arrays of a call looks cheaper to the planner, is made anew each
--- time, and the making costs more than the running.
+-- What the engine calls (the table in sql/README.md), set-based. Everything is looked up by key through LATERAL, and the planner is
+-- kept from scans and hash joins: a plan made while a table is empty is kept by the session for good, and a sequential scan that
+-- was right then costs ten times as much an hour later. Plans are generic: a plan for the very arrays of a call looks cheaper to
+-- the planner, is made anew each time, and the making costs more than the running.
 
 -- Stable, as the functions inside are: declared immutable they would not be inlined.
 create function leadrouter.to_us(p_time timestamptz) returns bigint
@@ -146,9 +146,10 @@ create type leadrouter.decided_lead as (
     closes boolean  -- an open one
 );
 
--- Decides and records. First the claims, in order of their hashes: a free or expired one is taken, one in flight is waited for, a live one is
--- locked so that it cannot vanish. Of several leads of one identity the first competes. The next statement sees what came of it, whoever won,
--- and writes leads and log; the last ones close and open queue rows (two statements: one could trip the unique index).
+-- Decides and records. First the claims, in order of their hashes: a free or expired one is taken, one in flight is waited for, a
+-- live one is locked so that it cannot vanish. Of several leads of one identity the first competes. The next statement sees what
+-- came of it, whoever won, and writes leads and log; the last ones close and open queue rows (two statements: one could trip the
+-- unique index).
 create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_lock_owners uuid[], p_verdicts smallint[],
         p_destinations uuid[], p_rule_ids uuid[], p_rule_names text[], p_rules_versions bigint[], p_duplicate_lead_ids uuid[],
         p_reasons text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[], p_dedupe_days integer[],
@@ -209,7 +210,8 @@ begin
                      j.rules_version) < j.attempts_allowed then 'pending'
                 else 'failed' end::public.lead_routing_status,
             routing_attempts = case when j.kind in ('expired', 'hold') then l.routing_attempts
-                else leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.attempts_allowed, j.queue_version, j.rules_version) end,
+                else leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.attempts_allowed, j.queue_version,
+                     j.rules_version) end,
             workspace_id = case when j.kind = 'success' then j.destination else l.workspace_id end,
             matched_rule_id = case when j.kind = 'success' then j.rule_id end,
             duplicate_lead_id = case when j.kind = 'duplicate' then coalesce(j.duplicate_of, j.holder) end,
@@ -282,8 +284,8 @@ begin
 end
 $function$;
 
--- The number of the attempt that is being recorded: one more, or the first again for a failed lead that a newer rule version made due. A held
--- lead does not say whether it had failed: it had when its attempts were used up.
+-- The number of the attempt that is being recorded: one more, or the first again for a failed lead that a newer rule version made
+-- due. A held lead does not say whether it had failed: it had when its attempts were used up.
 create function leadrouter.next_attempt(p_status public.lead_routing_status, p_attempts integer, p_attempts_allowed integer,
     p_queue_version bigint, p_rules_version bigint) returns integer
     language sql immutable parallel safe

@@ -1,5 +1,5 @@
-/* What the engine's tests share: a private database with the product's schema, workspaces, rules and leads in it, and a way to ask the engine
- * for many leads at once and wait for the answers. */
+/* What the engine's tests share: a private database with the product's schema, workspaces, rules and leads in it,
+ * and a way to ask the engine for many leads at once and wait for the answers. */
 #ifndef TESTS_ENGINE_FIXTURE_H
 #define TESTS_ENGINE_FIXTURE_H
 

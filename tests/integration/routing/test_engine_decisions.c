@@ -1,4 +1,5 @@
-/* Goal: through the engine and a real database, each kind of lead gets the outcome the product promises, with the rows that prove it. */
+/* Goal: through the engine and a real database, each kind of lead gets the outcome the product promises, with the
+ * rows that prove it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

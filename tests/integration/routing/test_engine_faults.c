@@ -1,5 +1,5 @@
-/* Goal: held leads, leads that break their batch, deadlocks, lost connections and lost answers: nothing is lost, nothing is done twice, and the
- * caller is told the truth. */
+/* Goal: held leads, leads that break their batch, deadlocks, lost connections and lost answers: nothing is lost,
+ * nothing is done twice, and the caller is told the truth. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -173,12 +173,13 @@ static void test_a_deadlock_is_tried_again(void **state)
     struct routing_statistics statistics;
 
     one_to_two(world);
-    world_run(world, "create sequence bad_luck; grant usage on sequence bad_luck to public;"
-                     "create function deadlock_twice() returns trigger language plpgsql as $$ begin"
-                     " if nextval('public.bad_luck') <= 2 then raise exception 'deadlock for a test' using errcode = '40P01'; "
-                     "end if; return new; end $$;"
-                     "create trigger deadlock_twice before update of routing_status on leads for each row execute "
-                     "function deadlock_twice()");
+    world_run(world,
+        "create sequence bad_luck; grant usage on sequence bad_luck to public;"
+        "create function deadlock_twice() returns trigger language plpgsql as $$ begin"
+        " if nextval('public.bad_luck') <= 2 then raise exception 'deadlock for a test' using errcode = '40P01'; "
+        "end if; return new; end $$;"
+        "create trigger deadlock_twice before update of routing_status on leads for each row execute "
+        "function deadlock_twice()");
     engine = world_engine(world, 1, 0);
     assert_int_equal(
         route_one(engine, world_lead(world, 1, NULL, "x"), workspace_id(1), false).outcome, ROUTING_OUTCOME_ROUTED);
@@ -264,7 +265,8 @@ static void test_lost_answers_under_load(void **state)
     proxied_release(&proxied);
 }
 
-/* A deferred trigger makes COMMIT wait for an advisory lock of the test; the backend is then killed inside its COMMIT, which never happens. */
+/* A deferred trigger makes COMMIT wait for an advisory lock of the test; the backend is then killed inside its
+ * COMMIT, which never happens. */
 static void test_a_commit_that_did_not_happen_is_done_again(void **state)
 {
     struct world *world = *state;

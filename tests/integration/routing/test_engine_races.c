@@ -1,4 +1,5 @@
-/* Goal: whatever the concurrency, one decision per lead and one sale per identity; by volume, on a real database, with several engines. */
+/* Goal: whatever the concurrency, one decision per lead and one sale per identity; by volume, on a real database,
+ * with several engines. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,8 +88,8 @@ static void test_sixty_four_callers_one_lead(void **state)
     routing_engine_free(engines[1], PATIENCE_MS);
 }
 
-/* IDENTITIES people, a copy of each in workspaces 1 … COPIES, all of which give everything to workspace 99. The copies of a person
- * come one after another, in an order that differs from person to person. */
+/* IDENTITIES people, a copy of each in workspaces 1 … COPIES, all of which give everything to workspace 99. The
+ * copies of a person come one after another, in an order that differs from person to person. */
 static struct crowd *eight_copies(struct world *world)
 {
     struct crowd *crowd = crowd_new((size_t)IDENTITIES * COPIES);
@@ -185,7 +186,8 @@ static void test_a_thousand_copies_in_fifty_workspaces_sell_once(void **state)
     routing_engine_free(engines[1], PATIENCE_MS);
 }
 
-/* Workers that use the SQL functions one lead at a time, while two engines decide the same leads: nobody decides twice. */
+/* Workers that use the SQL functions one lead at a time, while two engines decide the same leads: nobody decides
+ * twice. */
 struct worker {
     struct world *world;
     unsigned first;

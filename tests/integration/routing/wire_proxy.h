@@ -1,5 +1,5 @@
-/* A proxy between a client and PostgreSQL's Unix socket that can lose the answer to a COMMIT: the one moment that decides whether a service
- * guesses or knows. */
+/* A proxy between a client and PostgreSQL's Unix socket that can lose the answer to a COMMIT: the one moment that
+ * decides whether a service guesses or knows. */
 #ifndef TESTS_WIRE_PROXY_H
 #define TESTS_WIRE_PROXY_H
 

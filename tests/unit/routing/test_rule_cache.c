@@ -1,4 +1,5 @@
-/* Goal: a set is given out only in the version asked for; newer replaces older, never the reverse; unusable rules are remembered as such. */
+/* Goal: a set is given out only in the version asked for; newer replaces older, never the reverse; unusable rules are
+ * remembered as such. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
