@@ -1,0 +1,44 @@
+"""What the suites share: one migrated cluster per test process, a database of its own for each test, a server on it, and leadctl."""
+import subprocess
+
+import pytest
+
+from support.product_cluster import ProductCluster, execute
+from support.postgres import BUILD
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with ProductCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(cluster):
+    """The name of a fresh database with the schema."""
+    name = cluster.database()
+    yield name
+    cluster.drop_database(name)
+
+
+@pytest.fixture
+def sql(cluster, database):
+    """Runs a statement in the test's database, as the superuser."""
+    return lambda statement, parameters=None: execute(cluster, database, statement, parameters)
+
+
+@pytest.fixture
+def server(cluster, database):
+    from support.server import Server # makes the stubs: only where they are needed
+    with Server(cluster.service_url(database)) as server:
+        yield server
+        server.check_log()
+
+
+@pytest.fixture
+def leadctl(server):
+    """Runs leadctl on the test's server; the finished process with its output as text."""
+    def run(*words, target=None, timeout=120):
+        return subprocess.run([BUILD / "tools/leadctl/leadctl", *words, "--target", target or server.address], capture_output=True, text=True,
+                              timeout=timeout)
+    return run
