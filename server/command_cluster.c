@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -14,9 +15,9 @@
 static const char usage[] =
     "Usage: leadrouterd cluster --embedded DIR [--migrate]\n\n"
     "Runs the embedded database alone, for psql, backups and tests. When it takes connections, one line of JSON on\n"
-    "standard output says how: {\"admin_url\": …, \"service_url\": …, \"pid\": …}. It stays until SIGTERM, SIGINT, or "
-    "until\n"
-    "standard input is closed.";
+    "standard output says how: {\"admin_url\": …, \"service_url\": …, \"pid\": …}. It stays until SIGTERM or SIGINT, "
+    "or,\n"
+    "where standard input is a pipe, until that is closed. PostgreSQL is started again when it dies.";
 
 static int fail(const struct error *error)
 {
@@ -41,16 +42,33 @@ static void print_urls(const struct embedded *embedded)
     buffer_release(&line);
 }
 
-/* Returns when a signal to stop has come or standard input has ended; a terminal's input is not watched. */
-static void wait_for_end(int signals)
+/* A pipe that closes means that whoever started us is gone; a terminal, a file and /dev/null say nothing. */
+static bool is_pipe(int descriptor)
+{
+    struct stat status;
+
+    return fstat(descriptor, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
+}
+
+/* Returns true when we are told to stop; false when PostgreSQL died and could not be started again. */
+static bool wait_for_end(struct embedded *embedded, int signals, struct error *reterr_error)
 {
     struct pollfd polls[2] = {
-        {.fd = signals, .events = POLLIN}, {.fd = isatty(STDIN_FILENO) ? -1 : STDIN_FILENO, .events = POLLIN}};
+        {.fd = signals, .events = POLLIN}, {.fd = is_pipe(STDIN_FILENO) ? STDIN_FILENO : -1, .events = POLLIN}};
+    struct signalfd_siginfo signal = {0};
     char ignored[256];
 
-    while (poll(polls, 2, -1) >= 0 && polls[0].revents == 0)
+    while (poll(polls, 2, -1) >= 0) {
         if (polls[1].revents != 0 && read(STDIN_FILENO, ignored, sizeof(ignored)) <= 0)
-            return;
+            return true;
+        if (polls[0].revents == 0 || read(signals, &signal, sizeof(signal)) != (ssize_t)sizeof(signal))
+            continue;
+        if (signal.ssi_signo != SIGCHLD)
+            return true;
+        if (embedded_process_id(embedded) == 0 && !embedded_restart(embedded, reterr_error))
+            return false;
+    }
+    return true;
 }
 
 int command_cluster(int argc, char **argv)
@@ -59,7 +77,7 @@ int command_cluster(int argc, char **argv)
     const char *operand = NULL;
     struct embedded *embedded = NULL;
     struct error error = {0};
-    sigset_t stops;
+    sigset_t watched;
     int code = EXIT_DONE;
 
     switch (config_parse(CONFIG_CLUSTER, usage, argc, argv, false, &config, &operand)) {
@@ -74,21 +92,24 @@ int command_cluster(int argc, char **argv)
         fprintf(stderr, "leadrouterd: cluster needs --embedded DIR; see --help\n");
         return EXIT_USAGE;
     }
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGTERM);
+    sigaddset(&watched, SIGINT);
+    sigaddset(&watched, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &watched, NULL); /* one that comes during the start is heeded after it */
+    int signals = signalfd(-1, &watched, SFD_CLOEXEC);
     struct embedded_options options = {.directory = config.embedded, .disposable = config.disposable};
-    if (!embedded_start(&options, &embedded, &error))
-        return fail(&error);
-    sigemptyset(&stops);
-    sigaddset(&stops, SIGTERM);
-    sigaddset(&stops, SIGINT);
-    sigprocmask(SIG_BLOCK, &stops, NULL);
-    int signals = signalfd(-1, &stops, SFD_CLOEXEC);
-    struct migrate_options migrate = {.url = embedded_admin_url(embedded), .output = stderr};
-    if (config.migrate && !migrate_up(&migrate, &error)) {
-        code = fail(&error);
-    } else {
-        print_urls(embedded);
-        wait_for_end(signals);
+    bool ok = embedded_start(&options, &embedded, &error);
+    if (ok && config.migrate) {
+        struct migrate_options migrate = {.url = embedded_admin_url(embedded), .output = stderr};
+        ok = migrate_up(&migrate, &error);
     }
+    if (ok) {
+        print_urls(embedded);
+        ok = wait_for_end(embedded, signals, &error);
+    }
+    if (!ok)
+        code = fail(&error);
     close(signals);
     embedded_stop(embedded);
     return code;

@@ -319,7 +319,8 @@ static bool flush_directory(const char *path, struct error *reterr_error)
     return ok;
 }
 
-/* The finished cluster takes its name, on disk too. A directory of that name with something in it is not ours to replace. */
+/* The finished cluster takes its name, on disk too. A directory of that name with something in it is not ours to
+ * replace. */
 static bool finish_cluster(struct embedded *embedded, struct error *reterr_error)
 {
     if (!flush_directory(embedded->making, reterr_error))
@@ -391,8 +392,8 @@ static struct pg_conn *connect_admin(const struct embedded *embedded, int patien
     return NULL;
 }
 
-/* True when `pid` is a postmaster on our data: a number in a file may long be another process's. Its arguments are what everybody may see of
- * it; where it is, is not. */
+/* True when `pid` is a postmaster on our data: a number in a file may long be another process's. Its arguments are
+ * what everybody may see of it; where it is, is not. */
 static bool is_postmaster(const struct embedded *embedded, pid_t pid)
 {
     char path[64];
@@ -457,8 +458,8 @@ static bool child_ended(struct embedded *embedded)
     return embedded->child == 0;
 }
 
-/* Starts a postmaster, or adopts the one that is there. One that ends at once is started a few times more: it may have met another that was just
- * shutting down, or children of a killed one. */
+/* Starts a postmaster, or adopts the one that is there. One that ends at once is started a few times more: it may
+ * have met another that was just shutting down, or children of a killed one. */
 static bool run_cluster(struct embedded *embedded, struct error *reterr_error)
 {
     int64_t deadline_ns = clock_after_ms(START_MS);
