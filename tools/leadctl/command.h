@@ -25,6 +25,9 @@ int command_leads_show(int argc, char **argv);
 /* A channel to the server; on failure the reason was written and NULL is given. Freed with grpc_c_channel_free(). */
 struct grpc_c_channel *connect_to(const char *target);
 
+/* Why a call failed, for people: "NOT_FOUND: no such lead in that workspace", or that nobody answers at `target`. */
+void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error);
+
 /* Writes why a call failed, as in "leadctl: NOT_FOUND: no such lead in that workspace"; returns EXIT_FAILED. */
 int call_failed(const char *target, const struct grpc_c_outcome *outcome);
 

@@ -108,8 +108,11 @@ static int run(struct import *import, struct grpc_c_channel *channel)
     if (!open_file(import, &error) || !read_header(import, &error))
         return fail(import->path, &error);
     import->summary = summary_new(import->route);
-    struct sender_options options = {
-        .channel = channel, .workspace_id = import->workspace, .route = import->route, .summary = import->summary};
+    struct sender_options options = {.channel = channel,
+        .target = import->common.target,
+        .workspace_id = import->workspace,
+        .route = import->route,
+        .summary = import->summary};
     import->sender = sender_new(&options);
     send_rows(import, &error);
     if (!sender_finish(import->sender, &send_error))

@@ -15,12 +15,21 @@ struct grpc_c_channel *connect_to(const char *target)
     return NULL;
 }
 
-int call_failed(const char *target, const struct grpc_c_outcome *outcome)
+void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error)
 {
     if (outcome->status == GRPC_C_UNAVAILABLE && strstr(outcome->message, "connect") != NULL)
-        fprintf(stderr, "leadctl: nobody answers at %s (is leadrouterd running? --target says where)\n", target);
+        error_set(
+            ret_error, ERROR_UNAVAILABLE, "nobody answers at %s (is leadrouterd running? --target says where)", target);
     else
-        fprintf(stderr, "leadctl: %s: %s\n", grpc_c_status_name(outcome->status), outcome->message);
+        error_set(ret_error, ERROR_UNAVAILABLE, "%s: %s", grpc_c_status_name(outcome->status), outcome->message);
+}
+
+int call_failed(const char *target, const struct grpc_c_outcome *outcome)
+{
+    struct error error = {0};
+
+    describe_failure(target, outcome, &error);
+    fprintf(stderr, "leadctl: %s\n", error.text);
     return EXIT_FAILED;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "base/uuid.h"
+#include "command.h"
 #include "leadrouter/v1/leads.grpc.h"
 
 enum { THREADS = 4, WAITING_MAX = 4, TRIES_MAX = 8, PAUSE_FIRST_MS = 100, CALL_DEADLINE_MS = 30000 };
@@ -99,7 +100,7 @@ static void give_up(struct sender *sender, const struct grpc_c_outcome *outcome)
 {
     pthread_mutex_lock(&sender->lock);
     if (sender->error.code == ERROR_NONE)
-        error_set(&sender->error, ERROR_UNAVAILABLE, "%s: %s", grpc_c_status_name(outcome->status), outcome->message);
+        describe_failure(sender->options.target, outcome, &sender->error);
     pthread_cond_broadcast(&sender->changed);
     pthread_mutex_unlock(&sender->lock);
 }

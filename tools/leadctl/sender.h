@@ -15,6 +15,7 @@ struct sender;
 
 struct sender_options {
     struct grpc_c_channel *channel; /* Required; borrowed */
+    const char *target;             /* Required; borrowed. Where the channel leads, for messages */
     const char *workspace_id;       /* Required; borrowed */
     bool route;
     struct summary *summary; /* Required; borrowed */

@@ -1,0 +1,198 @@
+"""Goal: what a person types at leadctl, right and wrong, gives what the help promises: the exit code, one clear message that names the thing, and
+nothing lost of a file that is broken half-way."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from support.postgres import BUILD
+
+LEADCTL = BUILD / "tools/leadctl/leadctl"
+PARTNER = "00000000-0000-4000-8000-000000000001"
+DESK = "00000000-0000-4000-8000-000000000002"
+NOBODY = "00000000-0000-4000-8000-0000000000ff"
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def workspace(sql):
+    sql(f"""insert into workspaces (id, name, workspace_type) values ('{PARTNER}', 'Partner', 'partner'), ('{DESK}', 'Desk', 'standard');
+            insert into lead_routing_rules (workspace_id, rule_name, conditions, destination_workspace_id)
+            values ('{PARTNER}', 'Germans', '{{"countries": ["DE"]}}', '{DESK}')""")
+    return PARTNER
+
+
+@pytest.fixture
+def importing(leadctl, workspace, tmp_path):
+    """Imports a file with these bytes; the finished leadctl."""
+    def run(content, *flags):
+        path = tmp_path / "leads.csv"
+        path.write_bytes(content)
+        return leadctl("import", str(path), "--workspace", workspace, *flags)
+    return run
+
+
+def offline(*words, **environment):
+    """leadctl without a server."""
+    return subprocess.run([LEADCTL, *words], capture_output=True, text=True, timeout=PATIENCE_S, env={**os.environ, **environment})
+
+
+def emails(sql):
+    return [row[0] for row in sql("select email from leads order by email")]
+
+
+# --- Words and flags --------------------------------------------------------------------------------------------------------------------
+
+
+def test_help():
+    for words in (("--help",), ("help",)):
+        done = offline(*words)
+        assert done.returncode == 0 and not done.stderr
+        for command in ("route", "import", "health", "leads show"):
+            assert f"  {command}" in done.stdout
+    without = offline()
+    assert without.returncode == 2 and not without.stdout and "Usage: leadctl COMMAND" in without.stderr
+    assert offline("--version").stdout.startswith("leadctl ")
+
+
+@pytest.mark.parametrize("words", [("route",), ("import",), ("health",), ("leads", "show")])
+def test_help_of_a_command(words):
+    done = offline(*words, "--help")
+    assert done.returncode == 0 and done.stdout.startswith(f"Usage: leadctl {' '.join(words)}") and "Example: " in done.stdout
+    assert "--target HOST:PORT" in done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize("words, message", [
+    (("imprt",), 'leadctl: "imprt" is not a command; did you mean import?'),
+    (("zzzzzzzz",), 'leadctl: "zzzzzzzz" is not a command\n'),
+    (("leads",), "leadctl: leads needs a second word: show"),
+    (("health", "--workspce", PARTNER), "leadctl: --workspce: no such flag; did you mean --workspace?"),
+    (("health", "--workspace"), "leadctl: --workspace: needs a value"),
+    (("health", "extra"), 'leadctl: "extra": not expected here'),
+    (("import", "x.csv"), "leadctl: import needs a file and --workspace"),
+    (("import", "x.csv", "--workspace", "me"), 'leadctl: --workspace: "me" is not a UUID'),
+    (("import", "x.csv", "--workspace", PARTNER, "--batch", "1001"), 'leadctl: --batch: "1001" is not a number from 1 to 1000'),
+    (("import", "x.csv", "--workspace", PARTNER, "--map", "e_mail=Mail"), 'leadctl: --map: "e_mail" is not a field of a lead; there are external_id, email'),
+    (("import", "x.csv", "--workspace", PARTNER, "--map", "email"), "leadctl: --map email: must be FIELD=COLUMN"),
+    (("health", "--target", "nonsense:port:1"), "leadctl: --target: "),
+])
+def test_wrong_words(words, message):
+    done = offline(*words)
+    assert done.returncode == 2 and message in done.stderr and not done.stdout
+
+
+def test_nobody_answers(tmp_path):
+    """Port 1 is nobody's. The import ends, says why once, and counts nothing as taken."""
+    for words in (("health",), ("route", NOBODY, "--workspace", PARTNER), ("leads", "show", NOBODY, "--workspace", PARTNER)):
+        done = offline(*words, LEADROUTER_TARGET="127.0.0.1:1")
+        assert done.returncode == 1 and "nobody answers at 127.0.0.1:1" in done.stderr and not done.stdout, done.stderr
+    path = tmp_path / "leads.csv"
+    path.write_text("email\na@example.com\n", encoding="utf-8")
+    done = offline("import", str(path), "--workspace", PARTNER, "--json", "--target", "127.0.0.1:1")
+    assert done.returncode == 1 and "nobody answers at 127.0.0.1:1" in done.stderr and json.loads(done.stdout)["created"] == 0
+
+
+# --- Each command -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_import_show_route_health(sql, leadctl, importing):
+    done = importing(b"External ID,E-Mail,country\nx-1,a@example.com,Germany\n", "--map", "email=E-Mail")
+    assert done.returncode == 0 and not done.stderr
+    assert [line.split() for line in done.stdout.splitlines()[:2]] == [["rows", "read", "1"], ["leads", "created", "1"]]
+    (lead_id,), = sql("select id::text from leads where external_id = 'x-1' and email = 'a@example.com'")
+
+    shown = leadctl("leads", "show", lead_id, "--workspace", PARTNER)
+    assert shown.returncode == 0 and "a@example.com" in shown.stdout and "pending" in shown.stdout
+    health = leadctl("health", "--workspace", PARTNER)
+    assert health.returncode == 0 and ["pending", "1"] in [line.split() for line in health.stdout.splitlines()]
+
+    routed = leadctl("route", lead_id, "--workspace", PARTNER)
+    assert routed.returncode == 0 and "ROUTED" in routed.stdout and DESK in routed.stdout and "Germans" in routed.stdout
+    again = json.loads(leadctl("route", lead_id, "--workspace", PARTNER, "--json").stdout)
+    assert (again["outcome"], again["decided_outcome"], again["destination_workspace_id"]) == ("ALREADY_ROUTED", "ROUTED", DESK)
+    shown = json.loads(leadctl("leads", "show", lead_id, "--workspace", DESK, "--json").stdout)
+    assert (shown["status"], shown["workspace_id"], shown["data"]["email"], shown["decision_id"]) == ("routed", DESK, "a@example.com", again["decision_id"])
+    assert json.loads(leadctl("health", "--json").stdout)["status"] == "healthy"
+
+
+def test_errors_of_the_server(leadctl, workspace):
+    for words in (("route", NOBODY), ("leads", "show", NOBODY)):
+        done = leadctl(*words, "--workspace", workspace)
+        assert done.returncode == 1 and done.stderr.startswith("leadctl: NOT_FOUND: ") and not done.stdout
+
+
+def test_import_into_an_unknown_workspace(leadctl, tmp_path):
+    path = tmp_path / "leads.csv"
+    path.write_text("email\na@example.com\n", encoding="utf-8")
+    done = leadctl("import", str(path), "--workspace", NOBODY)
+    assert done.returncode == 1 and "workspace_id: no such workspace" in done.stderr
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there(leadctl, workspace, tmp_path):
+    done = leadctl("import", str(tmp_path / "none.csv"), "--workspace", workspace)
+    assert done.returncode == 1 and f"{tmp_path}/none.csv: No such file or directory" in done.stderr
+    done = leadctl("import", str(tmp_path), "--workspace", workspace)
+    assert done.returncode == 1 and f"{tmp_path}: is a directory" in done.stderr.lower()
+
+
+def test_an_unknown_column(sql, importing):
+    done = importing(b"mail,country\na@example.com,DE\n", "--map", "email=E-Mail")
+    assert done.returncode == 1 and 'the file has no column "E-Mail"; it has mail, country' in done.stderr
+    assert emails(sql) == []
+
+
+def test_a_file_that_ends_inside_a_quoted_field(sql, importing):
+    """Everything before the broken row is taken in."""
+    done = importing(b'email,city\na@example.com,Berlin\nb@example.com,Bonn\nc@example.com,"K\xc3\xb6ln\nd@example.com,Ulm\n', "--json")
+    assert done.returncode == 1 and "line 4: a quoted field begins here and is never closed" in done.stderr
+    assert emails(sql) == ["a@example.com", "b@example.com"] and json.loads(done.stdout)["created"] == 2
+
+
+def test_rows_with_other_numbers_of_fields(sql, importing):
+    done = importing(b"email,city\na@example.com,Berlin\nb@example.com\nc@example.com,K,L\n\nd@example.com,Ulm\n")
+    assert done.returncode == 1
+    assert "line 3: rejected: has 1 fields where the header has 2" in done.stderr
+    assert "line 4: rejected: has 3 fields where the header has 2" in done.stderr
+    assert emails(sql) == ["a@example.com", "d@example.com"]
+
+
+def test_bytes_that_are_no_text(sql, importing):
+    done = importing(b"email,city\na@example.com,Ber\0lin\nb@example.com,K\xf6ln\nc@example.com,Ulm\n")
+    assert done.returncode == 1
+    assert "line 2: rejected: city: contains a NUL byte" in done.stderr and "line 3: rejected: city: is not valid UTF-8" in done.stderr
+    assert emails(sql) == ["c@example.com"]
+
+
+def test_a_row_that_the_server_refuses(sql, importing):
+    done = importing(b"email,city\na@example.com,Berlin\nb@example.com," + b"x" * 1001 + b"\nc@example.com,Ulm\n", "--json")
+    assert done.returncode == 1 and "line 3: rejected: city: longer than 1000 bytes" in done.stderr
+    assert emails(sql) == ["a@example.com", "c@example.com"]
+    summary = json.loads(done.stdout)
+    assert (summary["read"], summary["created"], summary["rejected"]) == (3, 2, 1)
+
+
+def test_an_empty_file_and_a_header_alone(sql, importing):
+    done = importing(b"")
+    assert done.returncode == 1 and "the file is empty" in done.stderr
+    done = importing(b"email,city\n", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["read"] == 0
+    assert emails(sql) == []
+
+
+def test_what_spreadsheets_write(sql, importing):
+    """Byte order mark, CRLF, quotes, a line end inside a field, no end of the last line."""
+    done = importing(b'\xef\xbb\xbfEmail,First Name,City\r\n"a@example.com","Jane ""JJ""","Ber\nlin"\r\nb@example.com,,', "--map", "attributes.place=City")
+    assert done.returncode == 0, done.stderr
+    assert sql("select email, first_name, city, attributes ->> 'place' from leads order by email") == [
+        ("a@example.com", 'Jane "JJ"', "Ber\nlin", "Ber\nlin"), ("b@example.com", None, None, None)]
+
+
+def test_many_rejected_rows_are_counted(sql, importing):
+    done = importing(b"email,city\n" + b"x\n" * 50 + b"a@example.com,Ulm\n", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["rejected"] == 50
+    assert done.stderr.count("rejected: has") == 20 and "further rejected rows are only counted" in done.stderr
+    assert emails(sql) == ["a@example.com"]
