@@ -20,12 +20,15 @@ const struct grpc_c_call_options patient = {.deadline_ms = 25000, .wait_for_read
 
 static void handle_echo(struct grpc_c_call *call, const Test__V1__EchoRequest *request, void *user)
 {
+    struct fixture *fixture = user;
     Test__V1__EchoResponse response = TEST__V1__ECHO_RESPONSE__INIT;
 
-    (void)user;
     response.text = request->text;
     response.payload = request->payload;
     response.deadline_ms = clock_left_ms(grpc_c_call_deadline_ns(call));
+    pthread_mutex_lock(&fixture->lock);
+    fixture->echo_deadline_ms = response.deadline_ms;
+    pthread_mutex_unlock(&fixture->lock);
     test__v1__echo_service__echo__reply(call, &response);
 }
 
@@ -96,6 +99,18 @@ static void note_refusal(const char *method_path, enum grpc_c_status status, con
 
 /* --- Life ------------------------------------------------------------------------------------------------------------ */
 
+void fixture_serve(struct fixture *fixture, const struct grpc_c_server_options *options, const char *address)
+{
+    struct error error = {0};
+
+    fixture->server = grpc_c_server_new(options);
+    test__v1__echo_service__add(fixture->server, &handlers, fixture);
+    grpc_c_server_observe_refusals(fixture->server, note_refusal, fixture);
+    if (!grpc_c_server_listen(fixture->server, address, &fixture->port, &error) ||
+        !grpc_c_server_start(fixture->server, &error))
+        fail_msg("%s", error.text);
+}
+
 struct fixture *fixture_new(const struct grpc_c_server_options *options)
 {
     struct fixture *fixture = memory_new(sizeof(*fixture));
@@ -103,11 +118,7 @@ struct fixture *fixture_new(const struct grpc_c_server_options *options)
 
     pthread_mutex_init(&fixture->lock, NULL);
     pthread_cond_init(&fixture->changed, NULL);
-    fixture->server = grpc_c_server_new(options);
-    test__v1__echo_service__add(fixture->server, &handlers, fixture);
-    grpc_c_server_observe_refusals(fixture->server, note_refusal, fixture);
-    assert_true(grpc_c_server_listen(fixture->server, "127.0.0.1:0", &fixture->port, &error));
-    assert_true(grpc_c_server_start(fixture->server, &error));
+    fixture_serve(fixture, options, "127.0.0.1:0");
     snprintf(fixture->target, sizeof(fixture->target), "127.0.0.1:%d", fixture->port);
     assert_true(grpc_c_channel_new(fixture->target, NULL, &fixture->channel, &error));
     return fixture;
@@ -179,6 +190,7 @@ void waiter_told(const Test__V1__EchoResponse *response, const struct grpc_c_out
     pthread_mutex_lock(&waiter->lock);
     waiter->count++;
     waiter->ok_count += outcome->status == GRPC_C_OK;
+    waiter->unavailable_count += outcome->status == GRPC_C_UNAVAILABLE;
     waiter->status = outcome->status;
     snprintf(waiter->text, TEXT_SIZE, "%s", response != NULL ? response->text : outcome->message);
     pthread_cond_broadcast(&waiter->changed);

@@ -26,8 +26,9 @@ struct fixture {
     pthread_cond_t changed;
     /* under the lock */
     struct held_call held[HELD_MAX];
-    size_t held_count;   /* calls of Hold that came */
-    size_t cancel_count; /* calls of on_cancel */
+    size_t held_count;        /* calls of Hold that came */
+    size_t cancel_count;      /* calls of on_cancel */
+    int64_t echo_deadline_ms; /* what the last call of Echo had left */
     size_t refusal_count;
     char refused_path[TEXT_SIZE]; /* the last one */
     enum grpc_c_status refused_status;
@@ -41,6 +42,7 @@ struct waiter {
     /* under the lock */
     size_t count;
     size_t ok_count;
+    size_t unavailable_count;
     enum grpc_c_status status; /* of the last one */
     char text[TEXT_SIZE];      /* the last one's response or message */
 };
@@ -55,6 +57,9 @@ extern const struct grpc_c_call_options patient;
 
 /* A server that listens on a port of its own, and a channel. */
 struct fixture *fixture_new(const struct grpc_c_server_options *options);
+
+/* The server part of it, on an address; for tests that have freed the first one. */
+void fixture_serve(struct fixture *fixture, const struct grpc_c_server_options *options, const char *address);
 
 /* Frees the channel, stops the server unless it was, frees it. */
 void fixture_free(struct fixture *fixture);
