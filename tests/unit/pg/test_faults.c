@@ -87,7 +87,7 @@ static void test_deadline_spares_what_has_come(void **state)
     require(pg_pipeline_end(fixture->conn, 0, &error), &error);
 }
 
-/* An answer without an end: each read succeeds at once, so only the clock can end it. */
+/* An answer without an end, of which there is always more to read: the deadline ends it all the same. */
 static void test_deadline_ends_a_flood(void **state)
 {
     static const struct pg_statement flood = {.sql = "select repeat('x', 100000) from generate_series(1, 1000000000)"};
