@@ -45,6 +45,8 @@ void report_print_table(FILE *output, const struct report *report)
     if (report->memory.resident_max_kib > 0)
         fprintf(output, "server memory (RSS): %.1f MiB at the end, %.1f MiB at most\n",
             (double)report->memory.resident_kib / 1024, (double)report->memory.resident_max_kib / 1024);
+    if (report->other_work_percent > 0)
+        fprintf(output, "other work on this machine when a run began: at most %.0f %%\n", report->other_work_percent);
 }
 
 static json_t *line_to_json(const struct report_line *line)
@@ -74,11 +76,12 @@ void report_print_json(FILE *output, const struct report *report)
 
     for (size_t i = 0; i < report->line_count; i++)
         json_array_append_new(lines, line_to_json(&report->lines[i]));
-    object = json_pack("{s:i, s:i, s:i, s:I, s:o, s:f, s:f, s:I, s:I}", "workspaces", (int)report->workload.workspaces,
-        "rules", (int)report->workload.rules, "duplicates_percent", (int)report->workload.duplicates_percent, "rounds",
-        (json_int_t)report->rounds, "runs", lines, "unary_to_naive", report->unary_to_naive, "unary_to_ceiling",
-        report->unary_to_ceiling, "server_resident_kib", (json_int_t)report->memory.resident_kib,
-        "server_resident_max_kib", (json_int_t)report->memory.resident_max_kib);
+    object = json_pack("{s:i, s:i, s:i, s:I, s:o, s:f, s:f, s:I, s:I, s:f}", "workspaces",
+        (int)report->workload.workspaces, "rules", (int)report->workload.rules, "duplicates_percent",
+        (int)report->workload.duplicates_percent, "rounds", (json_int_t)report->rounds, "runs", lines, "unary_to_naive",
+        report->unary_to_naive, "unary_to_ceiling", report->unary_to_ceiling, "server_resident_kib",
+        (json_int_t)report->memory.resident_kib, "server_resident_max_kib", (json_int_t)report->memory.resident_max_kib,
+        "other_work_percent", report->other_work_percent);
     json_dumpf(object, output, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     fputc('\n', output);
     json_decref(object);

@@ -35,7 +35,8 @@ struct workload {
 bool workload_prepare(struct pg_conn *conn, const struct workload_options *options, struct workload *ret_workload,
     struct error *reterr_error);
 
-/* Reads the leads that are pending in the database of `conn`, whoever inserted them, oldest first, `count_max` at most. */
+/* Reads the leads that are pending in the database of `conn`, whoever inserted them, oldest first, `count_max` at
+ * most. */
 bool workload_read_pending(
     struct pg_conn *conn, int32_t count_max, struct workload *ret_workload, struct error *reterr_error);
 
