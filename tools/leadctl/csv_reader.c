@@ -108,7 +108,8 @@ static void follow(struct csv_reader *reader, unsigned char byte)
     }
     if (byte == '\n')
         reader->line++;
-    reader->row_size++;
+    if (reader->row_begun) /* empty lines between rows are nobody's */
+        reader->row_size++;
 }
 
 static bool read_chunk(struct csv_reader *reader)

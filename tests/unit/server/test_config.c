@@ -1,0 +1,134 @@
+/* Goal: a setting comes from its flag, else from its variable, else from its default; each command knows its own; what is wrong is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "config.h"
+
+enum { WORDS_MAX = 8 };
+
+/* Parses words separated by single blanks; the strings in `ret_config` live until the next call. */
+static enum config_result parse(enum config_command command, const char *line, bool wants_operand,
+    struct config *ret_config, const char **ret_operand)
+{
+    static char text[256];
+    static char *words[WORDS_MAX + 1];
+    int count = 0;
+    char *rest = text;
+
+    snprintf(text, sizeof(text), "command%s%s", line[0] == '\0' ? "" : " ", line);
+    while (rest != NULL && count < WORDS_MAX)
+        words[count++] = strsep(&rest, " ");
+    words[count] = NULL;
+    return config_parse(command, "Usage: test", count, words, wants_operand, ret_config, ret_operand);
+}
+
+static int clear_environment(void **state)
+{
+    static const char *const variables[] = {"LEADROUTER_LISTEN", "LEADROUTER_DATABASE", "LEADROUTER_EMBEDDED",
+        "LEADROUTER_LANES", "LEADROUTER_DRAIN_MS", "LEADROUTER_UNNAMED_STATEMENTS", "LEADROUTER_LOG_LEVEL",
+        "LEADROUTER_BATCH_LEADS_MAX", "LEADROUTER_WAITING_MAX"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(variables); i++)
+        unsetenv(variables[i]);
+    return 0;
+}
+
+static void defaults(void **state)
+{
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    assert_int_equal(parse(CONFIG_SERVE, "", false, &config, &operand), CONFIG_OK);
+    assert_string_equal(config.listen, "127.0.0.1:7450");
+    assert_null(config.database);
+    assert_null(config.embedded);
+    assert_string_equal(config.log_level, "info");
+    assert_int_equal(config.lanes, 2);
+    assert_int_equal(config.batch_leads_max, 256);
+    assert_int_equal(config.waiting_max, 10000);
+    assert_int_equal(config.drain_ms, 10000);
+    assert_false(config.unnamed_statements);
+    assert_null(operand);
+}
+
+static void flags_before_variables_before_defaults(void **state)
+{
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    setenv("LEADROUTER_LANES", "3", 1);
+    setenv("LEADROUTER_DRAIN_MS", "", 1); /* empty is not set */
+    setenv("LEADROUTER_UNNAMED_STATEMENTS", "1", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "", false, &config, &operand), CONFIG_OK);
+    assert_int_equal(config.lanes, 3);
+    assert_int_equal(config.drain_ms, 10000);
+    assert_true(config.unnamed_statements);
+    setenv("LEADROUTER_UNNAMED_STATEMENTS", "0", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "--lanes 4 --drain-ms=0", false, &config, &operand), CONFIG_OK);
+    assert_int_equal(config.lanes, 4);
+    assert_int_equal(config.drain_ms, 0);
+    assert_false(config.unnamed_statements);
+}
+
+static void operands(void **state)
+{
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    assert_int_equal(parse(CONFIG_MIGRATE, "down --yes --database x", true, &config, &operand), CONFIG_OK);
+    assert_string_equal(operand, "down");
+    assert_string_equal(config.database, "x");
+    assert_true(config.yes);
+    assert_int_equal(parse(CONFIG_MIGRATE, "up down", true, &config, &operand), CONFIG_WRONG);
+    assert_int_equal(parse(CONFIG_SERVE, "up", false, &config, &operand), CONFIG_WRONG);
+}
+
+static void refused(void **state)
+{
+    static const struct {
+        enum config_command command;
+        const char *line;
+    } cases[] = {{CONFIG_SERVE, "--nonsense"}, {CONFIG_SERVE, "--yes"}, {CONFIG_CLUSTER, "--database x"},
+        {CONFIG_SERVE, "--lanes"}, {CONFIG_SERVE, "--lanes 0"}, {CONFIG_SERVE, "--lanes 65"},
+        {CONFIG_SERVE, "--lanes 2x"}, {CONFIG_SERVE, "--lanes="}, {CONFIG_SERVE, "--waiting-max 99999999999999999999"},
+        {CONFIG_SERVE, "--drain-ms -1"}};
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        assert_int_equal(parse(cases[i].command, cases[i].line, false, &config, &operand), CONFIG_WRONG);
+    setenv("LEADROUTER_LANES", "many", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "--lanes 2", false, &config, &operand), CONFIG_WRONG);
+    assert_int_equal(parse(CONFIG_MIGRATE, "", true, &config, &operand), CONFIG_OK); /* not migrate's */
+}
+
+static void help(void **state)
+{
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    assert_int_equal(parse(CONFIG_SERVE, "--help", false, &config, &operand), CONFIG_HELP_SHOWN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(defaults, clear_environment),
+        cmocka_unit_test_setup(flags_before_variables_before_defaults, clear_environment),
+        cmocka_unit_test_setup(operands, clear_environment), cmocka_unit_test_setup(refused, clear_environment),
+        cmocka_unit_test_setup(help, clear_environment)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
