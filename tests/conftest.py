@@ -1,4 +1,5 @@
-"""What the suites share: one migrated cluster per test process, a database of its own for each test, a server on it, and leadctl."""
+"""What the suites share: one migrated cluster per test process, a database of its own for each test, a server on it,
+and leadctl."""
 import subprocess
 
 import pytest
@@ -39,6 +40,7 @@ def server(cluster, database):
 def leadctl(server):
     """Runs leadctl on the test's server; the finished process with its output as text."""
     def run(*words, target=None, timeout=120):
-        return subprocess.run([BUILD / "tools/leadctl/leadctl", *words, "--target", target or server.address], capture_output=True, text=True,
+        return subprocess.run([BUILD / "tools/leadctl/leadctl", *words, "--target", target or server.address], capture_output=True,
+                text=True,
                               timeout=timeout)
     return run

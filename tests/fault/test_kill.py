@@ -1,5 +1,5 @@
-"""Goal: a server killed with SIGKILL in mid-batch, fifty times, loses nothing, decides nothing twice and leaves nothing held, while callers simply
-ask again."""
+"""Goal: a server killed with SIGKILL in mid-batch, fifty times, loses nothing, decides nothing twice and leaves
+nothing held, while callers simply ask again."""
 import collections
 import queue
 import threading
@@ -112,7 +112,7 @@ def test_killed_fifty_times(cluster, database, sql):
         with Server(cluster.service_url(database), "--batch-leads-max", "8") as server:
             before = callers.answered
             callers.move_to(server.address)
-            callers.wait_for_answers(min(before + 1 + kill % 40, LEADS)) # a different moment each time, with all callers waiting for an answer
+            callers.wait_for_answers(min(before + 1 + kill % 40, LEADS)) # a different moment each time
             killed_at_work += callers.answered < LEADS
             server.kill()
     assert killed_at_work == KILLS, "the leads were all decided before the last kill"
@@ -126,9 +126,12 @@ def test_killed_fifty_times(cluster, database, sql):
     assert sql("select routing_status::text, count(*) from leads group by 1") == [("routed", LEADS)]
     assert sql("select routing_result, count(*), count(distinct lead_id) from lead_routing_logs group by 1 order by 1") == [
         ("duplicate", LEADS - IDENTITIES, LEADS - IDENTITIES), ("success", IDENTITIES, IDENTITIES)]
-    assert sql("select count(*), count(distinct l.dedupe_hash) from leads l where l.workspace_id = %s", (DESK,)) == [(IDENTITIES, IDENTITIES)]
-    assert sql("select count(*) from lead_dedupe_claims c join leads l on l.id = c.lead_id where l.workspace_id = %s", (DESK,)) == [(IDENTITIES,)]
+    assert sql("select count(*), count(distinct l.dedupe_hash) from leads l where l.workspace_id = %s", (DESK,)) == [(IDENTITIES,
+            IDENTITIES)]
+    assert sql("select count(*) from lead_dedupe_claims c join leads l on l.id = c.lead_id where l.workspace_id = %s",
+               (DESK,)) == [(IDENTITIES,)]
     assert sql("select count(*) from lead_routing_queue where processed_at is null") == [(0,)]
     assert {lead: {decision} for lead, decision in sql("select id::text, decision_id::text from leads")} == dict(callers.decisions)
-    wait_until(lambda: sql("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()") == [(0,)],
+    wait_until(lambda: sql("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+            == [(0,)],
                "a killed server's session is still open")

@@ -1,5 +1,5 @@
-"""Goal: what a person types at leadctl, right and wrong, gives what the help promises: the exit code, one clear message that names the thing, and
-nothing lost of a file that is broken half-way."""
+"""Goal: what a person types at leadctl, right and wrong, gives what the help promises: the exit code, one clear
+message that names the thing, and nothing lost of a file that is broken half-way."""
 import json
 import os
 import subprocess
@@ -73,7 +73,8 @@ def test_help_of_a_command(words):
     (("import", "x.csv"), "leadctl: import needs a file and --workspace"),
     (("import", "x.csv", "--workspace", "me"), 'leadctl: --workspace: "me" is not a UUID'),
     (("import", "x.csv", "--workspace", PARTNER, "--batch", "1001"), 'leadctl: --batch: "1001" is not a number from 1 to 1000'),
-    (("import", "x.csv", "--workspace", PARTNER, "--map", "e_mail=Mail"), 'leadctl: --map: "e_mail" is not a field of a lead; there are external_id, email'),
+    (("import", "x.csv", "--workspace", PARTNER, "--map", "e_mail=Mail"),
+            'leadctl: --map: "e_mail" is not a field of a lead; there are external_id, email'),
     (("import", "x.csv", "--workspace", PARTNER, "--map", "email"), "leadctl: --map email: must be FIELD=COLUMN"),
     (("health", "--target", "nonsense:port:1"), "leadctl: --target: "),
 ])
@@ -112,7 +113,8 @@ def test_import_show_route_health(sql, leadctl, importing):
     again = json.loads(leadctl("route", lead_id, "--workspace", PARTNER, "--json").stdout)
     assert (again["outcome"], again["decided_outcome"], again["destination_workspace_id"]) == ("ALREADY_ROUTED", "ROUTED", DESK)
     shown = json.loads(leadctl("leads", "show", lead_id, "--workspace", DESK, "--json").stdout)
-    assert (shown["status"], shown["workspace_id"], shown["data"]["email"], shown["decision_id"]) == ("routed", DESK, "a@example.com", again["decision_id"])
+    assert (shown["status"], shown["workspace_id"], shown["data"]["email"], shown["decision_id"]) == ("routed", DESK, "a@example.com",
+            again["decision_id"])
     assert json.loads(leadctl("health", "--json").stdout)["status"] == "healthy"
 
 
@@ -185,7 +187,8 @@ def test_an_empty_file_and_a_header_alone(sql, importing):
 
 def test_what_spreadsheets_write(sql, importing):
     """Byte order mark, CRLF, quotes, a line end inside a field, no end of the last line."""
-    done = importing(b'\xef\xbb\xbfEmail,First Name,City\r\n"a@example.com","Jane ""JJ""","Ber\nlin"\r\nb@example.com,,', "--map", "attributes.place=City")
+    done = importing(b'\xef\xbb\xbfEmail,First Name,City\r\n"a@example.com","Jane ""JJ""","Ber\nlin"\r\nb@example.com,,', "--map",
+            "attributes.place=City")
     assert done.returncode == 0, done.stderr
     assert sql("select email, first_name, city, attributes ->> 'place' from leads order by email") == [
         ("a@example.com", 'Jane "JJ"', "Ber\nlin", "Ber\nlin"), ("b@example.com", None, None, None)]

@@ -1,5 +1,6 @@
-"""Goal: leadrouterd starts only where it can serve, says in one clear line why it does not, outlives its database, stops without losing anything,
-and logs each start, stop and failed request as one JSON line with nothing private in it."""
+"""Goal: leadrouterd starts only where it can serve, says in one clear line why it does not, outlives its database,
+stops without losing anything, and logs each start, stop and failed request as one JSON line with nothing private in
+it."""
 import concurrent.futures
 import json
 import os
@@ -24,7 +25,8 @@ PARTNER = "00000000-0000-4000-8000-000000000001"
 DESK = "00000000-0000-4000-8000-000000000002"
 RULES = f"""
 insert into workspaces (id, name, workspace_type) values ('{PARTNER}', 'Partner', 'partner'), ('{DESK}', 'Desk', 'standard');
-insert into lead_routing_rules (workspace_id, rule_name, conditions, destination_workspace_id) values ('{PARTNER}', 'all', '{{}}', '{DESK}');
+insert into lead_routing_rules (workspace_id, rule_name, conditions, destination_workspace_id)
+values ('{PARTNER}', 'all', '{{}}', '{DESK}');
 """
 PATIENCE_S = 60
 CALL_S = 10

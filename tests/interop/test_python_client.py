@@ -1,5 +1,5 @@
-"""Goal: a caller in another language (python3-grpcio, stubs made from proto/) gets what the contracts in proto/ promise, and bad input of every
-kind gives one clear message that names the thing, while the server goes on."""
+"""Goal: a caller in another language (python3-grpcio, stubs made from proto/) gets what the contracts in proto/
+promise, and bad input of every kind gives one clear message that names the thing, while the server goes on."""
 import concurrent.futures
 import json
 import uuid
@@ -41,7 +41,8 @@ def create(server, leads, workspace=PARTNER, **fields):
 
 
 def route(server, lead_id, workspace=PARTNER, **fields):
-    return server.routing.RouteLead(routing_pb2.RouteLeadRequest(lead_id=lead_id, source_workspace_id=workspace, **fields), timeout=DEADLINE_S)
+    return server.routing.RouteLead(routing_pb2.RouteLeadRequest(lead_id=lead_id, source_workspace_id=workspace, **fields),
+            timeout=DEADLINE_S)
 
 
 def one_lead(server, number=1, **fields):
@@ -65,9 +66,11 @@ def test_route_lead(server, sql):
     lead_id = one_lead(server)
     answer = route(server, lead_id)
     assert answer.outcome == routing_pb2.ROUTING_OUTCOME_ROUTED
-    assert (answer.lead_id, answer.destination_workspace_id, answer.matched_rule_id, answer.matched_rule_name) == (lead_id, DESK, RULE, "Germans")
+    assert (answer.lead_id, answer.destination_workspace_id, answer.matched_rule_id, answer.matched_rule_name) == (
+        lead_id, DESK, RULE, "Germans")
     assert answer.attempt == 1 and answer.reason and not answer.HasField("next_retry_at")
-    assert sql("select lead_id::text, destination_workspace_id::text from lead_routing_logs where id = %s", (answer.decision_id,)) == [(lead_id, DESK)]
+    assert sql("select lead_id::text, destination_workspace_id::text from lead_routing_logs where id = %s",
+               (answer.decision_id,)) == [(lead_id, DESK)]
     again = route(server, lead_id)
     assert again.outcome == routing_pb2.ROUTING_OUTCOME_ALREADY_ROUTED and again.decided_outcome == routing_pb2.ROUTING_OUTCOME_ROUTED
     assert (again.decision_id, again.destination_workspace_id, again.matched_rule_name) == (answer.decision_id, DESK, "Germans")
@@ -105,7 +108,8 @@ def test_create_leads_with_route(server, sql):
     assert [result.routing.outcome for result in answer.results] == [
         routing_pb2.ROUTING_OUTCOME_ROUTED, routing_pb2.ROUTING_OUTCOME_QUEUED_FOR_RETRY, routing_pb2.ROUTING_OUTCOME_ROUTED]
     assert all(result.created and result.routing_status == 0 and result.routing.lead_id == result.lead_id for result in answer.results)
-    assert sql("select external_id, routing_status::text from leads order by 1") == [("x-1", "routed"), ("x-2", "pending"), ("x-3", "routed")]
+    assert sql("select external_id, routing_status::text from leads order by 1") == [
+        ("x-1", "routed"), ("x-2", "pending"), ("x-3", "routed")]
 
 
 def test_create_leads_takes_an_external_id_once(server, sql):
@@ -165,7 +169,8 @@ def test_health(server):
 # --- Bad input --------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field, text", [(field, text) for field in ("lead_id", "source_workspace_id", "user_id") for text in ("", "x", "00000000-0000-4000-8000-00000000000g", "00000000-0000-4000-8000-0000000000011", "ü" * 18)
+@pytest.mark.parametrize("field, text", [(field, text) for field in ("lead_id", "source_workspace_id", "user_id") for text in ("", "x",
+        "00000000-0000-4000-8000-00000000000g", "00000000-0000-4000-8000-0000000000011", "ü" * 18)
                                          if text or field != "user_id"]) # an empty user_id means a service
 def test_route_ids_that_are_no_uuid(server, field, text):
     ids = {"lead_id": PARTNER, "source_workspace_id": PARTNER, field: text}
@@ -192,7 +197,8 @@ def test_a_lead_of_another_workspace_is_unknown(server, sql):
     assert unknown[0] == grpc.StatusCode.NOT_FOUND
     assert refusal(route, server, lead_id, OTHER) == unknown
     assert refusal(route, server, lead_id, NOBODY) == unknown
-    get = lambda lead, workspace: refusal(server.leads.GetLead, leads_pb2.GetLeadRequest(lead_id=lead, workspace_id=workspace), timeout=DEADLINE_S)
+    get = lambda lead, workspace: refusal(server.leads.GetLead, leads_pb2.GetLeadRequest(lead_id=lead, workspace_id=workspace),
+            timeout=DEADLINE_S)
     assert get(lead_id, OTHER) == get(NOBODY, PARTNER) and get(NOBODY, PARTNER)[0] == grpc.StatusCode.NOT_FOUND
     assert sql("select routing_status::text from leads") == [("pending",)]
 
@@ -232,7 +238,8 @@ def test_truncated_messages(server):
 
 
 def test_attributes_that_are_no_object(server, sql):
-    for text, reason in (("[1]", "must be a JSON object"), ("{", "not valid JSON"), ('{"a": "\\u0000"}', "not valid JSON"), ("x" * 65537, "longer than"),
+    for text, reason in (("[1]", "must be a JSON object"), ("{", "not valid JSON"), ('{"a": "\\u0000"}', "not valid JSON"), ("x" * 65537,
+            "longer than"),
                          ('{"a": 1, "a": 2}', "not valid JSON")):
         code, message = refusal(create, server, [lead(1), leads_pb2.NewLead(attributes_json=text)])
         assert code == grpc.StatusCode.INVALID_ARGUMENT and message.startswith("leads[1].attributes_json: ") and reason in message
@@ -280,7 +287,8 @@ def test_too_much_metadata(server):
     code, message = refusal(server.routing.RouteLead, request, timeout=DEADLINE_S, metadata=[("x-much", "x" * 9000)])
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "metadata" in message and "8192" in message
     other = routing_pb2_grpc.RoutingServiceStub(server.channel())
-    assert refusal(other.RouteLead, request, timeout=DEADLINE_S, metadata=[("x-much", "x" * 100_000)])[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refusal(other.RouteLead, request, timeout=DEADLINE_S,
+                   metadata=[("x-much", "x" * 100_000)])[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert route(server, lead_id).outcome == routing_pb2.ROUTING_OUTCOME_ROUTED
 
 

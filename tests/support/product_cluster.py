@@ -1,7 +1,9 @@
-"""A disposable PostgreSQL with the product's schema, for tests of the server: a template from which each test takes a database of its own.
+"""A disposable PostgreSQL with the product's schema, for tests of the server: a template from which each test takes a
+database of its own.
 
-`with ProductCluster() as cluster:` gives what Postgres gives, and `database()` is a migrated one. kill() and restart() end the postmaster and bring it
-back on the same socket: what a client sees of a crash. The cluster ends when its standard input closes, so nothing stays behind when a test is killed.
+`with ProductCluster() as cluster:` gives what Postgres gives, and `database()` is a migrated one. kill() and
+restart() end the postmaster and bring it back on the same socket: what a client sees of a crash. The cluster ends
+when its standard input closes, so nothing stays behind when a test is killed.
 """
 import os
 import select

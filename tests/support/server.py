@@ -1,6 +1,7 @@
 """One leadrouterd: started on a free port, its log lines kept, ended by signal.
 
-`with Server(url) as server:` gives `address`, `routing` and `leads` (stubs), and `lines()` (the log so far, as objects). stop() returns the exit code.
+`with Server(url) as server:` gives `address`, `routing` and `leads` (stubs), and `lines()` (the log so far, as
+objects). stop() returns the exit code.
 """
 import json
 import os

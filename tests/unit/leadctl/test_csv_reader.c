@@ -1,5 +1,5 @@
-/* Goal: rows come out byte for byte with the line they began on, and a broken file gives the rows before the fault and then one error that names the
- * line; however the bytes fall into the reader's chunks. */
+/* Goal: rows come out byte for byte with the line they began on, and a broken file gives the rows before the fault
+ * and then one error that names the line; however the bytes fall into the reader's chunks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

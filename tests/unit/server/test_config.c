@@ -1,4 +1,5 @@
-/* Goal: a setting comes from its flag, else from its variable, else from its default; each command knows its own; what is wrong is refused. */
+/* Goal: a setting comes from its flag, else from its variable, else from its default; each command knows its own;
+ * what is wrong is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
