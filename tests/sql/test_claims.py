@@ -269,16 +269,16 @@ def test_callers_that_meet_crosswise(db, home, partner):
         session.begin()
         assert session.decide(db.decision(lead, destination=partner))[1].result == "success"
 
-    def second_half(session, lead):
+    def second_half(session, decision):
         """Ends the transaction as it must end, so that the other one is not held up."""
         try:
-            session.decide(db.decision(lead, destination=partner))
+            session.decide(decision)
         except psycopg2.errors.DeadlockDetected:
             session.rollback()
             return "deadlock"
         session.commit()
         return "done"
 
-    answers = [db.in_background(second_half, one, mine[1]), db.in_background(second_half, two, yours[0])]
+    answers = [db.in_background(second_half, session, db.decision(lead, destination=partner)) for session, lead in ((one, mine[1]), (two, yours[0]))]
     assert sorted(answer.result(PATIENCE_S) for answer in answers) == ["deadlock", "done"]
     assert db.value("select count(*) from leads where routing_status = 'routed'") == 2

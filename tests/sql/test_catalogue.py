@@ -1,0 +1,139 @@
+"""Goal: the schema has the tables, columns, functions and rights that other systems and the next issues rely on; hot statements go by index even
+when they were first planned on empty tables."""
+import json
+import pathlib
+import re
+
+import pytest
+
+from support.product_cluster import TEMPLATE
+
+STEPS = pathlib.Path(__file__).resolve().parents[2] / "sql/migrations/0001_routing"
+
+COLUMNS = {
+    "leads": "id workspace_id source_workspace_id email phone first_name last_name company_name company_industry company_size company_revenue"
+             " country state city postal_code source external_id attributes routing_status routing_locked_by routing_locked_at"
+             " routing_started_at routing_completed_at routing_failed_at routing_attempts routing_error matched_rule_id rules_version"
+             " decision_id decided_outcome duplicate_lead_id dedupe_hash lead_expires_at created_at updated_at",
+    "workspaces": "id name workspace_type is_active routing_config created_at updated_at",
+    "user_workspaces": "user_id workspace_id role",
+    "lead_routing_rules": "id workspace_id rule_name priority conditions destination_workspace_id is_active created_at updated_at",
+    "lead_routing_queue": "id lead_id workspace_id attempt_number max_attempts next_retry_at last_error error_count rules_version"
+                          " routing_context created_at updated_at processed_at",
+    "lead_routing_logs": "id lead_id source_workspace_id destination_workspace_id matched_rule_id routing_result error_message lock_owner"
+                         " attempt_number actor_id routing_metadata created_at",
+    "lead_dedupe_claims": "dedupe_hash lead_id workspace_id claimed_at expires_at",
+}
+PUBLIC_FUNCTIONS = {
+    "acquire_routing_lock(p_lead_id uuid, p_lock_owner uuid)": "boolean",
+    "complete_routing(p_lead_id uuid, p_destination_workspace_id uuid, p_matched_rule_id uuid, p_lock_owner uuid)": "boolean",
+    "fail_routing(p_lead_id uuid, p_error_message text, p_lock_owner uuid, p_max_attempts integer DEFAULT 3)": "boolean",
+    "release_stale_routing_locks()": "integer",
+    "check_cross_partner_duplicate(p_dedupe_hash text, p_source_workspace_id uuid)":
+        "TABLE(duplicate_lead_id uuid, duplicate_workspace_id uuid, created_at timestamp with time zone)",
+    "generate_dedupe_hash(p_email text, p_phone text, p_company_name text, p_first_name text, p_last_name text)": "text",
+    "mark_expired_leads()": "integer",
+}
+SERVICE_FUNCTIONS = {
+    "lock_leads", "read_leads", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead", "health_counts", "schema_version",
+    "make_log_partitions", "drop_log_partitions", "log_partition_days_ahead", "normalize_text", "normalize_phone"}
+OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_columns(db, table):
+    assert {row[0] for row in db.rows("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+                                      table)} == set(COLUMNS[table].split())
+
+
+def test_the_states(db):
+    assert db.value("select enum_range(null::lead_routing_status)::text") == "{pending,routing,routed,failed,expired}"
+    assert db.value("select pg_get_expr(adbin, adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum"
+                    " where adrelid = 'leads'::regclass and attname = 'routing_status'") == "'pending'::lead_routing_status"
+
+
+def test_public_functions(db):
+    """By name, parameter names and types, and result: other systems call them so. They are all there is in public."""
+    rows = db.rows("select p.proname || '(' || pg_get_function_arguments(p.oid) || ')' as name, pg_get_function_result(p.oid) as result"
+                   " from pg_proc p where p.pronamespace = 'public'::regnamespace")
+    assert dict(rows) == PUBLIC_FUNCTIONS
+
+
+def test_functions_trust_nobody(db):
+    """Owned by the owner, not for PUBLIC; what runs with the owner's rights has a fixed path that ends in pg_temp."""
+    rows = db.rows(f"select p.oid::regprocedure::text as name, r.rolname, p.prosecdef, coalesce(p.proconfig::text, '') as config,"
+                   " p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0) as is_public"
+                   f" from pg_proc p join pg_roles r on r.oid = p.proowner where {OURS}")
+    assert len(rows) > 30
+    for row in rows:
+        assert (row.rolname, row.is_public) == ("leadrouter_owner", False), row.name
+        if row.prosecdef:
+            assert "search_path=pg_catalog, pg_temp" in row.config, row.name
+
+
+def test_the_service_may_call_what_it_needs(db):
+    rows = db.rows("select p.proname, p.pronamespace::regnamespace::text as schema from pg_proc p"
+                   f" where {OURS} and has_function_privilege('leadrouter_service', p.oid, 'execute')")
+    assert {row.proname for row in rows if row.schema == "leadrouter"} == SERVICE_FUNCTIONS
+    assert {row.proname for row in rows if row.schema == "public"} == {name.split("(")[0] for name in PUBLIC_FUNCTIONS}
+
+
+def test_tables_belong_to_the_owner(db):
+    rows = db.rows("select c.relname, r.rolname from pg_class c join pg_roles r on r.oid = c.relowner where c.relkind in ('r', 'p', 'S')"
+                   " and c.relnamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)")
+    assert {row.rolname for row in rows} == {"leadrouter_owner"}, [row for row in rows if row.rolname != "leadrouter_owner"]
+
+
+def test_roles(db):
+    rows = db.rows("select rolname, rolcanlogin, rolinherit, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls from pg_roles"
+                   " where rolname like 'leadrouter%%' order by 1")
+    assert [tuple(row) for row in rows] == [
+        ("leadrouter_owner", False, False, False, False, False, False),
+        ("leadrouter_service", True, False, False, False, False, False)]
+    assert db.value("select count(*) from pg_auth_members where member = 'leadrouter_service'::regrole") == 0
+
+
+def test_limits_of_the_service_role(db):
+    """They belong to the database that was migrated; copies of it do not have them."""
+    assert set(db.value("select setconfig from pg_db_role_setting where setrole = 'leadrouter_service'::regrole"
+                        " and setdatabase = (select oid from pg_database where datname = %s)", TEMPLATE)) == {
+        "statement_timeout=10s", "lock_timeout=2s", "idle_in_transaction_session_timeout=5s"}
+
+
+def test_each_index_says_what_it_serves(db):
+    """In the migration beside it; a primary key needs no words."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(STEPS.glob("*.sql")))
+    explained = set(re.findall(r"-- Serves: [^\n]+(?:\n--[^\n]*)*\ncreate (?:unique )?index (?:concurrently if not exists )?(\w+)", text))
+    there = {row[0] for row in db.rows(
+        "select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid"
+        " where not i.indisprimary and not t.relispartition and t.relnamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
+        " and t.relname not like 'migration%%'")}
+    assert explained == there
+
+
+def nodes(plan):
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+@pytest.mark.parametrize("call", [
+    "leadrouter.lock_leads('{%(id)s}', '{%(id)s}')",
+    "leadrouter.read_leads('{%(id)s}', '{%(id)s}')",
+    "leadrouter.find_attempts('{%(id)s}', '{%(id)s}')",
+    "leadrouter.decide('{%(id)s}', '{%(id)s}', '{%(id)s}', '{1}', '{%(id)s}', '{null}', '{null}', '{1}', '{null}', '{x}', '{3}', '{null}',"
+    " '{f}', '{90}', '{abc}', '{0}')",
+])
+def test_hot_statements_never_scan(db, call):
+    """The plan that a session makes while every table is empty, and keeps for good, goes by key."""
+    session = db.session()
+    session.execute("load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;"
+                    " set auto_explain.log_format = json; set client_min_messages = log")
+    session.execute("analyze leads, lead_routing_queue, lead_dedupe_claims")
+    session.connection.notices.clear()
+    session.execute("select * from " + call % {"id": "00000000-0000-0000-0000-000000000000"})
+    plans = [json.loads(notice[notice.index("{"):])["Plan"] for notice in session.connection.notices if "plan:" in notice]
+    seen = [node for plan in plans for node in nodes(plan)]
+    assert any(node["Node Type"] in ("Index Scan", "Index Only Scan", "Bitmap Index Scan") for node in seen)
+    assert [node["Relation Name"] for node in seen if node["Node Type"] == "Seq Scan"] == []
+    assert [node["Node Type"] for node in seen if node["Node Type"] in ("Hash Join", "Merge Join")] == []
