@@ -28,6 +28,7 @@ struct grpc_c_call {
     const struct served_method *served;
     struct server_queue *queue;
     atomic_int references; /* the answer's and the close's */
+    bool is_handled;       /* not refused because the server is stopping */
 
     /* the queue's thread only */
     struct call_list *imposed;    /* NULL: the server does not end this call */

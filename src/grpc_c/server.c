@@ -27,7 +27,8 @@ enum {
     DEADLINE_GRACE_MS = 250, /* a handler that answers at its deadline still has the last word */
     CALLS_DEFAULT = 16384,
     CALLS_PUSHBACK_MS = 100,
-    MEMORY_FACTOR = 8, /* unpacked against packed, and the least: */
+    CORE_SHUTDOWN_MS = 100, /* for the core's last bytes; what is left then, no handler has seen */
+    MEMORY_FACTOR = 8,      /* unpacked against packed, and the least: */
     MEMORY_SIZE_LEAST = 1024 * 1024,
     METADATA_ENTRY_OVERHEAD = 32, /* as RFC 9113, section 10.5.1 counts it */
     PATH_SHOWN_MAX = 256,
@@ -45,7 +46,8 @@ struct grpc_c_server {
     void *observer_user;
     bool is_started;
     atomic_bool is_stopping;
-    atomic_size_t call_count; /* taken, not yet answered and closed */
+    atomic_size_t call_count;    /* taken, not yet answered and closed */
+    atomic_size_t handled_count; /* those of them that were not refused because the server is stopping */
 
     struct tag shutdown;
     pthread_mutex_t lock;
@@ -245,16 +247,25 @@ static void arm(const struct served_method *served, struct server_queue *queue, 
     (void)failure;
 }
 
-void server_call_done(struct grpc_c_call *call)
+/* Counts one down; who waits for none to be left is told. Only a stopping server has somebody who waits. */
+static void count_down(struct grpc_c_server *server, atomic_size_t *count)
 {
-    struct grpc_c_server *server = call->served->server;
-
-    server_queue_put(call->queue, call);
-    if (atomic_fetch_sub(&server->call_count, 1) == 1 && atomic_load(&server->is_stopping)) {
+    if (atomic_fetch_sub(count, 1) == 1 && atomic_load(&server->is_stopping)) {
         pthread_mutex_lock(&server->lock);
         pthread_cond_broadcast(&server->changed);
         pthread_mutex_unlock(&server->lock);
     }
+}
+
+void server_call_done(struct grpc_c_call *call)
+{
+    struct grpc_c_server *server = call->served->server;
+    bool is_handled = call->is_handled;
+
+    server_queue_put(call->queue, call);
+    if (is_handled)
+        count_down(server, &server->handled_count);
+    count_down(server, &server->call_count);
 }
 
 /* --- A call has come ------------------------------------------------------------------------------------------------------ */
@@ -341,6 +352,10 @@ static void handle(struct grpc_c_call *call)
     struct error error = {0};
     size_t size = metadata_size(&call->request_metadata);
 
+    if (!call->is_handled) {
+        refuse(call, GRPC_C_UNAVAILABLE, PUSHBACK_NONE, "the server is stopping");
+        return;
+    }
     if (atomic_load(&served->server->call_count) > options->calls_max) {
         error_set(&error, ERROR_FULL, "the server has %zu calls in flight, the bound", options->calls_max);
         refuse(call, GRPC_C_RESOURCE_EXHAUSTED, CALLS_PUSHBACK_MS, error.text);
@@ -371,12 +386,18 @@ void server_call_armed(struct tag *tag, bool ok)
 {
     struct grpc_c_call *call = (struct grpc_c_call *)(void *)((char *)tag - offsetof(struct grpc_c_call, armed));
     const struct served_method *served = call->served;
+    struct grpc_c_server *server = served->server;
 
-    if (!ok) { /* the server is stopping */
+    if (!ok) { /* the core is shutting down */
         server_queue_put(call->queue, call);
         return;
     }
-    atomic_fetch_add(&served->server->call_count, 1);
+    atomic_fetch_add(&server->call_count, 1);
+    /* First counted, then asked: whoever stops the server sees the call, or the call sees that it stops. */
+    atomic_fetch_add(&server->handled_count, 1);
+    call->is_handled = !atomic_load(&server->is_stopping);
+    if (!call->is_handled)
+        count_down(server, &server->handled_count);
     arm(served, call->queue, server_queue_take(call->queue));
     atomic_store(&call->references, 2);
     call->path = served->method != NULL ? served->method->path : path_of_unknown(call);
@@ -387,26 +408,38 @@ void server_call_armed(struct tag *tag, bool ok)
 
 /* --- Start and stop -------------------------------------------------------------------------------------------------------- */
 
-/* Shuts the core's server down: calls in flight get `grace_ms` to end, then are cancelled. Without threads, none is. */
-static void shut_core_down(struct grpc_c_server *server, int64_t grace_ms)
+/* Waits until no handler has a call, or the core is down, for at most `wait_ms`; true when it came so. */
+static bool wait_until_quiet(struct grpc_c_server *server, bool for_core, int64_t wait_ms)
 {
-    const int64_t deadline_ns = clock_after_ms(grace_ms);
+    const int64_t deadline_ns = clock_after_ms(wait_ms);
     const struct timespec until = {
         .tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000}; /* CLOCK_NEVER is centuries away */
+    bool is_quiet = false;
     int late = 0;
+
+    pthread_mutex_lock(&server->lock);
+    while (!is_quiet && late == 0) {
+        is_quiet = for_core ? server->core_is_down : atomic_load(&server->handled_count) == 0;
+        if (!is_quiet)
+            late = pthread_cond_timedwait(&server->changed, &server->lock, &until);
+    }
+    pthread_mutex_unlock(&server->lock);
+    return is_quiet;
+}
+
+/* Lets calls in flight end, then shuts the core's server down. Without threads there are no calls. README.md says why the core
+ * comes last. */
+static void shut_core_down(struct grpc_c_server *server, int64_t grace_ms)
+{
+    bool is_quiet = wait_until_quiet(server, false, grace_ms);
 
     grpc_server_shutdown_and_notify(server->server, server->queues[0].thread.queue, &server->shutdown);
     if (!server->queues[0].thread.is_started)
         queue_thread_serve_until(&server->queues[0].thread, &server->core_is_down);
-    pthread_mutex_lock(&server->lock);
-    while (!server->core_is_down && late == 0)
-        late = pthread_cond_timedwait(&server->changed, &server->lock, &until);
-    if (!server->core_is_down) {
-        pthread_mutex_unlock(&server->lock);
+    if (!is_quiet || !wait_until_quiet(server, true, CORE_SHUTDOWN_MS))
         grpc_server_cancel_all_calls(server->server);
-        pthread_mutex_lock(&server->lock);
-    }
     /* Handlers may still hold calls whose peers have gone: a queue must not be shut down before they have answered. */
+    pthread_mutex_lock(&server->lock);
     while (!server->core_is_down || atomic_load(&server->call_count) > 0)
         pthread_cond_wait(&server->changed, &server->lock);
     pthread_mutex_unlock(&server->lock);

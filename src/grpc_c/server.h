@@ -52,9 +52,9 @@ bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int
 /* Starts to serve. ERROR_SYSTEM when a thread could not be made: all that is left to do then is grpc_c_server_free(). */
 bool grpc_c_server_start(struct grpc_c_server *server, struct error *reterr_error);
 
-/* Stops gracefully: no new calls; those in flight get `grace_ms` to be answered, then are cancelled (their handlers still must
- * answer; the answer goes nowhere). Blocks until all are answered and the threads have ended. Call once; any thread but a
- * completion queue thread. */
+/* Stops gracefully: new calls are refused with UNAVAILABLE; those in flight get `grace_ms` to be answered, then are cancelled
+ * (their handlers still must answer; the answer goes nowhere). Blocks until all are answered and the threads have ended. Call
+ * once; any thread but a completion queue thread. */
 void grpc_c_server_stop(struct grpc_c_server *server, int64_t grace_ms);
 
 /* Releases a server; one that still runs is stopped first, without grace. NULL is fine. */
@@ -64,7 +64,7 @@ void grpc_c_server_free(struct grpc_c_server *server);
 size_t grpc_c_server_call_count(const struct grpc_c_server *server);
 
 /* What happened to a call that the runtime itself refused (bad message, too large, too much metadata, too many calls, unknown
- * method); for logs and metrics. Called on a completion queue thread, at most once per call. Borrowed texts; the path of an
+ * method, server stopping); for logs and metrics. Called on a completion queue thread, at most once per call. Borrowed texts; the path of an
  * unknown method is the peer's, of any bytes, cut to 256. Requests over message_size_max are refused by the core and not
  * seen here. */
 typedef void grpc_c_refusal_observer(

@@ -27,6 +27,7 @@ static void handle_echo(struct grpc_c_call *call, const Test__V1__EchoRequest *r
     response.payload = request->payload;
     response.deadline_ms = clock_left_ms(grpc_c_call_deadline_ns(call));
     pthread_mutex_lock(&fixture->lock);
+    fixture->echo_count++;
     fixture->echo_deadline_ms = response.deadline_ms;
     pthread_mutex_unlock(&fixture->lock);
     test__v1__echo_service__echo__reply(call, &response);
@@ -190,7 +191,7 @@ void waiter_told(const Test__V1__EchoResponse *response, const struct grpc_c_out
     pthread_mutex_lock(&waiter->lock);
     waiter->count++;
     waiter->ok_count += outcome->status == GRPC_C_OK;
-    waiter->unavailable_count += outcome->status == GRPC_C_UNAVAILABLE;
+    waiter->refused_count += outcome->status == GRPC_C_UNAVAILABLE || outcome->status == GRPC_C_CANCELLED;
     waiter->status = outcome->status;
     snprintf(waiter->text, TEXT_SIZE, "%s", response != NULL ? response->text : outcome->message);
     pthread_cond_broadcast(&waiter->changed);

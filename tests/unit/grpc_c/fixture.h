@@ -28,7 +28,8 @@ struct fixture {
     struct held_call held[HELD_MAX];
     size_t held_count;        /* calls of Hold that came */
     size_t cancel_count;      /* calls of on_cancel */
-    int64_t echo_deadline_ms; /* what the last call of Echo had left */
+    size_t echo_count;        /* calls of Echo that came */
+    int64_t echo_deadline_ms; /* what the last of them had left */
     size_t refusal_count;
     char refused_path[TEXT_SIZE]; /* the last one */
     enum grpc_c_status refused_status;
@@ -42,7 +43,7 @@ struct waiter {
     /* under the lock */
     size_t count;
     size_t ok_count;
-    size_t unavailable_count;
+    size_t refused_count;      /* as a stopping server refuses: see src/grpc_c/README.md */
     enum grpc_c_status status; /* of the last one */
     char text[TEXT_SIZE];      /* the last one's response or message */
 };
