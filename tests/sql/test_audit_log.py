@@ -1,4 +1,5 @@
-"""Goal: the audit log only grows, for everyone and in every partition; partitions are made ahead and dropped without holding anybody up."""
+"""Goal: the audit log only grows, for everyone and in every partition; partitions are made ahead and dropped without
+holding anybody up."""
 import psycopg2
 import pytest
 
@@ -67,7 +68,8 @@ def test_a_conflict_clause_is_no_way_in(db, logged):
 
 def test_results_are_known_words(db, logged):
     with pytest.raises(psycopg2.errors.CheckViolation):
-        db.execute("insert into lead_routing_logs (lead_id, source_workspace_id, routing_result) values (%s, gen_random_uuid(), 'sold')", logged)
+        db.execute("insert into lead_routing_logs (lead_id, source_workspace_id, routing_result)"
+                   " values (%s, gen_random_uuid(), 'sold')", logged)
 
 
 def test_the_log_outlives_its_lead(db, logged):

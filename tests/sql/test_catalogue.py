@@ -1,5 +1,5 @@
-"""Goal: the schema has the tables, columns, functions and rights that other systems and the next issues rely on; hot statements go by index even
-when they were first planned on empty tables."""
+"""Goal: the schema has the tables, columns, functions and rights that other systems and the next issues rely on; hot
+statements go by index even when they were first planned on empty tables."""
 import json
 import pathlib
 import re
@@ -11,9 +11,10 @@ from support.product_cluster import TEMPLATE
 STEPS = pathlib.Path(__file__).resolve().parents[2] / "sql/migrations/0001_routing"
 
 COLUMNS = {
-    "leads": "id workspace_id source_workspace_id email phone first_name last_name company_name company_industry company_size company_revenue"
-             " country state city postal_code source external_id attributes routing_status routing_locked_by routing_locked_at"
-             " routing_started_at routing_completed_at routing_failed_at routing_attempts routing_error matched_rule_id rules_version"
+    "leads": "id workspace_id source_workspace_id email phone first_name last_name company_name company_industry company_size"
+             " company_revenue country state city postal_code source external_id attributes routing_status routing_locked_by"
+             " routing_locked_at routing_started_at routing_completed_at routing_failed_at routing_attempts routing_error"
+             " matched_rule_id rules_version"
              " decision_id decided_outcome duplicate_lead_id dedupe_hash lead_expires_at created_at updated_at",
     "workspaces": "id name workspace_type is_active routing_config created_at updated_at",
     "user_workspaces": "user_id workspace_id role",
@@ -48,7 +49,8 @@ def test_columns(db, table):
 
 def test_the_states(db):
     assert db.value("select enum_range(null::lead_routing_status)::text") == "{pending,routing,routed,failed,expired}"
-    assert db.value("select pg_get_expr(adbin, adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum"
+    assert db.value("select pg_get_expr(adbin, adrelid) from pg_attrdef d"
+                    " join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum"
                     " where adrelid = 'leads'::regclass and attname = 'routing_status'") == "'pending'::lead_routing_status"
 
 

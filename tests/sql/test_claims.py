@@ -1,5 +1,5 @@
-"""Goal: of all leads of one identity exactly one is given away, in one batch, one after the other, and at the same instant: the interleavings are
-forced with several sessions, then tried in volume."""
+"""Goal: of all leads of one identity exactly one is given away, in one batch, one after the other, and at the same
+instant: the interleavings are forced with several sessions, then tried in volume."""
 import uuid
 
 import psycopg2
@@ -175,7 +175,8 @@ def test_batches_that_overlap_crosswise_do_not_deadlock(db, home, partner, other
     middle = sorted((decision["hash"], decision["lead_id"]) for decision in batches[0])[32][0]
     holder = db.session()
     holder.begin()
-    holder.execute("insert into lead_dedupe_claims values (%s, gen_random_uuid(), gen_random_uuid(), now(), now() + interval '1 day')", middle)
+    holder.execute("insert into lead_dedupe_claims values"
+                   " (%s, gen_random_uuid(), gen_random_uuid(), now(), now() + interval '1 day')", middle)
     answers = [db.in_background(session.decide, *batch) for session, batch in ((one, batches[0]), (two, batches[1]))]
     # One has taken the lower half and waits for the holder; the other waits for the one, or for the holder too.
     for session in (one, two):
@@ -200,7 +201,8 @@ def test_one_lead_is_decided_once(db, home, partner, other):
 
 
 def test_volume(db, partner):
-    """1,000 copies of 50 identities in 20 workspaces, in random batches on eight sessions at once: 50 sold, 950 duplicates of the sold ones."""
+    """1,000 copies of 50 identities in 20 workspaces, in random batches on eight sessions at once: 50 sold, 950 duplicates of
+    the sold ones."""
     for _ in range(20):
         db.workspace()
     db.execute("insert into leads (workspace_id, email) select w.id, n || '@example.com'"
@@ -261,7 +263,8 @@ def test_engine_and_worker_compete_for_a_lead(db, home, partner):
 
 
 def test_callers_that_meet_crosswise(db, home, partner):
-    """Who decides several leads in one transaction, in an order of his own, can deadlock with another: one gets the error, the other goes on."""
+    """Who decides several leads in one transaction, in an order of his own, can deadlock with another: one gets the error,
+    the other goes on."""
     emails = ("a@example.com", "b@example.com")
     mine, yours = ([db.lead(home, email=email) for email in emails] for _ in range(2))
     one, two = db.service(), db.service()
@@ -279,6 +282,7 @@ def test_callers_that_meet_crosswise(db, home, partner):
         session.commit()
         return "done"
 
-    answers = [db.in_background(second_half, session, db.decision(lead, destination=partner)) for session, lead in ((one, mine[1]), (two, yours[0]))]
+    answers = [db.in_background(second_half, session, db.decision(lead, destination=partner))
+               for session, lead in ((one, mine[1]), (two, yours[0]))]
     assert sorted(answer.result(PATIENCE_S) for answer in answers) == ["deadlock", "done"]
     assert db.value("select count(*) from leads where routing_status = 'routed'") == 2

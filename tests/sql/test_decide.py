@@ -1,4 +1,5 @@
-"""Goal: the functions that the engine calls lock, read, decide and record as the table in sql/README.md says, for every verdict and every state."""
+"""Goal: the functions that the engine calls lock, read, decide and record as the table in sql/README.md says, for
+every verdict and every state."""
 import datetime
 import uuid
 

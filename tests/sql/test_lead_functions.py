@@ -1,4 +1,5 @@
-"""Goal: create_leads() takes every lead in once, whoever repeats himself and however; get_lead() and health_counts() tell what is there."""
+"""Goal: create_leads() takes every lead in once, whoever repeats himself and however; get_lead() and health_counts()
+tell what is there."""
 import datetime
 import json
 import uuid
@@ -76,7 +77,8 @@ def test_an_external_id_is_taken_once_per_workspace(db, service, workspace):
 
 def test_an_external_id_twice_in_one_call(service, workspace):
     """The first of them is the lead; the answers keep the order."""
-    rows = create(service, workspace, {"external_id": "z", "city": "first"}, {}, {"external_id": "a"}, {"external_id": "z", "city": "second"}, {})
+    rows = create(service, workspace, {"external_id": "z", "city": "first"}, {}, {"external_id": "a"},
+                  {"external_id": "z", "city": "second"}, {})
     assert [created for _, created, _ in rows] == [True, True, True, False, True]
     assert rows[0][0] == rows[3][0]
     assert len({row[0] for row in rows}) == 4
@@ -229,7 +231,8 @@ def test_get_tells_everything(db, service, workspace):
     state = db.state(lead)
     assert (got.decided_outcome, got.decision_id, got.matched_rule_id, got.duplicate_lead_id) == ("success", row.decision_id, rule, None)
     assert got.next_retry_us is None
-    for us, moment in ((got.created_us, state.created_at), (got.decided_us, state.routing_completed_at), (got.lead_expires_us, state.lead_expires_at)):
+    for us, moment in ((got.created_us, state.created_at), (got.decided_us, state.routing_completed_at),
+                       (got.lead_expires_us, state.lead_expires_at)):
         assert us == (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
 
 
@@ -251,8 +254,9 @@ def test_health_counts_states_queue_and_locks(db, service, workspace):
     db.lead(workspace, lead_expires_at="2001-01-01") # counts as expired
     db.lead(other)
     db.execute("update leads set created_at = now() - interval '100 s' where id = %s", leads["new"])
-    db.decide(db.decision(leads["retry"], verdict=RETRY), db.decision(leads["due"], verdict=RETRY), db.decision(leads["failed"], verdict=FAIL),
-              db.decision(leads["asleep"], verdict=HOLD), db.decision(leads["done"], destination=workspace))
+    db.decide(db.decision(leads["retry"], verdict=RETRY), db.decision(leads["due"], verdict=RETRY),
+              db.decision(leads["failed"], verdict=FAIL), db.decision(leads["asleep"], verdict=HOLD),
+              db.decision(leads["done"], destination=workspace))
     db.execute("update lead_routing_queue set next_retry_at = now() where lead_id = %s", leads["due"])
     for name in ("held", "stale"):
         assert service.value("select acquire_routing_lock(%s, %s)", leads[name], uuid.uuid4())

@@ -1,5 +1,5 @@
-"""Goal: the functions that other systems call by parameter name do what they promise, alone and against each other, and change nothing when the
-caller does not hold the lead."""
+"""Goal: the functions that other systems call by parameter name do what they promise, alone and against each other,
+and change nothing when the caller does not hold the lead."""
 import uuid
 
 import psycopg2

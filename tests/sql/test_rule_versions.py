@@ -1,5 +1,5 @@
-"""Goal: whatever a workspace's decisions read, a change of it raises the workspace's version in the same transaction, by plain SQL too; and a
-routing_config that cannot be understood is refused with the name of the key."""
+"""Goal: whatever a workspace's decisions read, a change of it raises the workspace's version in the same transaction,
+by plain SQL too; and a routing_config that cannot be understood is refused with the name of the key."""
 import json
 
 import psycopg2

@@ -1,5 +1,5 @@
-"""Goal: the database refuses every change of a lead's state that the state table does not allow, whoever asks, and lets the allowed ones pass;
-what was decided never changes; and what writers leave out is filled in."""
+"""Goal: the database refuses every change of a lead's state that the state table does not allow, whoever asks, and
+lets the allowed ones pass; what was decided never changes; and what writers leave out is filled in."""
 
 import datetime
 import itertools
@@ -61,7 +61,8 @@ def owner(db):
 
 @pytest.mark.parametrize("before, after", itertools.product(STATES, STATES))
 def test_transition_table(db, owner, before, after):
-    """Each of the 25 pairs, with each number of attempts: exactly the table, for the owner and for a superuser. What changes nothing passes."""
+    """Each of the 25 pairs, with each number of attempts: exactly the table, for the owner and for a superuser. What changes
+    nothing passes."""
     lead = lead_in(db, owner, before)
     nothing = 0 if before == after and before in ("pending", "failed", "expired") else None
     for raised in (-1, 0, 1, 2):
