@@ -1,447 +1,129 @@
 #include "migrate.h"
 
-#include <assert.h>
-#include <poll.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "migrate_objects.h"
+#include "migrate_runner.h"
+#include "migrate_steps.h"
 #include "pg/pg.h"
 #include "sql/sql_steps.h"
 
-enum {
-    CONNECT_MS = 10000,
-    STATEMENT_MS = 24 * 3600 * 1000, /* an index on a large table takes as long as it takes */
-    LOCK_WAIT_MS = 10 * 60 * 1000,   /* how long another runner is waited for */
-    LOCK_POLL_MS = 200,
-    STEP_TRIES_MAX = 100,
-    STEP_PAUSE_MS_MAX = 2000,
-};
+enum { CHECK_MS = 10000 };
 
 const int migrate_schema_version = 1;
 
-/* Any number will do as long as every runner uses it. */
-#define RUNNER_LOCK "7263541890123"
-
-struct runner {
-    struct pg_config config;
-    struct pg_conn *conn;
-    struct arena *arena;
-    const struct migrate_options *options;
-    int version;          /* applied in the database; 0: none */
-    bool has_bookkeeping; /* the schema leadrouter is ours */
-};
-
-/* --- Talking to the database -------------------------------------------------------------------------------------- */
-
-static int64_t statement_deadline(void)
-{
-    return clock_after_ms(STATEMENT_MS);
-}
-
-static bool run(struct runner *runner, const char *sql, struct error *reterr_error)
-{
-    return pg_execute_script(runner->conn, sql, statement_deadline(), reterr_error);
-}
-
-static bool run_text(struct runner *runner, const char *sql, const char *parameter, struct error *reterr_error)
-{
-    struct pg_statement statement = {.sql = sql, .param_count = 1, .param_types = {PG_TEXT}};
-    struct pg_params params;
-
-    pg_params_init(&params, runner->arena);
-    pg_params_add_text(&params, parameter);
-    return pg_execute(runner->conn, &statement, &params, statement_deadline(), NULL, reterr_error);
-}
-
-/* A query that gives one bigint; `parameter` may be NULL for none. */
-static bool number(
-    struct runner *runner, const char *sql, const char *parameter, int64_t *ret_number, struct error *reterr_error)
-{
-    struct pg_statement statement = {.sql = sql, .param_count = parameter == NULL ? 0 : 1, .param_types = {PG_TEXT}};
-    struct pg_params params;
-    struct pg_result *result = NULL;
-
-    pg_params_init(&params, runner->arena);
-    if (parameter != NULL)
-        pg_params_add_text(&params, parameter);
-    if (!pg_execute(runner->conn, &statement, &params, statement_deadline(), &result, reterr_error))
-        return false;
-    bool ok = pg_result_row_count(result) == 1 && !pg_result_is_null(result, 0, 0);
-    if (ok)
-        *ret_number = pg_result_int8(result, 0, 0);
-    pg_result_free(result);
-    return ok || error_set(reterr_error, ERROR_INTERNAL, "a query of the migration runner gave no number");
-}
-
-static bool text(struct runner *runner, const char *sql, const char **ret_text, struct error *reterr_error)
-{
-    struct pg_statement statement = {.sql = sql};
-    struct pg_result *result = NULL;
-
-    if (!pg_execute(runner->conn, &statement, NULL, statement_deadline(), &result, reterr_error))
-        return false;
-    const char *value = pg_result_row_count(result) == 0 ? NULL : pg_result_text(result, 0, 0);
-    *ret_text = value == NULL ? NULL : arena_copy_string(runner->arena, value);
-    pg_result_free(result);
-    return true;
-}
-
-/* --- Beginning and end -------------------------------------------------------------------------------------------- */
-
-static bool read_version(struct runner *runner, struct error *reterr_error)
-{
-    int64_t value = 0;
-
-    if (!number(runner, "select (to_regclass('leadrouter.migrations') is not null)::int::bigint", NULL, &value,
-            reterr_error))
-        return false;
-    runner->has_bookkeeping = value != 0;
-    runner->version = 0;
-    if (!runner->has_bookkeeping)
-        return true;
-    if (!number(runner,
-            "select coalesce(max(number), 0)::bigint from leadrouter.migrations where applied_at is not null", NULL,
-            &value, reterr_error))
-        return false;
-    runner->version = (int)value;
-    return true;
-}
-
-static bool open_runner(struct runner *runner, const struct migrate_options *options, struct error *reterr_error)
-{
-    *runner = (struct runner){.options = options, .arena = arena_new(0)};
-    runner->config = (struct pg_config){.url = options->url, .application_name = "leadrouterd migrate"};
-    runner->conn = pg_conn_new(&runner->config);
-    return pg_conn_open(runner->conn, clock_after_ms(CONNECT_MS), reterr_error) && read_version(runner, reterr_error);
-}
-
-static void close_runner(struct runner *runner)
-{
-    pg_conn_free(runner->conn);
-    arena_free(runner->arena);
-}
-
-/* Polls: a runner that waited inside pg_advisory_lock() would hold a snapshot for which CREATE INDEX CONCURRENTLY
- * of the other one waits. */
-static bool lock_out_others(struct runner *runner, struct error *reterr_error)
-{
-    int64_t deadline_ns = clock_after_ms(LOCK_WAIT_MS);
-    bool told = false;
-
-    while (true) {
-        int64_t locked = 0;
-        if (!number(runner, "select pg_try_advisory_lock(" RUNNER_LOCK ")::int::bigint", NULL, &locked, reterr_error))
-            return false;
-        if (locked != 0)
-            return read_version(runner, reterr_error);
-        if (clock_now_ns() > deadline_ns)
-            return error_set(reterr_error, ERROR_BUSY, "another migration runner is at work on this database");
-        if (!told)
-            fprintf(runner->options->output, "waiting for another migration runner\n");
-        told = true;
-        poll(NULL, 0, LOCK_POLL_MS);
-    }
-}
-
-static bool refuse_newer(const struct runner *runner, struct error *reterr_error)
-{
-    if (runner->version > migrate_schema_version)
-        return error_set(reterr_error, ERROR_INVALID, "the schema is at version %d, this build knows versions up to %d",
-            runner->version, migrate_schema_version);
-    return true;
-}
+/* --- Before the first step ---------------------------------------------------------------------------------------- */
 
 /* The old system's tables cannot be told from ours by their names: they are there without our bookkeeping. */
-static bool refuse_old_system(struct runner *runner, struct error *reterr_error)
+static bool refuse_foreign(struct migrate_runner *runner, struct error *reterr_error)
 {
     const char *found = NULL;
 
     if (runner->has_bookkeeping)
         return true;
-    if (!text(runner,
-            "select string_agg(what, ', ') from (select 'table ' || t as what from unnest(array['lead_routing_queue',"
-            " 'lead_routing_logs', 'lead_routing_rules', 'lead_dedupe_claims']) t where to_regclass('public.' || t) is "
-            "not null"
-            " union all select 'column leads.routing_status' from pg_attribute where attrelid = "
-            "to_regclass('public.leads')"
-            " and attname = 'routing_status' and not attisdropped) found",
-            &found, reterr_error))
+    if (!migrate_runner_text(runner, sql_runner_foreign, NULL, &found, reterr_error))
         return false;
     if (found != NULL)
         return error_set(reterr_error, ERROR_EXISTS,
-            "this database has routing tables that leadrouter did not make (%s); moving from the old system is not "
+            "this database has routing objects that leadrouter did not make (%s); moving from the old system is not "
             "supported yet",
             found);
     return true;
 }
 
-/* --- Roles -------------------------------------------------------------------------------------------------------- */
-
-static const char *const roles[][2] = {
-    {"leadrouter_owner", "create role leadrouter_owner nologin noinherit"},
-    {"leadrouter_service", "create role leadrouter_service login noinherit"},
-};
-
-/* Makes the roles that are missing, and makes the one who migrates a member of the owner. Says what to run where
- * that is not allowed. */
-static bool make_roles(struct runner *runner, bool *ret_made, struct error *reterr_error)
+/* Prints the statements that make what is needed, each after `indent`. */
+static void print_needs(const struct migrate_runner *runner, const struct pg_result *needs, const char *indent)
 {
-    for (size_t i = 0; i < COUNT_OF(roles); i++) {
-        int64_t count = 0;
-        if (!number(runner, "select count(*) from pg_roles where rolname = $1", roles[i][0], &count, reterr_error))
-            return false;
-        ret_made[i] = count == 0;
-        if (count != 0)
-            continue;
-        if (runner->options->dry_run) {
-            fprintf(runner->options->output, "would run: %s\n", roles[i][1]);
-            continue;
-        }
-        if (run(runner, roles[i][1], reterr_error))
-            continue;
-        if (reterr_error != NULL && strcmp(reterr_error->sqlstate, "42501") == 0) {
-            fprintf(runner->options->output, "a role that may create roles must run:\n  %s;\n  %s;\n", roles[0][1],
-                roles[1][1]);
-            fprintf(runner->options->output, "  grant leadrouter_owner to the role that migrates;\n");
-            return error_set_sql(
-                reterr_error, ERROR_PERMISSION, "42501", "not allowed to create the role %s", roles[i][0]);
-        }
-        return false;
-    }
-    return runner->options->dry_run ||
-           run(runner,
-               "do $$ begin if not pg_has_role(current_user, 'leadrouter_owner', 'member')"
-               " then execute format('grant leadrouter_owner to %I', current_user); end if; end $$",
-               reterr_error);
+    for (int i = 0; i < pg_result_row_count(needs); i++)
+        fprintf(runner->options->output, "%s%s;\n", indent, pg_result_text(needs, i, 2));
 }
 
-static bool begin_bookkeeping(struct runner *runner, const bool *made_roles, struct error *reterr_error)
+/* Roles and grants that are missing; the result has type, identity (both NULL where the catalogue shows them) and
+ * statement. */
+static bool read_needs(struct migrate_runner *runner, struct pg_result **ret_needs, struct error *reterr_error)
 {
-    if (!run(runner, "begin; create schema if not exists leadrouter", reterr_error) ||
-        !run(runner, migrate_sql_bookkeeping, reterr_error))
-        goto undo;
-    for (size_t i = 0; i < COUNT_OF(roles); i++)
-        if (made_roles[i] &&
-            !run_text(runner,
-                "insert into leadrouter.migration_objects (number, object_type, object_identity) values (0, 'role', $1)"
+    return migrate_runner_query(runner, sql_runner_needs, NULL, ret_needs, reterr_error);
+}
+
+static bool record_needs(struct migrate_runner *runner, const struct pg_result *needs, struct error *reterr_error)
+{
+    for (int i = 0; i < pg_result_row_count(needs); i++) {
+        if (pg_result_is_null(needs, i, 0))
+            continue;
+        const char *const object[] = {pg_result_text(needs, i, 0), pg_result_text(needs, i, 1), NULL};
+        if (!migrate_runner_query(runner,
+                "insert into leadrouter.migration_objects (number, object_type, object_identity) values (0, $1, $2)"
                 " on conflict do nothing",
-                roles[i][0], reterr_error))
-            goto undo;
-    if (!run(runner, "commit", reterr_error))
-        goto undo;
-    runner->has_bookkeeping = true;
-    return true;
-undo:
-    if (pg_conn_is_open(runner->conn))
-        run(runner, "rollback", NULL);
-    return false;
+                object, NULL, reterr_error))
+            return false;
+    }
+    return migrate_runner_execute(runner, sql_runner_record, reterr_error);
 }
 
-/* --- Steps -------------------------------------------------------------------------------------------------------- */
-
-static bool is_worth_another_try(const struct error *error)
+/* Makes what is needed and the bookkeeping, in one transaction: a role that is made is recorded. */
+static bool prepare(struct migrate_runner *runner, void *argument, struct error *reterr_error)
 {
-    return strcmp(error->sqlstate, "55P03") == 0 || error_is_transaction_retryable(error);
-}
-
-/* Says in which step it went wrong. */
-static bool step_failed(const struct sql_step *step, struct error *reterr_error)
-{
-    return error_add_context(reterr_error, "migration %d, step %s", step->migration, step->name);
-}
-
-static bool step_done(struct runner *runner, const struct sql_step *step, struct error *reterr_error)
-{
-    char sql[256];
-
-    snprintf(sql, sizeof(sql), "insert into leadrouter.migration_steps (number, step) values (%d, '%s')",
-        step->migration, step->name);
-    return run(runner, sql, reterr_error);
-}
-
-/* One try of a step in one transaction: what it made is recorded in it. */
-static bool try_transaction(struct runner *runner, const struct sql_step *step, struct error *reterr_error)
-{
-    char begin[128];
+    struct pg_result *needs = NULL;
     bool ok = false;
 
-    snprintf(begin, sizeof(begin), "begin; set local lock_timeout = '500ms'; set local leadrouter.migration = %d",
-        step->migration);
-    ok = run(runner, begin, reterr_error) && run(runner, migrate_sql_snapshot, reterr_error) &&
-         run(runner, "set local search_path = public", reterr_error) && run(runner, step->text, reterr_error) &&
-         run(runner, migrate_sql_record, reterr_error) && step_done(runner, step, reterr_error) &&
-         run(runner, "commit", reterr_error);
-    if (!ok && pg_conn_is_open(runner->conn))
-        run(runner, "rollback", NULL);
+    (void)argument;
+    if (!migrate_runner_execute(runner, sql_runner_snapshot, reterr_error) ||
+        !migrate_runner_execute(runner, "set local leadrouter.migration = 0", reterr_error) ||
+        !read_needs(runner, &needs, reterr_error))
+        goto cleanup;
+    for (int i = 0; i < pg_result_row_count(needs); i++)
+        if (!migrate_runner_execute(runner, pg_result_text(needs, i, 2), reterr_error))
+            goto cleanup;
+    ok = migrate_runner_execute(runner, sql_runner_bookkeeping, reterr_error) &&
+         record_needs(runner, needs, reterr_error);
+cleanup:
+    pg_result_free(needs);
     return ok;
 }
 
-typedef bool try_function(struct runner *runner, const struct sql_step *step, struct error *reterr_error);
-
-/* Repeats what failed because a lock was not had in time: waiting longer would make everybody behind us wait too. */
-static bool with_tries(
-    struct runner *runner, const struct sql_step *step, try_function *attempt, struct error *reterr_error)
+/* Says what to run where making it is not allowed. */
+static bool explain_needs(struct migrate_runner *runner, struct error *reterr_error)
 {
-    struct error error = {0};
+    struct pg_result *needs = NULL;
 
-    for (unsigned tries = 0; tries < STEP_TRIES_MAX; tries++) {
-        if (attempt(runner, step, &error))
-            return true;
-        if (!pg_conn_is_open(runner->conn) || !is_worth_another_try(&error))
-            break;
-        int pause_ms = 50 << (tries < 6 ? tries : 6);
-        poll(NULL, 0, pause_ms > STEP_PAUSE_MS_MAX ? STEP_PAUSE_MS_MAX : pause_ms);
+    if (reterr_error == NULL || strcmp(reterr_error->sqlstate, "42501") != 0 || !read_needs(runner, &needs, NULL))
+        return false;
+    if (pg_result_row_count(needs) > 0) {
+        fprintf(runner->options->output, "A role that may create roles must run this in the same database first:\n\n");
+        print_needs(runner, needs, "  ");
+        fprintf(runner->options->output, "\n");
+        error_set_sql(reterr_error, ERROR_PERMISSION, "42501", "not allowed to make the roles leadrouter needs: %s",
+            reterr_error->text);
     }
-    if (reterr_error != NULL)
-        *reterr_error = error;
+    pg_result_free(needs);
     return false;
-}
-
-static bool try_batch(struct runner *runner, const struct sql_step *step, struct error *reterr_error)
-{
-    struct pg_statement statement = {.sql = step->text};
-    struct pg_result *result = NULL;
-    int32_t handled = 0;
-
-    do {
-        if (!pg_execute(runner->conn, &statement, NULL, statement_deadline(), &result, reterr_error))
-            return false;
-        handled = pg_result_int4(result, 0, 0);
-        pg_result_free(result);
-    } while (handled > 0);
-    return true;
-}
-
-/* --- Indexes, built concurrently ---------------------------------------------------------------------------------- */
-
-/* The words after IF NOT EXISTS: the index's name. `ret_name` has room for 64 bytes. */
-static bool index_name(const char *statement, char ret_name[64])
-{
-    static const char before[] = "if not exists ";
-    const char *name = strstr(statement, before);
-    size_t size = 0;
-
-    if (name == NULL)
-        return false;
-    name += strlen(before);
-    size = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    if (size == 0 || size > 63)
-        return false;
-    memcpy(ret_name, name, size);
-    ret_name[size] = '\0';
-    return true;
-}
-
-/* Builds one index: recorded before it is begun, so that a killed runner leaves nothing that `down` does not know;
- * an invalid leftover of an earlier try is dropped. An index of that name which was there before us is the host's
- * and left alone. */
-static bool build_index(struct runner *runner, int migration, const char *statement, struct error *reterr_error)
-{
-    char name[64];
-    char sql[256];
-    int64_t valid = 0;
-    int64_t invalid = 0;
-
-    if (!index_name(statement, name))
-        return error_set(
-            reterr_error, ERROR_INTERNAL, "a concurrent step may only create indexes if they do not exist");
-    if (!number(runner, "select count(*) from pg_index where indexrelid = to_regclass('public.' || $1) and indisvalid",
-            name, &valid, reterr_error) ||
-        !number(runner,
-            "select count(*) from pg_index where indexrelid = to_regclass('public.' || $1) and not indisvalid", name,
-            &invalid, reterr_error))
-        return false;
-    if (valid != 0)
-        return true;
-    snprintf(sql, sizeof(sql), "drop index concurrently if exists public.%s", name);
-    if (invalid != 0 && !run(runner, sql, reterr_error))
-        return false;
-    snprintf(sql, sizeof(sql),
-        "insert into leadrouter.migration_objects (number, object_type, object_identity, parent) values"
-        " (%d, 'index', 'public.%s', 'public.leads') on conflict do nothing",
-        migration, name);
-    return run(runner, sql, reterr_error) && run(runner, statement, reterr_error);
-}
-
-static bool try_concurrent(struct runner *runner, const struct sql_step *step, struct error *reterr_error)
-{
-    char *script = arena_copy_string(runner->arena, step->text);
-    char *rest = script;
-    char *statement = NULL;
-
-    while ((statement = strsep(&rest, ";")) != NULL) {
-        char *create = strstr(statement, "create ");
-        if (create != NULL && !build_index(runner, step->migration, create, reterr_error))
-            return false;
-    }
-    return true;
 }
 
 /* --- Up ----------------------------------------------------------------------------------------------------------- */
 
-static const char *kind_name(enum sql_step_kind kind)
+static bool mark_begun(struct migrate_runner *runner, const struct sql_step *step, struct error *reterr_error)
 {
-    static const char *const names[] = {"one transaction", "indexes, concurrently", "in batches"};
+    const char *const parameters[] = {arena_format(runner->arena, "%d", step->migration), step->migration_name, NULL};
 
-    return names[kind];
+    return migrate_runner_query(runner,
+        "insert into leadrouter.migrations (number, name) values ($1::integer, $2) on conflict do nothing", parameters,
+        NULL, reterr_error);
 }
 
-static bool is_step_done(struct runner *runner, const struct sql_step *step, bool *ret_done, struct error *reterr_error)
+static bool mark_applied(struct migrate_runner *runner, const struct sql_step *step, struct error *reterr_error)
 {
-    char sql[200];
-    int64_t count = 0;
+    const char *const parameters[] = {arena_format(runner->arena, "%d", step->migration), NULL};
 
-    *ret_done = false;
-    if (!runner->has_bookkeeping)
-        return true;
-    snprintf(sql, sizeof(sql), "select count(*) from leadrouter.migration_steps where number = %d and step = $1",
-        step->migration);
-    if (!number(runner, sql, step->name, &count, reterr_error))
-        return false;
-    *ret_done = count != 0;
-    return true;
+    return migrate_runner_query(runner,
+        "update leadrouter.migrations set applied_at = now() where number = $1::integer", parameters, NULL,
+        reterr_error);
 }
 
-static bool run_step(struct runner *runner, const struct sql_step *step, struct error *reterr_error)
+static bool is_first_of_migration(size_t i)
 {
-    int64_t start_ns = clock_now_ns();
-    bool ok = false;
-
-    switch (step->kind) {
-    case SQL_STEP_TRANSACTION:
-        ok = with_tries(runner, step, try_transaction, reterr_error);
-        break;
-    case SQL_STEP_CONCURRENT:
-        ok = with_tries(runner, step, try_concurrent, reterr_error) && step_done(runner, step, reterr_error);
-        break;
-    case SQL_STEP_BATCHES:
-        ok = with_tries(runner, step, try_batch, reterr_error) && step_done(runner, step, reterr_error);
-        break;
-    }
-    if (!ok)
-        return step_failed(step, reterr_error);
-    fprintf(runner->options->output, "  %-28s %-22s %6.1f s\n", step->name, kind_name(step->kind),
-        (double)(clock_now_ns() - start_ns) / 1e9);
-    fflush(runner->options->output);
-    return true;
-}
-
-static bool mark_migration(struct runner *runner, const struct sql_step *step, bool applied, struct error *reterr_error)
-{
-    char sql[256];
-
-    if (applied)
-        snprintf(
-            sql, sizeof(sql), "update leadrouter.migrations set applied_at = now() where number = %d", step->migration);
-    else
-        snprintf(sql, sizeof(sql),
-            "insert into leadrouter.migrations (number, name) values (%d, '%s') on conflict do nothing",
-            step->migration, step->migration_name);
-    return run(runner, sql, reterr_error);
+    return i == 0 || sql_steps[i - 1].migration != sql_steps[i].migration;
 }
 
 static bool is_last_of_migration(size_t i)
@@ -449,171 +131,220 @@ static bool is_last_of_migration(size_t i)
     return i + 1 == sql_step_count || sql_steps[i + 1].migration != sql_steps[i].migration;
 }
 
-static bool run_steps(struct runner *runner, struct error *reterr_error)
+static bool run_steps(struct migrate_runner *runner, struct error *reterr_error)
+{
+    for (size_t i = 0; i < sql_step_count; i++) {
+        const struct sql_step *step = &sql_steps[i];
+        const char *when = NULL;
+        if (step->migration <= runner->version)
+            continue;
+        if ((is_first_of_migration(i) && !mark_begun(runner, step, reterr_error)) ||
+            !migrate_step_when(runner, step, &when, reterr_error) ||
+            (when == NULL && !migrate_step_run(runner, step, reterr_error)) ||
+            (is_last_of_migration(i) && !mark_applied(runner, step, reterr_error)))
+            return false;
+    }
+    return true;
+}
+
+static bool show_up(struct migrate_runner *runner, struct error *reterr_error)
+{
+    FILE *output = runner->options->output;
+    struct pg_result *needs = NULL;
+
+    if (!read_needs(runner, &needs, reterr_error))
+        return false;
+    fprintf(
+        output, "would migrate from version %d to %d; nothing is changed\n", runner->version, migrate_schema_version);
+    print_needs(runner, needs, "would run: ");
+    pg_result_free(needs);
+    for (size_t i = 0; i < sql_step_count; i++) {
+        const struct sql_step *step = &sql_steps[i];
+        const char *when = NULL;
+        if (step->migration <= runner->version)
+            continue;
+        if (!migrate_step_when(runner, step, &when, reterr_error))
+            return false;
+        if (when == NULL)
+            fprintf(output, "would run: migration %d (%s), step %s, %s\n", step->migration, step->migration_name,
+                step->name, migrate_step_kind(step));
+    }
+    return true;
+}
+
+static bool bring_up(struct migrate_runner *runner, struct error *reterr_error)
 {
     FILE *output = runner->options->output;
 
-    for (size_t i = 0; i < sql_step_count; i++) {
-        const struct sql_step *step = &sql_steps[i];
-        bool done = false;
-        if (step->migration <= runner->version)
-            continue;
-        if (!is_step_done(runner, step, &done, reterr_error))
-            return false;
-        if (runner->options->dry_run) {
-            if (!done)
-                fprintf(output, "would run: migration %d (%s), step %s, %s\n", step->migration, step->migration_name,
-                    step->name, kind_name(step->kind));
-            continue;
-        }
-        if (!done && (!mark_migration(runner, step, false, reterr_error) || !run_step(runner, step, reterr_error)))
-            return false;
-        if (is_last_of_migration(i) && !mark_migration(runner, step, true, reterr_error))
-            return false;
+    if (runner->version == migrate_schema_version) {
+        fprintf(output, "the schema is up to date at version %d\n", runner->version);
+        return true;
     }
+    if (!refuse_foreign(runner, reterr_error))
+        return false;
+    if (runner->options->dry_run)
+        return show_up(runner, reterr_error);
+    fprintf(output, "migrating from version %d to %d\n", runner->version, migrate_schema_version);
+    if (!migrate_runner_execute(runner, sql_runner_catalogue, reterr_error))
+        return false;
+    if (!migrate_runner_transact(runner, NULL, prepare, NULL, reterr_error))
+        return explain_needs(runner, reterr_error);
+    runner->has_bookkeeping = true;
+    if (!run_steps(runner, reterr_error))
+        return false;
+    fprintf(output, "the schema is at version %d\n", migrate_schema_version);
     return true;
 }
 
 bool migrate_up(const struct migrate_options *options, struct error *reterr_error)
 {
-    struct runner runner;
-    bool made_roles[COUNT_OF(roles)] = {false};
-    bool ok = false;
+    struct migrate_runner runner;
+    bool ok = migrate_runner_open(&runner, options, reterr_error) &&
+              (options->dry_run || migrate_runner_take_turn(&runner, reterr_error)) && bring_up(&runner, reterr_error);
 
-    if (!open_runner(&runner, options, reterr_error) ||
-        (!options->dry_run && !lock_out_others(&runner, reterr_error)) || !refuse_newer(&runner, reterr_error))
-        goto cleanup;
-    if (runner.version == migrate_schema_version) {
-        fprintf(options->output, "the schema is up to date at version %d\n", runner.version);
-        ok = true;
-        goto cleanup;
-    }
-    if (!refuse_old_system(&runner, reterr_error) || !make_roles(&runner, made_roles, reterr_error))
-        goto cleanup;
-    if (!options->dry_run) {
-        fprintf(options->output, "migrating from version %d to %d\n", runner.version, migrate_schema_version);
-        if (!begin_bookkeeping(&runner, made_roles, reterr_error) ||
-            !run(&runner, "set lock_timeout = '500ms'", reterr_error))
-            goto cleanup;
-    }
-    ok = run_steps(&runner, reterr_error);
-    if (ok && !options->dry_run)
-        fprintf(options->output, "the schema is at version %d\n", migrate_schema_version);
-cleanup:
-    close_runner(&runner);
+    migrate_runner_close(&runner);
     return ok;
 }
 
 /* --- Down --------------------------------------------------------------------------------------------------------- */
 
-static bool try_remove(struct runner *runner, const struct sql_step *step, struct error *reterr_error)
-{
-    (void)step;
-    if (run(runner, "begin; set local lock_timeout = '500ms'", reterr_error) &&
-        run(runner, migrate_sql_remove, reterr_error) &&
-        run(runner, "drop owned by leadrouter_service, leadrouter_owner", reterr_error) &&
-        run(runner, "commit", reterr_error))
-        return true;
-    if (pg_conn_is_open(runner->conn))
-        run(runner, "rollback", NULL);
-    return false;
-}
-
-/* Roles that the migration made go with it, unless another database of this cluster needs them. */
-static void remove_roles(struct runner *runner, const bool *made_roles)
-{
-    run(runner,
-        "do $$ begin execute format('alter role leadrouter_service in database %I reset all', current_database()); end "
-        "$$",
-        NULL);
-    for (size_t i = 0; i < COUNT_OF(roles); i++) {
-        char sql[100];
-        snprintf(sql, sizeof(sql), "drop role %s", roles[i][0]);
-        if (made_roles[i] && !run(runner, sql, NULL))
-            fprintf(runner->options->output, "the role %s stays: another database needs it\n", roles[i][0]);
-    }
-}
-
-static bool audit_log_may_go(struct runner *runner, struct error *reterr_error)
+static bool count_log(struct migrate_runner *runner, bool *ret_exists, int64_t *ret_rows, struct error *reterr_error)
 {
     int64_t exists = 0;
+
+    *ret_rows = 0;
+    if (!migrate_runner_number(runner, "select (to_regclass('public.lead_routing_logs') is not null)::int::bigint",
+            NULL, &exists, reterr_error))
+        return false;
+    *ret_exists = exists != 0;
+    return exists == 0 ||
+           migrate_runner_number(runner, "select count(*) from public.lead_routing_logs", NULL, ret_rows, reterr_error);
+}
+
+/* The log is counted under the lock in whose transaction it goes. */
+static bool remove_all(struct migrate_runner *runner, void *argument, struct error *reterr_error)
+{
+    bool exists = false;
     int64_t rows = 0;
 
-    if (runner->options->yes)
-        return true;
-    if (!number(runner, "select (to_regclass('public.lead_routing_logs') is not null)::int::bigint", NULL, &exists,
-            reterr_error))
-        return false;
-    if (exists != 0 && !number(runner, "select count(*) from public.lead_routing_logs", NULL, &rows, reterr_error))
+    (void)argument;
+    if (!runner->options->yes && !count_log(runner, &exists, &rows, reterr_error))
         return false;
     if (rows > 0)
         return error_set(reterr_error, ERROR_PERMISSION,
             "the audit log has %lld rows, which would be destroyed; back it up, then say --yes", (long long)rows);
+    return migrate_runner_execute(runner, sql_runner_remove, reterr_error);
+}
+
+static bool show_down(struct migrate_runner *runner, struct error *reterr_error)
+{
+    FILE *output = runner->options->output;
+    struct pg_result *objects = NULL;
+    bool exists = false;
+    int64_t rows = 0;
+
+    if (!count_log(runner, &exists, &rows, reterr_error) ||
+        !migrate_runner_query(runner,
+            "select object_type, object_identity from leadrouter.migration_objects order by object_type, "
+            "object_identity",
+            NULL, &objects, reterr_error))
+        return false;
+    fprintf(output, "would migrate from version %d to 0; nothing is changed\n", runner->version);
+    for (int i = 0; i < pg_result_row_count(objects); i++)
+        fprintf(output, "would remove: %s %s\n", pg_result_text(objects, i, 0), pg_result_text(objects, i, 1));
+    fprintf(output, "would remove: schema leadrouter\n");
+    if (rows > 0)
+        fprintf(output, "the audit log has %lld rows: this needs --yes\n", (long long)rows);
+    pg_result_free(objects);
     return true;
+}
+
+/* Names the roles that we made and that something else still needs. */
+static bool tell_remaining_roles(
+    struct migrate_runner *runner, const struct pg_result *roles, struct error *reterr_error)
+{
+    for (int i = 0; i < pg_result_row_count(roles); i++) {
+        const char *const name[] = {pg_result_text(roles, i, 0), NULL};
+        int64_t count = 0;
+        if (!migrate_runner_number(
+                runner, "select count(*) from pg_roles where rolname = $1", name, &count, reterr_error))
+            return false;
+        if (count != 0)
+            fprintf(runner->options->output,
+                "the role %s stays: something else needs it, or only another role may drop it\n", name[0]);
+    }
+    return true;
+}
+
+static bool take_down(struct migrate_runner *runner, struct error *reterr_error)
+{
+    struct pg_result *roles = NULL;
+    bool exists = false;
+    int64_t rows = 0;
+    bool ok = false;
+
+    if (!runner->has_bookkeeping) {
+        fprintf(runner->options->output, "there is nothing to remove: the schema is at version 0\n");
+        return true;
+    }
+    if (runner->options->dry_run)
+        return show_down(runner, reterr_error);
+    if (!count_log(runner, &exists, &rows, reterr_error) ||
+        !migrate_runner_execute(runner, sql_runner_catalogue, reterr_error) ||
+        !migrate_runner_query(runner,
+            "select object_identity from leadrouter.migration_objects where object_type = 'role'", NULL, &roles,
+            reterr_error) ||
+        !migrate_runner_transact(runner, exists ? "lock table public.lead_routing_logs in access exclusive mode" : NULL,
+            remove_all, NULL, reterr_error))
+        goto cleanup;
+    fprintf(runner->options->output, "removed; the schema is at version 0\n");
+    ok = tell_remaining_roles(runner, roles, reterr_error);
+cleanup:
+    pg_result_free(roles);
+    return ok;
 }
 
 bool migrate_down(const struct migrate_options *options, struct error *reterr_error)
 {
-    struct runner runner;
-    bool made_roles[COUNT_OF(roles)] = {false};
-    bool ok = false;
+    struct migrate_runner runner;
+    bool ok = migrate_runner_open(&runner, options, reterr_error) &&
+              (options->dry_run || migrate_runner_take_turn(&runner, reterr_error)) && take_down(&runner, reterr_error);
 
-    if (!open_runner(&runner, options, reterr_error) ||
-        (!options->dry_run && !lock_out_others(&runner, reterr_error)) || !refuse_newer(&runner, reterr_error))
-        goto cleanup;
-    if (!runner.has_bookkeeping) {
-        fprintf(options->output, "there is nothing to remove: the schema is at version 0\n");
-        ok = true;
-        goto cleanup;
-    }
-    if (!audit_log_may_go(&runner, reterr_error))
-        goto cleanup;
-    for (size_t i = 0; i < COUNT_OF(roles); i++) {
-        int64_t count = 0;
-        if (!number(&runner,
-                "select count(*) from leadrouter.migration_objects where object_type = 'role' and object_identity = $1",
-                roles[i][0], &count, reterr_error))
-            goto cleanup;
-        made_roles[i] = count != 0;
-    }
-    if (options->dry_run) {
-        fprintf(options->output,
-            "would remove everything that leadrouter.migration_objects lists, and the schema leadrouter\n");
-        ok = true;
-        goto cleanup;
-    }
-    if (!with_tries(&runner, NULL, try_remove, reterr_error))
-        goto cleanup;
-    remove_roles(&runner, made_roles);
-    fprintf(options->output, "removed; the schema is at version 0\n");
-    ok = true;
-cleanup:
-    close_runner(&runner);
+    migrate_runner_close(&runner);
     return ok;
 }
 
 /* --- Status ------------------------------------------------------------------------------------------------------- */
 
-bool migrate_status(const struct migrate_options *options, struct error *reterr_error)
+static bool print_status(struct migrate_runner *runner, struct error *reterr_error)
 {
-    struct runner runner;
-    bool ok = false;
+    FILE *output = runner->options->output;
+    bool busy = false;
 
-    if (!open_runner(&runner, options, reterr_error))
-        goto cleanup;
-    fprintf(options->output, "schema version %d, this build needs %d\n", runner.version, migrate_schema_version);
+    if (!migrate_runner_is_busy(runner, &busy, reterr_error))
+        return false;
+    fprintf(output, "schema version %d, this build needs %d%s%s\n", runner->version, migrate_schema_version,
+        runner->version < migrate_schema_version ? ": run leadrouterd migrate up" : "",
+        busy ? " (a runner is at work)" : "");
     for (size_t i = 0; i < sql_step_count; i++) {
         const struct sql_step *step = &sql_steps[i];
-        bool done = step->migration <= runner.version;
-        if (!done && !is_step_done(&runner, step, &done, reterr_error))
-            goto cleanup;
-        if (i == 0 || sql_steps[i - 1].migration != step->migration)
-            fprintf(options->output, "migration %d, %s\n", step->migration, step->migration_name);
-        fprintf(options->output, "  %-28s %-22s %s\n", step->name, kind_name(step->kind), done ? "done" : "to do");
+        const char *when = NULL;
+        if (!migrate_step_when(runner, step, &when, reterr_error))
+            return false;
+        if (is_first_of_migration(i))
+            fprintf(output, "\nmigration %d, %s\n", step->migration, step->migration_name);
+        fprintf(output, "  %-28s %-22s %s%s%s\n", step->name, migrate_step_kind(step), when == NULL ? "to do" : "done ",
+            when == NULL ? "" : when, when == NULL ? "" : " UTC");
     }
-    ok = true;
-cleanup:
-    close_runner(&runner);
+    return true;
+}
+
+bool migrate_status(const struct migrate_options *options, struct error *reterr_error)
+{
+    struct migrate_runner runner;
+    bool ok = migrate_runner_open(&runner, options, reterr_error) && print_status(&runner, reterr_error);
+
+    migrate_runner_close(&runner);
     return ok;
 }
 
@@ -627,14 +358,14 @@ bool migrate_version(const struct pg_config *database, int *ret_version, struct 
     bool ok = false;
 
     *ret_version = 0;
-    if (!pg_conn_open(conn, clock_after_ms(CONNECT_MS), reterr_error) ||
-        !pg_execute(conn, &exists, NULL, clock_after_ms(CONNECT_MS), &result, reterr_error))
+    if (!pg_conn_open(conn, clock_after_ms(CHECK_MS), reterr_error) ||
+        !pg_execute(conn, &exists, NULL, clock_after_ms(CHECK_MS), &result, reterr_error))
         goto cleanup;
     bool is_there = pg_result_int8(result, 0, 0) != 0;
     pg_result_free(result);
     result = NULL;
     if (is_there) {
-        if (!pg_execute(conn, &version, NULL, clock_after_ms(CONNECT_MS), &result, reterr_error))
+        if (!pg_execute(conn, &version, NULL, clock_after_ms(CHECK_MS), &result, reterr_error))
             goto cleanup;
         *ret_version = (int)pg_result_int8(result, 0, 0);
     }

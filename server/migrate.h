@@ -14,20 +14,22 @@ extern const int migrate_schema_version;
 
 struct migrate_options {
     const char *url; /* Required. A direct connection (no pooler) as a role that may create roles and alter `leads` */
-    bool dry_run;    /* print what would be done, change nothing */
+    bool dry_run;    /* print what would be done, object by object for down; change nothing, wait for nobody */
     bool yes;        /* down: destroy the audit log without asking */
     FILE *output;    /* Required. What is done, a line per step, for people */
 };
 
-/* Applies what is missing. Safe to run by several at once: the others wait. Errors: ERROR_UNAVAILABLE,
- * ERROR_PERMISSION, ERROR_DATABASE, ERROR_EXISTS (the old system's tables are there), ERROR_INVALID (the schema is
- * newer than this build). */
+/* Applies what is missing. Safe to run by several at once: the others wait. A runner that was killed is taken up where
+ * it stopped. Errors: ERROR_UNAVAILABLE, ERROR_BUSY (another runner took too long), ERROR_PERMISSION (not allowed to make
+ * the roles: the statements have been printed), ERROR_DATABASE, ERROR_EXISTS (names that we need are taken: by the old
+ * system's tables, or by another index), ERROR_INVALID (the schema is newer than this build). */
 bool migrate_up(const struct migrate_options *options, struct error *reterr_error);
 
-/* Removes exactly what migrate_up() made. ERROR_PERMISSION unless `yes` or the audit log is empty. */
+/* Removes exactly what migrate_up() made, in one transaction. ERROR_PERMISSION unless `yes` or the audit log is empty;
+ * ERROR_DATABASE with 2BP01 when something that is not ours would go too (the text names it); else as migrate_up(). */
 bool migrate_down(const struct migrate_options *options, struct error *reterr_error);
 
-/* Prints the version, the migrations and their state. */
+/* Prints the version, the migrations and when their steps were done. Errors as migrate_up(). */
 bool migrate_status(const struct migrate_options *options, struct error *reterr_error);
 
 /* What a server checks before it serves: `*ret_version` is the database's schema version, 0 when there is none.

@@ -22,4 +22,14 @@ struct sql_step {
 extern const struct sql_step sql_steps[];
 extern const size_t sql_step_count;
 
+/* The statements of the migration runner itself, sql/runner/<name>.sql, where each says what it does. */
+extern const char sql_runner_session[];
+extern const char sql_runner_catalogue[];
+extern const char sql_runner_foreign[];
+extern const char sql_runner_needs[];
+extern const char sql_runner_bookkeeping[];
+extern const char sql_runner_snapshot[];
+extern const char sql_runner_record[];
+extern const char sql_runner_remove[];
+
 #endif

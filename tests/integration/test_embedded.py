@@ -1,4 +1,5 @@
-"""Goal: the embedded database comes up in whatever state its directory is, belongs to one process, harms nothing of others, and says why not."""
+"""Goal: the embedded database comes up in whatever state its directory is, belongs to one process, harms nothing of others, and
+where it does not come up says why."""
 import json
 import os
 import pathlib
@@ -128,7 +129,8 @@ def test_new_directory_gets_a_private_cluster(place, directory):
 
 
 def test_durable_settings_unless_disposable(stopped):
-    settings = "select string_agg(setting, ' ' order by name) from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')"
+    settings = """select string_agg(setting, ' ' order by name) from pg_settings
+        where name in ('fsync', 'full_page_writes', 'synchronous_commit')"""
     with Running(stopped, disposable=False) as running:
         assert running.query(settings) == [("on on on",)]
     with Running(stopped) as running:

@@ -68,15 +68,58 @@ def up(postgres, name):
 
 
 def picture(postgres, name):
-    """Everything pg_dump knows of a database's schema, and the roles."""
+    """Everything pg_dump knows of a database's schema, and what roles there are, what they may and how they are set."""
     dump = subprocess.run([shutil.which("pg_dump"), "--schema-only", "--dbname", postgres.url(name)], capture_output=True, text=True,
                           check=True).stdout
     dump = re.sub(r"^\\(un)?restrict .*$", "", dump, flags=re.M)
-    return dump, execute(postgres, name, "select rolname from pg_roles order by 1")
+    return (dump, execute(postgres, name, "select rolname from pg_roles order by 1"),
+            execute(postgres, name, "select roleid::regrole::text, member::regrole::text from pg_auth_members order by 1, 2"),
+            execute(postgres, name, "select setrole::regrole::text, setconfig from pg_db_role_setting s join pg_database d"
+                    " on d.oid = s.setdatabase where datname = current_database() order by 1"))
+
+
+def start(url, action="up"):
+    return subprocess.Popen([LEADROUTERD, "migrate", action, "--database", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(runner):
+    output, errors = runner.communicate(timeout=PATIENCE_S)
+    assert runner.returncode == 0, errors
+    return output
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def kill_after(postgres, name, step):
+    """Kills a runner when it says that a step is done: somewhere in the next one."""
+    runner = start(postgres.url(name))
+    for line in runner.stdout:
+        if step in line:
+            break
+    runner.send_signal(signal.SIGKILL)
+    runner.communicate(timeout=PATIENCE_S)
+    wait_until(lambda: value(postgres, name, "select count(*) from pg_stat_activity where datname = current_database()"
+                             " and application_name = 'leadrouterd migrate'") == 0) # its backend notices at its next word
+
+
+@pytest.fixture
+def own():
+    """A cluster of its own, since roles belong to a cluster, where anybody may log in as anybody."""
+    with Postgres() as postgres:
+        with open(f"{postgres.directory}/data/pg_hba.conf", "w", encoding="ascii") as hba:
+            hba.write("local all all trust\n")
+        execute(postgres, "postgres", "select pg_reload_conf()")
+        yield postgres
 
 
 def test_empty_database_up_status_again_down(postgres, database):
     before = picture(postgres, database)
+    assert "schema version 0, this build needs 1: run leadrouterd migrate up" in migrate(postgres.url(database), "status").stdout
     assert "to do" in migrate(postgres.url(database), "status").stdout
     assert "the schema is at version 1" in up(postgres, database).stdout
     assert value(postgres, database, "select leadrouter.schema_version()") == 1
@@ -178,22 +221,75 @@ def test_dry_run_changes_nothing(postgres, host):
     assert picture(postgres, host) == before
     up(postgres, host)
     after = picture(postgres, host)
-    assert migrate(postgres.url(host), "down", "--dry-run").returncode == 0
+    shown = migrate(postgres.url(host), "down", "--dry-run")
+    assert shown.returncode == 0
+    assert "would remove: column public.leads.decision_id\n" in shown.stdout and "public.leads.email" not in shown.stdout
     assert picture(postgres, host) == after
 
 
-def test_without_the_right_to_make_roles_it_says_what_to_run():
-    with Postgres() as postgres: # roles belong to a cluster: one of its own
-        name = postgres.database()
-        execute(postgres, name, "create role weak login; alter database %s owner to weak;"
-                                " alter schema public owner to weak" % name)
-        execute(postgres, "postgres", "alter system set ident_file = default")
-        with open(f"{postgres.directory}/data/pg_hba.conf", "w", encoding="ascii") as hba:
-            hba.write("local all all trust\n")
-        execute(postgres, "postgres", "select pg_reload_conf()")
-        refused = migrate(postgres.url(name, "weak"), "up")
-        assert refused.returncode == 1 and "create the role leadrouter_owner" in refused.stderr
-        assert "create role leadrouter_service login noinherit" in refused.stdout
+def weak_host(own, options):
+    """A host application whose tables belong to an ordinary role, which also migrates."""
+    name = own.database()
+    execute(own, name, f"create role host login {options}; alter database {name} owner to host")
+    connection = own.connect(name, "host")
+    connection.cursor().execute(HOST_TABLES)
+    connection.close()
+    return name
+
+
+def test_a_role_that_is_no_superuser_migrates(own):
+    name = weak_host(own, "createrole")
+    before = picture(own, name)
+    done = migrate(own.url(name, "host"), "up")
+    assert done.returncode == 0, done.stderr
+    execute(own, name, f"set role host; insert into leads (workspace_id, email) values ('{ONE}', 'new@example.com')")
+    assert value(own, name, "select string_agg(distinct c.relowner::regrole::text, ',') from pg_class c"
+                 " where c.relname like 'lead\\_routing%' and relkind in ('r', 'p')") == "leadrouter_owner"
+    done = migrate(own.url(name, "host"), "down")
+    assert done.returncode == 0, done.stderr
+    assert picture(own, name) == before
+
+
+def test_without_the_right_to_make_roles_it_says_what_to_run(own):
+    name = weak_host(own, "")
+    before = picture(own, name)
+    refused = migrate(own.url(name, "host"), "up")
+    assert refused.returncode == 1 and "not allowed to make the roles leadrouter needs" in refused.stderr
+    assert picture(own, name) == before
+    statements = [line.strip() for line in refused.stdout.splitlines() if line.startswith("  ")]
+    assert "create role leadrouter_service login noinherit;" in statements
+    execute(own, name, "".join(statements))
+    prepared = picture(own, name)
+    for action in ("up", "down"):
+        done = migrate(own.url(name, "host"), action)
+        assert done.returncode == 0, done.stderr
+    assert picture(own, name) == prepared
+
+
+def test_roles_that_were_there_keep_what_they_have(own):
+    """down takes from roles only what up gave to them, and never a table that happens to be theirs."""
+    name = own.database()
+    execute(own, name, "create role leadrouter_owner; create role leadrouter_service login; create role team;"
+                       "grant team to leadrouter_service; grant connect on database %s to leadrouter_service;" % name + HOST_TABLES +
+                       "create table theirs (i int); alter table theirs owner to leadrouter_owner;"
+                       "grant select on leads, theirs to leadrouter_service; grant select on leads to leadrouter_owner;"
+                       "alter role leadrouter_service in database %s set lock_timeout = '7s'" % name)
+    before = picture(own, name)
+    access = value(own, name, "select datacl::text from pg_database where datname = current_database()")
+    up(own, name)
+    down = migrate(own.url(name), "down")
+    assert down.returncode == 0, down.stderr
+    assert picture(own, name) == before
+    assert value(own, name, "select datacl::text from pg_database where datname = current_database()") == access
+
+
+def test_two_databases_of_one_cluster(own):
+    """Both runners need the same roles; whoever made them leaves them to the other."""
+    names = [own.database(), own.database()]
+    for runner in [start(own.url(name)) for name in names]:
+        finish(runner)
+    outputs = [finish(start(own.url(name), "down")) for name in names]
+    assert "the role leadrouter_owner stays" in outputs[0]
 
 
 def test_wrong_words_and_addresses(postgres, database):
@@ -204,10 +300,8 @@ def test_wrong_words_and_addresses(postgres, database):
 
 
 def test_two_runners_at_once(postgres, host):
-    runners = [subprocess.Popen([LEADROUTERD, "migrate", "up", "--database", postgres.url(host)], stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    outputs = [runner.communicate(timeout=PATIENCE_S) for runner in runners]
-    assert [runner.returncode for runner in runners] == [0, 0], outputs
+    for runner in [start(postgres.url(host)) for _ in range(3)]:
+        finish(runner)
     assert value(postgres, host, "select count(*) from leadrouter.migration_steps") == \
         value(postgres, host, "select count(distinct step) from leadrouter.migration_steps")
 
@@ -215,20 +309,117 @@ def test_two_runners_at_once(postgres, host):
 def test_a_killed_runner_is_taken_up_where_it_stopped(postgres, host):
     before = picture(postgres, host)
     for step in ("10_tables", "30_log_partitions", "55_service_functions", "80_indexes"):
-        runner = subprocess.Popen([LEADROUTERD, "migrate", "up", "--database", postgres.url(host)], stdout=subprocess.PIPE, text=True)
-        for line in runner.stdout: # its last finished step; it is killed somewhere in the next
-            if step in line:
-                break
-        runner.send_signal(signal.SIGKILL)
-        runner.wait(timeout=PATIENCE_S)
-        runner.stdout.close()
-        deadline = time.monotonic() + PATIENCE_S # its backend notices at its next word
-        while value(postgres, host, "select count(*) from pg_stat_activity where application_name = 'leadrouterd migrate'"):
-            assert time.monotonic() < deadline
+        kill_after(postgres, host, step)
     up(postgres, host)
     assert value(postgres, host, "select count(*) from pg_index where not indisvalid") == 0
     assert migrate(postgres.url(host), "down").returncode == 0
     assert picture(postgres, host) == before
+
+
+@pytest.mark.parametrize("step", ["migrating", "10_tables", "40_triggers", "72_constraints"])
+def test_what_a_killed_runner_left_can_be_taken_down(postgres, host, step):
+    before = picture(postgres, host)
+    kill_after(postgres, host, step)
+    assert migrate(postgres.url(host), "down").returncode == 0
+    assert picture(postgres, host) == before
+
+
+def test_what_others_make_meanwhile_is_not_ours(postgres, host):
+    """Tables that the host makes while the runner looks at the catalogue are there after down."""
+    connection = postgres.connect(host)
+    cursor = connection.cursor()
+    runner = start(postgres.url(host))
+    count = 0
+    while runner.poll() is None:
+        cursor.execute(f"create table meanwhile_{count} (i int default 1 check (i > 0))")
+        count += 1
+    connection.close()
+    finish(runner)
+    assert count > 100
+    assert value(postgres, host, "select count(*) from leadrouter.migration_objects where object_identity like '%meanwhile%'") == 0
+    assert migrate(postgres.url(host), "down").returncode == 0
+    assert value(postgres, host, "select count(*) from pg_class where relname like 'meanwhile%'") == count
+
+
+def test_down_stops_at_what_depends_on_ours(postgres, host):
+    before = picture(postgres, host)
+    up(postgres, host)
+    execute(postgres, host, "create view report as select id, routing_status from leads;"
+                            "create index host_index on leads (decided_outcome);"
+                            "create table host_table (rule_id uuid references lead_routing_rules)")
+    after = picture(postgres, host)
+    refused = migrate(postgres.url(host), "down")
+    assert refused.returncode == 1
+    for name in ("view public.report", "index public.host_index", "constraint public.host_table.host_table_rule_id_fkey"):
+        assert name in refused.stderr
+    assert picture(postgres, host) == after
+    execute(postgres, host, "drop view report; drop index host_index; drop table host_table")
+    assert migrate(postgres.url(host), "down").returncode == 0
+    assert picture(postgres, host) == before
+
+
+@pytest.mark.parametrize("taken", ["create schema leadrouter", "create type lead_routing_status as enum ('new')",
+                                   "create function fail_routing() returns int language sql as 'select 1'"])
+def test_names_that_are_taken_are_refused(postgres, host, taken):
+    execute(postgres, host, taken)
+    before = picture(postgres, host)
+    refused = migrate(postgres.url(host), "up")
+    assert refused.returncode == 1 and taken.split()[2].split("(")[0] in refused.stderr
+    assert picture(postgres, host) == before
+
+
+def test_an_index_of_the_host_is_not_taken_for_ours(postgres, host):
+    execute(postgres, host, "create index leads_held on leads (note)")
+    refused = migrate(postgres.url(host), "up")
+    assert refused.returncode == 1 and "public.leads_held is there already" in refused.stderr
+    execute(postgres, host, "alter index leads_held rename to host_held")
+    up(postgres, host)
+    assert migrate(postgres.url(host), "down").returncode == 0
+    assert value(postgres, host, "select count(*) from pg_class where relname = 'host_held'") == 1
+
+
+def test_limits_for_short_queries_do_not_break_off_a_step(postgres, host):
+    execute(postgres, host, f"alter database {host} set statement_timeout = '30ms';"
+                            f"alter database {host} set default_transaction_isolation = 'serializable'")
+    up(postgres, host)
+
+
+def test_a_lock_that_is_not_had_makes_nobody_wait(postgres, host):
+    """A transaction of the host holds leads; the runner asks again and again, and others write all the while."""
+    holder = postgres.connect(host)
+    holder.autocommit = False
+    holder.cursor().execute("select count(*) from leads")
+    runner = start(postgres.url(host))
+    for line in runner.stdout:
+        if "10_tables" in line:
+            break
+    slowest = 0.0
+    for _ in range(200):
+        begin = time.monotonic()
+        execute(postgres, host, f"insert into leads (workspace_id, note) values ('{ONE}', 'meanwhile')")
+        slowest = max(slowest, time.monotonic() - begin)
+    assert value(postgres, host, "select count(*) from leadrouter.migration_steps where step = '15_columns'") == 0
+    holder.rollback()
+    holder.close()
+    finish(runner)
+    assert slowest < 1.0
+
+
+def test_an_index_waits_for_old_transactions_as_long_as_it_takes(postgres, host):
+    """It is not begun anew every half second: on a large table it would never be done."""
+    up(postgres, host)
+    execute(postgres, host, "drop index leads_held; delete from leadrouter.migration_steps where step = '80_indexes';"
+                            "update leadrouter.migrations set applied_at = null")
+    holder = postgres.connect(host)
+    holder.autocommit = False
+    holder.cursor().execute(f"insert into leads (workspace_id, note) values ('{ONE}', 'held')")
+    runner = start(postgres.url(host))
+    wait_until(lambda: value(postgres, host, "select count(*) from pg_stat_activity where datname = current_database()"
+                             " and query like 'create index%' and now() - query_start > interval '1.2 s'") == 1)
+    holder.commit()
+    holder.close()
+    finish(runner)
+    assert value(postgres, host, "select indisvalid from pg_index where indexrelid = 'leads_held'::regclass")
 
 
 def test_an_invalid_index_is_built_anew(postgres, host):

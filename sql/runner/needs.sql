@@ -1,0 +1,32 @@
+-- What must be there before the first step and is not: how it is recorded, and the statement that makes it. A superuser needs to be no
+-- member of anything. The owner of our objects must be allowed to own something in public; the time limits of the service role are its
+-- last resort: the server sets shorter ones by itself.
+with known as (
+    select to_regrole('leadrouter_owner') as owner, to_regrole('leadrouter_service') as service,
+        (select rolsuper from pg_roles where rolname = current_user) as is_super,
+        current_setting('server_version_num')::integer >= 160000 as has_set_option
+), need as (
+    select 1 as place, 'role' as object_type, 'leadrouter_owner' as object_identity,
+        'create role leadrouter_owner nologin noinherit' as statement
+    from known where owner is null
+    union all
+    select 2, 'role', 'leadrouter_service', 'create role leadrouter_service login noinherit' from known where service is null
+    union all
+    select 3, 'membership', format('leadrouter_owner from %I', current_user),
+        format('grant leadrouter_owner to %I', current_user) || case when has_set_option then ' with inherit true, set true' else '' end
+    from known where not is_super
+        and case when owner is null then true
+            else not pg_has_role(current_user, owner, case when has_set_option then 'set' else 'member' end) end
+    union all
+    select 4, null, null, 'grant usage, create on schema public to leadrouter_owner'
+    from known where not is_super
+        and case when owner is null then true else not has_schema_privilege(owner, 'public', 'create') end
+    union all
+    select 5, null, null, format('alter role leadrouter_service in database %I set %s = %L', current_database(), name, value)
+    from known, (values ('statement_timeout', '10s'), ('lock_timeout', '2s'), ('idle_in_transaction_session_timeout', '5s'))
+        limits (name, value)
+    where not exists (
+        select from pg_db_role_setting r join pg_database d on d.oid = r.setdatabase, lateral unnest(r.setconfig) setting
+        where d.datname = current_database() and r.setrole = service and split_part(setting, '=', 1) = name)
+)
+select object_type, object_identity, statement from need order by place, statement
