@@ -21,7 +21,7 @@ static struct grpc_c_call *call_of_answered(struct tag *tag)
     return (struct grpc_c_call *)(void *)((char *)tag - offsetof(struct grpc_c_call, answered));
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------ */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 void call_unref(struct grpc_c_call *call)
 {
@@ -124,7 +124,7 @@ void call_watch_close(struct grpc_c_call *call)
     (void)failure;
 }
 
-/* --- What a handler sees ------------------------------------------------------------------------------------------------ */
+/* --- What a handler sees ------------------------------------------------------------------------------------------ */
 
 struct arena *grpc_c_call_arena(struct grpc_c_call *call)
 {
@@ -208,7 +208,7 @@ void grpc_c_call_add_trailing_metadata(struct grpc_c_call *call, const char *key
     metadata_add(call->trailing, &call->trailing_count, key, value, size);
 }
 
-/* --- The answer ------------------------------------------------------------------------------------------------------- */
+/* --- The answer --------------------------------------------------------------------------------------------------- */
 
 /* From here on no cancellation is told any more. Each call is answered once. */
 static void begin_answer(struct grpc_c_call *call)

@@ -59,7 +59,7 @@ struct grpc_c_pending {
     atomic_int references;
 };
 
-/* --- Outcomes -------------------------------------------------------------------------------------------------------- */
+/* --- Outcomes ----------------------------------------------------------------------------------------------------- */
 
 static void metadata_free(struct grpc_c_metadata *metadata, size_t count)
 {
@@ -120,7 +120,7 @@ static void outcome_fill(
     outcome->trailing_metadata = metadata_copy(&pending->trailing);
 }
 
-/* --- One call --------------------------------------------------------------------------------------------------------- */
+/* --- One call ----------------------------------------------------------------------------------------------------- */
 
 /* Makes the core's call; nothing is sent before pending_start(). `options` are never NULL. */
 static void pending_init(struct grpc_c_pending *pending, struct grpc_c_channel *channel,
@@ -293,7 +293,7 @@ enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const str
     return status;
 }
 
-/* --- Callback style ---------------------------------------------------------------------------------------------------- */
+/* --- Callback style ----------------------------------------------------------------------------------------------- */
 
 void grpc_c_pending_unref(struct grpc_c_pending *pending)
 {
@@ -350,7 +350,7 @@ void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc
     pending_start(pending, options);
 }
 
-/* --- Channel ------------------------------------------------------------------------------------------------------------ */
+/* --- Channel ------------------------------------------------------------------------------------------------------ */
 
 static grpc_channel *core_channel_new(const char *target, size_t message_size_max)
 {

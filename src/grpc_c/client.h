@@ -46,14 +46,15 @@ void grpc_c_outcome_release(struct grpc_c_outcome *outcome);
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error);
 
-/* Cancels what is under way, waits until blocking calls have returned and callbacks have come, releases. Calls that a callback
- * starts meanwhile end CANCELLED at once. NULL is fine. Not from a callback. */
+/* Cancels what is under way, waits until blocking calls have returned and callbacks have come, releases. Calls that
+ * a callback starts meanwhile end CANCELLED at once. NULL is fine. Not from a callback. */
 void grpc_c_channel_free(struct grpc_c_channel *channel);
 
 /* One unary call; blocks until it ends. On GRPC_C_OK `*ret_response` is the caller's, freed with
- * protobuf_c_message_free_unpacked(). `options` may be NULL. `ret_outcome` may be NULL; otherwise always written. Returns the
- * status: the server's, or the runtime's own: INTERNAL for a response that is not a valid message, RESOURCE_EXHAUSTED for
- * one over message_size_max, INVALID_ARGUMENT for metadata that cannot be sent. Never from a callback. */
+ * protobuf_c_message_free_unpacked(). `options` may be NULL. `ret_outcome` may be NULL; otherwise always written.
+ * Returns the status: the server's, or the runtime's own: INTERNAL for a response that is not a valid message,
+ * RESOURCE_EXHAUSTED for one over message_size_max, INVALID_ARGUMENT for metadata that cannot be sent. Never from a
+ * callback. */
 enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options, ProtobufCMessage **ret_response,
     struct grpc_c_outcome *ret_outcome);
@@ -62,9 +63,10 @@ enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const str
  * `outcome` are valid during the callback only. Other callback-style calls may be started inside. */
 typedef void grpc_c_call_callback(const ProtobufCMessage *response, const struct grpc_c_outcome *outcome, void *user);
 
-/* One unary call in the background. `request` is packed before the function returns. The callback always comes, also on
- * failure; it may come on its own thread before this function returns, `*ret_pending` being written before it. `ret_pending` may
- * be NULL; otherwise it must be released with grpc_c_pending_unref(), before or after the channel is. */
+/* One unary call in the background. `request` is packed before the function returns. The callback always comes, also
+ * on failure; it may come on its own thread before this function returns, `*ret_pending` being written before it.
+ * `ret_pending` may be NULL; otherwise it must be released with grpc_c_pending_unref(), before or after the channel
+ * is. */
 void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options, grpc_c_call_callback *callback,
     void *user, struct grpc_c_pending **ret_pending);

@@ -14,7 +14,7 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
-/* --- The core -------------------------------------------------------------------------------------------------------- */
+/* --- The core ----------------------------------------------------------------------------------------------------- */
 
 static struct {
     pthread_mutex_t lock;
@@ -73,7 +73,7 @@ void runtime_release(void)
     grpc_shutdown();
 }
 
-/* --- Completion queues ------------------------------------------------------------------------------------------------ */
+/* --- Completion queues -------------------------------------------------------------------------------------------- */
 
 /* Waits for one event and serves it; false when the queue is shut down and empty. */
 static bool serve_event(struct queue_thread *queue)
@@ -135,7 +135,7 @@ void queue_thread_release(struct queue_thread *queue)
     queue->queue = NULL;
 }
 
-/* --- Addresses -------------------------------------------------------------------------------------------------------- */
+/* --- Addresses ---------------------------------------------------------------------------------------------------- */
 
 static bool is_loopback(const char *host)
 {
@@ -165,7 +165,7 @@ bool address_check_loopback(const char *address, struct error *reterr_error)
     return true;
 }
 
-/* --- Bytes and times --------------------------------------------------------------------------------------------------- */
+/* --- Bytes and times ---------------------------------------------------------------------------------------------- */
 
 bool byte_buffer_read(grpc_byte_buffer *buffer, grpc_slice *ret_slice)
 {

@@ -1,4 +1,5 @@
-/* What server and client share: completion queue threads, tags, addresses, the core's log. Not for users of src/grpc_c. */
+/* What server and client share: completion queue threads, tags, addresses, the core's log. Not for users of
+ * src/grpc_c. */
 #ifndef GRPC_C_RUNTIME_H
 #define GRPC_C_RUNTIME_H
 
@@ -20,8 +21,8 @@ struct queue_thread {
     grpc_completion_queue *queue;
     pthread_t thread;
     bool is_started;
-    /* Optional. Called on the thread before each wait: does what is due, and returns when something will be (monotonic ns;
-     * CLOCK_NEVER: nothing). */
+    /* Optional. Called on the thread before each wait: does what is due, and returns when something will be
+     * (monotonic ns; CLOCK_NEVER: nothing). */
     int64_t (*tick)(struct queue_thread *queue);
 };
 
@@ -41,8 +42,8 @@ void queue_thread_release(struct queue_thread *queue);
 void runtime_init(void);
 void runtime_release(void);
 
-/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors: ERROR_INVALID that names
- * the address and says why. */
+/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors: ERROR_INVALID that
+ * names the address and says why. */
 bool address_check_loopback(const char *address, struct error *reterr_error);
 
 /* The whole content of a byte buffer as one slice, the caller's. False when it cannot be read. */

@@ -174,7 +174,7 @@ size_t grpc_c_server_call_count(const struct grpc_c_server *server)
     return atomic_load(&server->call_count);
 }
 
-/* --- Listening ----------------------------------------------------------------------------------------------------------- */
+/* --- Listening ---------------------------------------------------------------------------------------------------- */
 
 /* The core says only that it could not: bind the address ourselves to learn why. */
 static int bind_failure(const char *address)
@@ -226,7 +226,7 @@ bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int
     return true;
 }
 
-/* --- Arming -------------------------------------------------------------------------------------------------------------- */
+/* --- Arming ------------------------------------------------------------------------------------------------------- */
 
 /* Asks the core for one more call of this method on this queue. */
 static void arm(const struct served_method *served, struct server_queue *queue, struct grpc_c_call *call)
@@ -268,7 +268,7 @@ void server_call_done(struct grpc_c_call *call)
     count_down(server, &server->call_count);
 }
 
-/* --- A call has come ------------------------------------------------------------------------------------------------------ */
+/* --- A call has come ---------------------------------------------------------------------------------------------- */
 
 enum { PUSHBACK_NONE = -2, PUSHBACK_NEVER = -1 /* "do not try again" */ };
 
@@ -297,8 +297,8 @@ static size_t metadata_size(const grpc_metadata_array *metadata)
     return size;
 }
 
-/* A missing or malformed grpc-timeout means "for ever" to the core: such calls get the default, long ones the maximum. These
- * the core will not end, so that the queue does. */
+/* A missing or malformed grpc-timeout means "for ever" to the core: such calls get the default, long ones the
+ * maximum. These the core will not end, so that the queue does. */
 static void set_deadline(struct grpc_c_call *call, gpr_timespec wished)
 {
     const struct grpc_c_server_options *options = &call->served->server->options;
@@ -406,7 +406,7 @@ void server_call_armed(struct tag *tag, bool ok)
     handle(call);
 }
 
-/* --- Start and stop -------------------------------------------------------------------------------------------------------- */
+/* --- Start and stop ----------------------------------------------------------------------------------------------- */
 
 /* Waits until no handler has a call, or the core is down, for at most `wait_ms`; true when it came so. */
 static bool wait_until_quiet(struct grpc_c_server *server, bool for_core, int64_t wait_ms)
@@ -427,8 +427,8 @@ static bool wait_until_quiet(struct grpc_c_server *server, bool for_core, int64_
     return is_quiet;
 }
 
-/* Lets calls in flight end, then shuts the core's server down. Without threads there are no calls. README.md says why the core
- * comes last. */
+/* Lets calls in flight end, then shuts the core's server down. Without threads there are no calls. README.md says
+ * why the core comes last. */
 static void shut_core_down(struct grpc_c_server *server, int64_t grace_ms)
 {
     bool is_quiet = wait_until_quiet(server, false, grace_ms);

@@ -1,8 +1,8 @@
 /* gRPC server for generated code.
  *
- * Threads: grpc_c_server_start() makes `threads` completion queue threads. A handler is called on one of them, once per call,
- * and must not block: it either answers at once or keeps the call and answers later from any thread. Each call is answered
- * exactly once, by grpc_c_call_reply() or grpc_c_call_fail(); after that the pointer is dead.
+ * Threads: grpc_c_server_start() makes `threads` completion queue threads. A handler is called on one of them, once
+ * per call, and must not block: it either answers at once or keeps the call and answers later from any thread. Each
+ * call is answered exactly once, by grpc_c_call_reply() or grpc_c_call_fail(); after that the pointer is dead.
  * src/grpc_c/README.md explains the machinery and which facts about the core it rests on. */
 #ifndef GRPC_C_SERVER_H
 #define GRPC_C_SERVER_H
@@ -36,25 +36,27 @@ struct grpc_c_server_options {
 typedef void grpc_c_unary_adapter(
     struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user);
 
-/* Makes a server that listens nowhere yet; `options` are copied, NULL means defaults. Released with grpc_c_server_free(). */
+/* Makes a server that listens nowhere yet; `options` are copied, NULL means defaults. Released with
+ * grpc_c_server_free(). */
 struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *options);
 
-/* Registers adapters[i] for service->methods[i]; NULL answers UNIMPLEMENTED. Before start. Generated code wraps this with
- * typed tables. `service`, `handlers` and `user` are borrowed until the server is freed; `adapters` is copied. */
+/* Registers adapters[i] for service->methods[i]; NULL answers UNIMPLEMENTED. Before start. Generated code wraps this
+ * with typed tables. `service`, `handlers` and `user` are borrowed until the server is freed; `adapters` is copied. */
 void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c_service *service,
     grpc_c_unary_adapter *const *adapters, const void *handlers, void *user);
 
-/* Listens on "host:port" (port 0: any free one). `ret_port` (may be NULL) gets the real port. Plain text, hence loopback
- * addresses only: ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is in use" when the
- * port is taken; ERROR_SYSTEM. Before start; several times for several addresses. */
+/* Listens on "host:port" (port 0: any free one). `ret_port` (may be NULL) gets the real port. Plain text, hence
+ * loopback addresses only: ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is
+ * in use" when the port is taken; ERROR_SYSTEM. Before start; several times for several addresses. */
 bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int *ret_port, struct error *reterr_error);
 
-/* Starts to serve. ERROR_SYSTEM when a thread could not be made: all that is left to do then is grpc_c_server_free(). */
+/* Starts to serve. ERROR_SYSTEM when a thread could not be made: all that is left to do then is
+ * grpc_c_server_free(). */
 bool grpc_c_server_start(struct grpc_c_server *server, struct error *reterr_error);
 
-/* Stops gracefully: new calls are refused with UNAVAILABLE; those in flight get `grace_ms` to be answered, then are cancelled
- * (their handlers still must answer; the answer goes nowhere). Blocks until all are answered and the threads have ended. Call
- * once; any thread but a completion queue thread. */
+/* Stops gracefully: new calls are refused with UNAVAILABLE; those in flight get `grace_ms` to be answered, then are
+ * cancelled (their handlers still must answer; the answer goes nowhere). Blocks until all are answered and the
+ * threads have ended. Call once; any thread but a completion queue thread. */
 void grpc_c_server_stop(struct grpc_c_server *server, int64_t grace_ms);
 
 /* Releases a server; one that still runs is stopped first, without grace. NULL is fine. */
@@ -63,17 +65,17 @@ void grpc_c_server_free(struct grpc_c_server *server);
 /* Calls taken and not yet done: unanswered, or the answer is still on its way. Any thread. */
 size_t grpc_c_server_call_count(const struct grpc_c_server *server);
 
-/* What happened to a call that the runtime itself refused (bad message, too large, too much metadata, too many calls, unknown
- * method, server stopping); for logs and metrics. Called on a completion queue thread, at most once per call. Borrowed texts; the path of an
- * unknown method is the peer's, of any bytes, cut to 256. Requests over message_size_max are refused by the core and not
- * seen here. */
+/* What happened to a call that the runtime itself refused (bad message, too large, too much metadata, too many
+ * calls, unknown method, server stopping); for logs and metrics. Called on a completion queue thread, at most once
+ * per call. Borrowed texts; the path of an unknown method is the peer's, of any bytes, cut to 256. Requests over
+ * message_size_max are refused by the core and not seen here. */
 typedef void grpc_c_refusal_observer(
     const char *method_path, enum grpc_c_status status, const char *message, void *user);
 
 /* Sets the observer. Before start. */
 void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal_observer *observer, void *user);
 
-/* --- One call -------------------------------------------------------------------------------------------------------- */
+/* --- One call ----------------------------------------------------------------------------------------------------- */
 
 /* Memory that lives until the call is answered. Not for two threads at once. */
 struct arena *grpc_c_call_arena(struct grpc_c_call *call);
@@ -85,10 +87,10 @@ int64_t grpc_c_call_deadline_ns(const struct grpc_c_call *call);
 /* True once the caller has cancelled, gone away, or run out of time. Any thread. */
 bool grpc_c_call_is_cancelled(const struct grpc_c_call *call);
 
-/* Calls `callback` once if the call is cancelled before it is answered (at once if it already was), on a completion queue
- * thread; never after the answer has been given: an answer from another thread waits until the callback has returned. So the
- * callback must not answer the call itself, nor wait for a lock that is held while the call is answered. Set at most one,
- * inside the handler. */
+/* Calls `callback` once if the call is cancelled before it is answered (at once if it already was), on a completion
+ * queue thread; never after the answer has been given: an answer from another thread waits until the callback has
+ * returned. So the callback must not answer the call itself, nor wait for a lock that is held while the call is
+ * answered. Set at most one, inside the handler. */
 void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user), void *user);
 
 /* "/leadrouter.v1.RoutingService/RouteLead"; and the peer's address as the core prints it ("ipv4:127.0.0.1:50312").
@@ -96,13 +98,13 @@ void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user
 const char *grpc_c_call_method(const struct grpc_c_call *call);
 const char *grpc_c_call_peer(const struct grpc_c_call *call);
 
-/* First value of a request metadata key (lower case), NUL-terminated; NULL when absent. Borrowed until the answer. `ret_size`
- * may be NULL. Values of "-bin" keys are decoded: any bytes. */
+/* First value of a request metadata key (lower case), NUL-terminated; NULL when absent. Borrowed until the answer.
+ * `ret_size` may be NULL. Values of "-bin" keys are decoded: any bytes. */
 const char *grpc_c_call_metadata(const struct grpc_c_call *call, const char *key, size_t *ret_size);
 
 /* Adds to the metadata sent with the answer, up to 16 of each kind. Key and value are copied; that they are legal
- * (grpc.io/docs/guides/metadata: lower case keys, printable ASCII values unless the key ends in "-bin") is asserted. Before
- * the answer. */
+ * (grpc.io/docs/guides/metadata: lower case keys, printable ASCII values unless the key ends in "-bin") is asserted.
+ * Before the answer. */
 void grpc_c_call_add_initial_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size);
 void grpc_c_call_add_trailing_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size);
 

@@ -1,5 +1,5 @@
-/* What one completion queue thread of a server keeps to itself, so that no call costs a lock that threads share: call objects
- * for use again, and the calls whose deadline is the server's own. Not for users of src/grpc_c. */
+/* What one completion queue thread of a server keeps to itself, so that no call costs a lock that threads share:
+ * call objects for use again, and the calls whose deadline is the server's own. Not for users of src/grpc_c. */
 #ifndef GRPC_C_SERVER_QUEUE_H
 #define GRPC_C_SERVER_QUEUE_H
 
@@ -10,7 +10,8 @@
 
 struct grpc_c_call;
 
-/* Why the server ends a call by its own clock. Calls of one kind all get the same time: they end in the order they came. */
+/* Why the server ends a call by its own clock. Calls of one kind all get the same time: they end in the order they
+ * came. */
 enum imposed_kind { IMPOSED_DEFAULT, IMPOSED_MAX, IMPOSED_KINDS };
 
 struct call_list {
@@ -33,8 +34,8 @@ void server_queue_init(struct server_queue *queue);
 struct grpc_c_call *server_queue_take(struct server_queue *queue);
 void server_queue_put(struct server_queue *queue, struct grpc_c_call *call);
 
-/* Ends the call with DEADLINE_EXCEEDED at `end_ns` unless server_queue_unwatch() comes first. Within a kind `end_ns` never
- * falls (asserted). Unwatching is fine for calls that are not watched. */
+/* Ends the call with DEADLINE_EXCEEDED at `end_ns` unless server_queue_unwatch() comes first. Within a kind `end_ns`
+ * never falls (asserted). Unwatching is fine for calls that are not watched. */
 void server_queue_watch(struct server_queue *queue, struct grpc_c_call *call, enum imposed_kind kind, int64_t end_ns);
 void server_queue_unwatch(struct grpc_c_call *call);
 

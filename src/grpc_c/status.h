@@ -1,4 +1,5 @@
-/* gRPC status codes and service descriptors shared by server and client (grpc.github.io/grpc/core/md_doc_statuscodes.html). */
+/* gRPC status codes and service descriptors shared by server and client
+ * (grpc.github.io/grpc/core/md_doc_statuscodes.html). */
 #ifndef GRPC_C_STATUS_H
 #define GRPC_C_STATUS_H
 

@@ -1,7 +1,8 @@
 /* Looking at a message's bytes before protobuf-c sees them.
  *
- * protobuf-c keeps no length of strings, does not check UTF-8, and descends as deep as the bytes say; so bytes from outside
- * are walked by the message's descriptor first (encoding: protobuf.dev/programming-guides/encoding). Pure; any thread. */
+ * protobuf-c keeps no length of strings, does not check UTF-8, and descends as deep as the bytes say; so bytes from
+ * outside are walked by the message's descriptor first (encoding: protobuf.dev/programming-guides/encoding). Pure;
+ * any thread. */
 #ifndef GRPC_C_WIRE_H
 #define GRPC_C_WIRE_H
 
@@ -23,10 +24,10 @@ struct wire_limits {
         memory_size_max; /* Required: bytes it may take once unpacked: two bytes can stand for an element of hundreds */
 };
 
-/* True when the bytes are a well-formed message of this type: every length within its bounds, every known field of its wire
- * type, strings valid UTF-8 without NUL, required fields there, no groups. Unknown fields may be there. Otherwise
- * ERROR_INVALID with the path to the field, as in "leads[3].email: contains a NUL byte"; or ERROR_FULL, when only the memory
- * is too much. */
+/* True when the bytes are a well-formed message of this type: every length within its bounds, every known field of
+ * its wire type, strings valid UTF-8 without NUL, required fields there, no groups. Unknown fields may be there.
+ * Otherwise ERROR_INVALID with the path to the field, as in "leads[3].email: contains a NUL byte"; or ERROR_FULL,
+ * when only the memory is too much. */
 bool wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t size,
     const struct wire_limits *limits, struct error *reterr_error);
 

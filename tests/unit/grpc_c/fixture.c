@@ -16,7 +16,7 @@
 
 const struct grpc_c_call_options patient = {.deadline_ms = 25000, .wait_for_ready = true};
 
-/* --- Handlers -------------------------------------------------------------------------------------------------------- */
+/* --- Handlers ----------------------------------------------------------------------------------------------------- */
 
 static void handle_echo(struct grpc_c_call *call, const Test__V1__EchoRequest *request, void *user)
 {
@@ -98,7 +98,7 @@ static void note_refusal(const char *method_path, enum grpc_c_status status, con
     pthread_mutex_unlock(&fixture->lock);
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------ */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 void fixture_serve(struct fixture *fixture, const struct grpc_c_server_options *options, const char *address)
 {
@@ -169,7 +169,7 @@ void waiter_wait(struct waiter *waiter, size_t count)
     wait_for(&waiter->lock, &waiter->changed, &waiter->count, count);
 }
 
-/* --- Calls ----------------------------------------------------------------------------------------------------------- */
+/* --- Calls -------------------------------------------------------------------------------------------------------- */
 
 void fixture_answer(struct fixture *fixture, size_t index)
 {

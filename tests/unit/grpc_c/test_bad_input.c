@@ -1,4 +1,5 @@
-/* Goal: whatever a peer sends, one clear answer that names the thing; the server stays well and its observer is told. */
+/* Goal: whatever a peer sends, one clear answer that names the thing; the server stays well and its observer is
+ * told. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -210,7 +211,7 @@ static void test_other_protocols(void **state)
     fixture_assert_well(fixture);
 }
 
-/* --- What the client is given ------------------------------------------------------------------------------------------ */
+/* --- What the client is given ------------------------------------------------------------------------------------- */
 
 /* Goal: a response over the client's bound. */
 static void test_oversize_response(void **state)

@@ -163,7 +163,7 @@ static void test_answer_later(void **state)
     assert_int_equal(fixture->cancel_count, 0);
 }
 
-/* --- Status and metadata ----------------------------------------------------------------------------------------------- */
+/* --- Status and metadata ------------------------------------------------------------------------------------------ */
 
 /* Goal: every status, and messages of any UTF-8: what HTTP/2 cannot carry as it is comes whole all the same. */
 static void test_status_and_message(void **state)
@@ -230,7 +230,7 @@ static void test_metadata(void **state)
     test__v1__echo_response__free_unpacked(response, NULL);
 }
 
-/* --- Deadlines and connections ------------------------------------------------------------------------------------------- */
+/* --- Deadlines and connections ------------------------------------------------------------------------------------ */
 
 /* What the handler saw of this wish, in ms. */
 static int64_t seen_deadline_ms(struct fixture *fixture, int64_t wished_ms)
@@ -245,7 +245,8 @@ static int64_t seen_deadline_ms(struct fixture *fixture, int64_t wished_ms)
     return seen_ms;
 }
 
-/* Goal: the handler sees the caller's deadline, or the maximum; who wants to wait for ever sends none and gets the default. */
+/* Goal: the handler sees the caller's deadline, or the maximum; who wants to wait for ever sends none and gets the
+ * default. */
 static void test_deadline_of_caller(void **state)
 {
     assert_in_range(seen_deadline_ms(*state, 30000), DEADLINE_DEFAULT_MS + 1, 31000); /* the core rounds up */

@@ -101,7 +101,7 @@ static void test_cancel_races_with_answer(void **state)
     fixture_assert_well(fixture);
 }
 
-/* --- The server's own deadlines ------------------------------------------------------------------------------------------ */
+/* --- The server's own deadlines ----------------------------------------------------------------------------------- */
 
 /* Goal: a call without a deadline, or with one beyond the maximum, is ended by the server when no handler does. */
 static void test_imposed_deadlines(void **state)
@@ -124,7 +124,8 @@ static void test_imposed_deadlines(void **state)
     fixture_free(fixture);
 }
 
-/* Goal: calls that the server would end, but which are answered in time, in any order, are answered; of both kinds at once. */
+/* Goal: calls that the server would end, but which are answered in time, in any order, are answered; of both kinds
+ * at once. */
 static void test_imposed_deadlines_not_needed(void **state)
 {
     enum { CALLS = 30 };
@@ -143,7 +144,7 @@ static void test_imposed_deadlines_not_needed(void **state)
     fixture_free(fixture);
 }
 
-/* --- Channels that go -------------------------------------------------------------------------------------------------- */
+/* --- Channels that go --------------------------------------------------------------------------------------------- */
 
 /* Goal: a channel freed with calls under way: every callback has come when the function returns; tickets live on. */
 static void test_channel_freed(void **state)

@@ -30,7 +30,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- Stopping ------------------------------------------------------------------------------------------------------- */
+/* --- Stopping ----------------------------------------------------------------------------------------------------- */
 
 struct stopper {
     pthread_t thread;
@@ -81,7 +81,8 @@ static void wait_until_refusing(struct fixture *fixture)
     assert_int_equal(status, GRPC_C_UNAVAILABLE);
 }
 
-/* Goal: calls in flight when the server stops are answered within the grace, new ones refused; stop waits for the answers. */
+/* Goal: calls in flight when the server stops are answered within the grace, new ones refused; stop waits for the
+ * answers. */
 static void test_answered_within_grace(void **state)
 {
     enum { CALLS = 10 };
@@ -161,9 +162,10 @@ static void test_under_load(void **state)
     assert_int_equal(waiter.ok_count + 1, fixture->echo_count);
 }
 
-/* --- Bounds --------------------------------------------------------------------------------------------------------- */
+/* --- Bounds ------------------------------------------------------------------------------------------------------- */
 
-/* Goal: more calls than the server will hold are refused at once, with push-back, and taken again when there is room. */
+/* Goal: more calls than the server will hold are refused at once, with push-back, and taken again when there is
+ * room. */
 static void test_calls_max(void **state)
 {
     const struct grpc_c_server_options options = {.threads = 2, .calls_max = 5};
@@ -190,7 +192,7 @@ static void test_calls_max(void **state)
     fixture_free(fixture);
 }
 
-/* --- Listening ------------------------------------------------------------------------------------------------------ */
+/* --- Listening ---------------------------------------------------------------------------------------------------- */
 
 /* Goal: a port that another server has is refused by name, not shared; it is free again afterwards. */
 static void test_port_taken(void **state)
