@@ -2,11 +2,15 @@
  * - the call comes back in time with the right class of error, and a new connection works. */
 #include "pg_fixture.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
@@ -49,6 +53,39 @@ static void terminate(struct fixture *fixture, int pid)
 static void wait_until_sleeping(struct fixture *fixture, int pid)
 {
     wait_until(fixture, "PgSleep", "select coalesce(max(wait_event), '') from pg_stat_activity where pid = %d", pid);
+}
+
+/* A process of the server that is made to hang. A guard of its own lets it go on when this test ends, in whatever way: a
+ * stopped postmaster would not even notice that it is to end with us. */
+struct hang {
+    pid_t guard;
+    int guard_end; /* closing it, as our death does, tells the guard */
+};
+
+static struct hang hang_start(pid_t process)
+{
+    int ends[2] = {-1, -1};
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    struct hang hang = {.guard = fork(), .guard_end = ends[1]};
+    assert_true(hang.guard >= 0);
+    if (hang.guard == 0) {
+        char ignored = 0;
+        close(ends[1]);
+        while (read(ends[0], &ignored, 1) < 0 && errno == EINTR)
+            continue;
+        kill(process, SIGCONT);
+        _exit(0);
+    }
+    close(ends[0]);
+    assert_int_equal(kill(process, SIGSTOP), 0);
+    return hang;
+}
+
+static void hang_end(struct hang *hang)
+{
+    close(hang->guard_end);
+    assert_int_equal(waitpid(hang->guard, NULL, 0), hang->guard);
 }
 
 /* Time is up: the connection is closed, and the statement does not go on in the server with its locks. */
@@ -115,10 +152,10 @@ static void test_deadline_while_sending(void **state)
     memset(text, 'x', SIZE);
     pg_params_init(&params, NULL);
     pg_params_add_text(&params, text);
-    assert_int_equal(kill(pid, SIGSTOP), 0);
+    struct hang hang = hang_start(pid);
     pg_pipeline_add(fixture->conn, &takes, &params);
     bool ok = pg_pipeline_flush(fixture->conn, clock_after_ms(SHORT_MS), &error);
-    assert_int_equal(kill(pid, SIGCONT), 0);
+    hang_end(&hang);
     assert_false(ok);
     expect_error(&error, ERROR_DEADLINE, "");
     free(text);
@@ -233,12 +270,12 @@ static void test_cancel_of_a_hanging_server(void **state)
     int64_t much_later_ns = 0;
 
     post(fixture, &sleeps);
-    assert_int_equal(kill(postmaster, SIGSTOP), 0);
+    struct hang hang = hang_start(postmaster);
     much_later_ns = clock_after_ms(MUCH_LATER_MS);
     pg_conn_cancel(fixture->conn);
     bool ok = pg_pipeline_next(fixture->conn, clock_after_ms(SHORT_MS), NULL, &error);
     int left_ms = clock_left_ms(much_later_ns);
-    assert_int_equal(kill(postmaster, SIGCONT), 0);
+    hang_end(&hang);
     assert_false(ok);
     expect_error(&error, ERROR_DEADLINE, "");
     assert_true(left_ms > 0);
