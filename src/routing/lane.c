@@ -55,7 +55,14 @@ static void answer_tickets(struct routing_ticket *tickets, const struct routing_
         struct routing_ticket *ticket = tickets;
         tickets = ticket->next;
         ticket->next = NULL;
-        ticket->callback(ticket, answer);
+        if (answer->error.code == ERROR_DEADLINE && ticket->request.deadline_ns > clock_now_ns()) {
+            /* It joined in the moment in which time was up for the others: it has time left, and may ask again. */
+            struct routing_answer again = {.lead_id = answer->lead_id};
+            error_set(&again.error, ERROR_UNAVAILABLE, "not decided; nothing was done, asking again is safe");
+            ticket->callback(ticket, &again);
+        } else {
+            ticket->callback(ticket, answer);
+        }
     }
 }
 
@@ -154,7 +161,7 @@ static size_t keep_unsettled(struct batch_item **items, size_t count)
 
     for (size_t i = 0; i < count; i++) {
         struct batch_item *item = items[i];
-        if (!item->is_settled && item->entry->request.deadline_ns <= now_ns)
+        if (!item->is_settled && atomic_load(&item->entry->deadline_ns) <= now_ns)
             settle_with_error(item, ERROR_DEADLINE, "not decided in time; nothing was done");
         if (!item->is_settled)
             items[kept++] = item;
@@ -181,7 +188,7 @@ static void look_up(struct lane *lane, struct batch_transaction *transaction)
             struct batch_item *item = transaction->decided[i];
             if (item->is_settled)
                 continue;
-            if (item->entry->request.deadline_ns <= now_ns)
+            if (atomic_load(&item->entry->deadline_ns) <= now_ns)
                 settle_with_error(item, ERROR_RESULT_UNKNOWN, "result unknown, asking again is safe");
             else
                 waiting++;

@@ -163,6 +163,7 @@ static bool add_locked(struct request_queue *queue, struct routing_ticket *ticke
     if (entry == NULL) {
         entry = entry_new(queue);
         entry->request = ticket->request;
+        atomic_store(&entry->deadline_ns, ticket->request.deadline_ns);
         entry->tickets_end = &entry->tickets;
         entry->later_end = &entry->later;
         entry->state = REQUEST_WAITING;
@@ -178,11 +179,10 @@ static bool add_locked(struct request_queue *queue, struct routing_ticket *ticke
         return false;
     }
     ticket_append(&entry->tickets_end, ticket);
-    if (entry->state != REQUEST_TAKEN) {
+    if (entry->state != REQUEST_TAKEN)
         entry->request.force = entry->request.force || ticket->request.force;
-        if (ticket->request.deadline_ns > entry->request.deadline_ns)
-            entry->request.deadline_ns = ticket->request.deadline_ns;
-    }
+    if (ticket->request.deadline_ns > atomic_load(&entry->deadline_ns))
+        atomic_store(&entry->deadline_ns, ticket->request.deadline_ns);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #ifndef ROUTING_REQUEST_QUEUE_H
 #define ROUTING_REQUEST_QUEUE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,12 +28,11 @@ struct request_entry {
     struct hash_node node;      /* by (lead, source workspace) */
     struct request_entry *next; /* in the list of its state */
     enum request_state state;
-    struct routing_request
-        request; /* the first ticket's; `force` if any ticket joined before it was taken has it; the latest deadline */
-    struct routing_ticket *tickets; /* answered together, in order of arrival */
+    struct routing_request request;  /* the first ticket's; `force` if any that joined before it was taken has it */
+    atomic_int_fast64_t deadline_ns; /* the latest of its tickets'; moved on by whoever joins */
+    struct routing_ticket *tickets;  /* answered together, in order of arrival */
     struct routing_ticket **tickets_end;
-    struct routing_ticket
-        *later; /* came with `force` when the attempt under way had none: asked for anew when it ends */
+    struct routing_ticket *later; /* came with `force` when the attempt under way had none: asked for anew */
     struct routing_ticket **later_end;
     int64_t held_since_ns; /* when it was first found held; 0: never */
     int64_t due_ns;        /* held: when it comes up again; waiting: when it came */
@@ -51,7 +51,7 @@ bool request_queue_add(struct request_queue *queue, struct routing_ticket *const
 
 /* Takes up to `max` leads that wait or whose time to be asked again has come; waits for one until `until_ns`, or
  * until the queue is closed. Tickets that were abandoned or whose deadline has passed are taken out: `ret_dropped`
- * gets them as a list, to be answered by the caller with request_queue_forget(). Returns the number of entries, 0
+ * gets them as a list, to be answered by the caller. Returns the number of entries, 0
  * when there was none in time. */
 size_t request_queue_take(struct request_queue *queue, struct request_entry **ret_entries, size_t max, int64_t until_ns,
     struct routing_ticket **ret_dropped);

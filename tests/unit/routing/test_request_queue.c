@@ -116,6 +116,19 @@ static void test_a_second_ticket_joins_waiting_or_taken(void **state)
     assert_int_equal(list_length(fixture->lists[0]), 3);
 }
 
+static void test_who_joins_brings_its_time(void **state)
+{
+    struct fixture *fixture = *state;
+    struct routing_ticket tickets[2] = {ticket_for(1, 1), ticket_for(1, 1)};
+
+    tickets[0].request.deadline_ns = clock_after_ms(PATIENCE_MS / 2);
+    assert_true(add(fixture, &tickets[0], NULL));
+    assert_int_equal(take(fixture), 1);
+    assert_true(add(fixture, &tickets[1], NULL));
+    assert_true(atomic_load(&fixture->entries[0]->deadline_ns) == tickets[1].request.deadline_ns);
+    finish(fixture, 1);
+}
+
 static void test_another_workspace_never_joins(void **state)
 {
     struct fixture *fixture = *state;
@@ -339,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_leads_come_out_in_order_of_arrival, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_second_ticket_joins_waiting_or_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_joins_brings_its_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_another_workspace_never_joins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_force_joins_what_waits_and_follows_what_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_refuses_and_changes_nothing, setup, teardown),
