@@ -12,7 +12,7 @@ enum {
     HELD_FIRST_MS = 5,
     HELD_STEP_MAX = 3,        /* 5, 10, 20, 40 ms and no longer */
     FREE_ENTRIES_MAX = 16384, /* entries kept for the next use */
-    COMPANY_LEADS = 64,       /* so many must wait before a second taker helps the first */
+    COMPANY_LEADS = 24,       /* so many must wait before a second taker helps the first */
     COMPANY_MS = 5,           /* or one of them for so long */
 };
 
