@@ -1,7 +1,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,7 +19,7 @@ struct setting {
     const char *help;
     enum setting_kind kind;
     unsigned commands;
-    size_t offset;
+    size_t offset; /* in struct config */
     int least;
     int most;
 };
@@ -57,31 +56,61 @@ static const struct setting settings[] = {
         FIELD(dry_run), 0, 0},
 };
 
-/* Puts one value in its place; false, with the reason written, when it is not one. */
-static bool set(struct config *config, const struct setting *setting, const char *source, const char *value)
-{
-    void *place = (char *)config + setting->offset;
-    char *end = NULL;
-    long number = 0;
+/* Settings of which one makes the other pointless: when a flag gives one, a variable for the other does not count. */
+static const struct {
+    const char *flag;
+    size_t offset;
+} databases[] = {{"database", FIELD(database)}, {"embedded", FIELD(embedded)}};
 
-    switch (setting->kind) {
-    case SETTING_SWITCH:
-        *(bool *)place = value == NULL || (strcmp(value, "") != 0 && strcmp(value, "0") != 0);
-        return true;
-    case SETTING_TEXT:
-        *(const char **)place = value;
-        return true;
-    case SETTING_NUMBER:
-        break;
-    }
+/* --- Values ------------------------------------------------------------------------------------------------------- */
+
+static bool set_switch(bool *place, const char *source, const char *value)
+{
+    static const struct {
+        const char *text;
+        bool is_on;
+    } words[] = {{"1", true}, {"true", true}, {"yes", true}, {"on", true}, {"0", false}, {"false", false},
+        {"no", false}, {"off", false}};
+
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (strcmp(value, words[i].text) == 0) {
+            *place = words[i].is_on;
+            return true;
+        }
+    fprintf(stderr, "leadrouterd: %s: \"%s\" is not 1, true, yes, on, 0, false, no or off\n", source, value);
+    return false;
+}
+
+static bool set_number(int *place, const struct setting *setting, const char *source, const char *value)
+{
+    char *end = NULL;
+
     errno = 0;
-    number = strtol(value, &end, 10);
+    long number = strtol(value, &end, 10);
     if (errno != 0 || end == value || *end != '\0' || number < setting->least || number > setting->most) {
         fprintf(stderr, "leadrouterd: %s: \"%s\" is not a number from %d to %d\n", source, value, setting->least,
             setting->most);
         return false;
     }
-    *(int *)place = (int)number;
+    *place = (int)number;
+    return true;
+}
+
+/* Puts one value in its place; false, with the reason written, when it is not one. `source` is the flag with its
+ * dashes, or the variable. */
+static bool set(struct config *config, const struct setting *setting, const char *source, const char *value)
+{
+    void *place = (char *)config + setting->offset;
+
+    switch (setting->kind) {
+    case SETTING_SWITCH:
+        return set_switch(place, source, value);
+    case SETTING_NUMBER:
+        return set_number(place, setting, source, value);
+    case SETTING_TEXT:
+        *(const char **)place = value;
+        break;
+    }
     return true;
 }
 
@@ -99,6 +128,8 @@ static bool set_defaults(enum config_command command, struct config *config)
     }
     return true;
 }
+
+/* --- Help --------------------------------------------------------------------------------------------------------- */
 
 static void show_help(enum config_command command, const char *usage)
 {
@@ -118,56 +149,81 @@ static void show_help(enum config_command command, const char *usage)
     printf("  %-24s %s\n", "--help", "show this");
 }
 
-/* getopt's own table, made of ours; `long_options` has room for all, help and the end. */
-static void make_options(enum config_command command, struct option *long_options, const struct setting **chosen)
-{
-    size_t count = 0;
+/* --- Flags -------------------------------------------------------------------------------------------------------- */
 
-    for (size_t i = 0; i < COUNT_OF(settings); i++) {
-        if ((settings[i].commands & command) == 0)
-            continue;
-        chosen[count] = &settings[i];
-        long_options[count] = (struct option){settings[i].flag,
-            settings[i].kind == SETTING_SWITCH ? no_argument : required_argument, NULL, (int)(256 + count)};
-        count++;
+/* The setting of this command whose flag is these `size` bytes, in full: an abbreviation would mean something else
+ * once there is another setting. */
+static const struct setting *find_setting(enum config_command command, const char *flag, size_t size)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        if ((settings[i].commands & command) != 0 && strlen(settings[i].flag) == size &&
+            strncmp(settings[i].flag, flag, size) == 0)
+            return &settings[i];
+    return NULL;
+}
+
+/* A flag was given that says where the database is: what variables said about that is forgotten. */
+static void forget_variables(struct config *config, const struct setting *setting)
+{
+    for (size_t i = 0; i < COUNT_OF(databases); i++) {
+        const char **place = (const char **)(void *)((char *)config + databases[i].offset);
+        const char *other = strcmp(databases[i].flag, setting->flag) == 0 ? NULL : *place;
+        if (other != NULL && (other == getenv("LEADROUTER_DATABASE") || other == getenv("LEADROUTER_EMBEDDED")))
+            *place = NULL;
     }
-    long_options[count++] = (struct option){"help", no_argument, NULL, 'h'};
-    long_options[count] = (struct option){0};
+}
+
+/* Takes the flag at argv[*index], and the word after it when that is its value. */
+static bool take_flag(enum config_command command, int argc, char **argv, int *index, struct config *config)
+{
+    const char *word = argv[*index];
+    const char *value = strchr(word, '=');
+    size_t size = value == NULL ? strlen(word) : (size_t)(value - word);
+    const struct setting *setting = find_setting(command, word + 2, size - 2);
+    char source[64];
+
+    snprintf(source, sizeof(source), "%.*s", (int)size, word);
+    if (setting == NULL) {
+        fprintf(stderr, "leadrouterd: %s: no such flag; see --help\n", source);
+        return false;
+    }
+    if (value != NULL)
+        value++;
+    else if (setting->kind == SETTING_SWITCH)
+        value = "1";
+    else if (*index + 1 < argc)
+        value = argv[++*index];
+    if (value == NULL || (value[0] == '\0' && setting->kind != SETTING_NUMBER)) {
+        fprintf(stderr, "leadrouterd: %s: needs a value; see --help\n", source);
+        return false;
+    }
+    if (setting->offset == FIELD(database) || setting->offset == FIELD(embedded))
+        forget_variables(config, setting);
+    return set(config, setting, source, value);
 }
 
 enum config_result config_parse(enum config_command command, const char *usage, int argc, char **argv,
     bool wants_operand, struct config *ret_config, const char **ret_operand)
 {
-    struct option long_options[COUNT_OF(settings) + 2];
-    const struct setting *chosen[COUNT_OF(settings)];
-    int option = 0;
-
     *ret_config = (struct config){0};
     *ret_operand = NULL;
-    if (!set_defaults(command, ret_config))
-        return CONFIG_WRONG;
-    make_options(command, long_options, chosen);
-    optind = 1;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-        if (option == 'h') {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             show_help(command, usage);
             return CONFIG_HELP_SHOWN;
         }
-        if (option == '?' || option == ':') {
-            fprintf(stderr, "leadrouterd: %s: %s; see --help\n", argv[optind - 1],
-                option == ':' ? "needs a value" : "no such flag");
+    if (!set_defaults(command, ret_config))
+        return CONFIG_WRONG;
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0') {
+            if (!take_flag(command, argc, argv, &i, ret_config))
+                return CONFIG_WRONG;
+        } else if (wants_operand && *ret_operand == NULL && argv[i][0] != '-') {
+            *ret_operand = argv[i];
+        } else {
+            fprintf(stderr, "leadrouterd: %s: not expected here; see --help\n", argv[i]);
             return CONFIG_WRONG;
         }
-        const struct setting *setting = chosen[option - 256];
-        if (!set(ret_config, setting, setting->flag, optarg))
-            return CONFIG_WRONG;
-    }
-    if (optind < argc && wants_operand)
-        *ret_operand = argv[optind++];
-    if (optind < argc) {
-        fprintf(stderr, "leadrouterd: %s: not expected here; see --help\n", argv[optind]);
-        return CONFIG_WRONG;
     }
     return CONFIG_OK;
 }
