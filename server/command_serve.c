@@ -5,12 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "command.h"
 #include "config.h"
 #include "embedded.h"
+#include "grpc_c/log.h"
 #include "migrate.h"
 #include "service.h"
 #include "version.h"
@@ -20,14 +24,20 @@ enum {
     WORKERS_WAITING_MAX = 1000,
     DATABASE_WAIT_MS = 5000,
     DATABASE_POLL_MS = 100,
+    KEEPING_MS = 1000, /* how often an embedded database is looked after */
+    PARTITION_DAYS = 30,
+    PARTITIONS_MS = 10000,
+    DESCRIPTORS_MAX = 65536,
     ADDRESS_SIZE = 128,
 };
 
 static const char usage[] =
     "Usage: leadrouterd serve (--database URL | --embedded DIR) [SETTINGS]\n\n"
-    "Serves gRPC until SIGTERM or SIGINT, then lets the calls under way end. A second signal ends it at once.\n"
+    "Serves gRPC until SIGTERM or SIGINT, then lets the calls under way end. A second signal ends them at once.\n"
     "The database must have the schema of this build (leadrouterd migrate up); the URL should log in as\n"
-    "leadrouter_service. Logs are JSON, a line each, on standard error.";
+    "leadrouter_service. A database that does not answer within 5 s ends the start; one that goes away later is\n"
+    "waited for. Logs are JSON, a line each, on standard error.\n\n"
+    "Example: leadrouterd serve --embedded /var/lib/leadrouter";
 
 /* Everything a server has; taken apart in reverse. */
 struct serving {
@@ -36,10 +46,11 @@ struct serving {
     struct pg_config database;
     struct service service;
     struct grpc_c_server *server;
+    sigset_t watched;           /* blocked, and waited for: SIGTERM, SIGINT, SIGCHLD */
     char address[ADDRESS_SIZE]; /* with the real port */
 };
 
-static int fail(const struct error *error)
+static void log_error(enum log_level level, const char *event, const char *message, const struct error *error)
 {
     const struct log_field fields[] = {
         LOG_STRING("error", error->text),
@@ -47,12 +58,10 @@ static int fail(const struct error *error)
         LOG_END,
     };
 
-    log_write(LOG_LEVEL_ERROR, "server.failed", "could not start", fields);
-    return EXIT_FAILED;
+    log_write(level, event, message, fields);
 }
 
-/* --- The database
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- The database ------------------------------------------------------------------------------------------------- */
 
 static bool start_embedded(struct serving *serving, struct error *reterr_error)
 {
@@ -96,6 +105,22 @@ static bool check_schema(struct serving *serving, struct error *reterr_error)
     return true;
 }
 
+/* Days that the audit log has no room for yet. The migration made thirty, so a failure here is not the end. */
+static void make_partitions(struct serving *serving)
+{
+    static const struct pg_statement statement = {
+        .sql = "select leadrouter.make_log_partitions($1)", .param_count = 1, .param_types = {PG_INT4}};
+    struct pg_params params;
+    struct error error = {0};
+
+    pg_params_init(&params, NULL);
+    params.arena = arena_new(0);
+    pg_params_add_int4(&params, PARTITION_DAYS);
+    if (!service_query(&serving->service, &statement, &params, clock_after_ms(PARTITIONS_MS), NULL, &error))
+        log_error(LOG_LEVEL_WARNING, "partitions.failed", "the audit log's next days could not be made", &error);
+    arena_free(params.arena);
+}
+
 static bool open_database(struct serving *serving, struct error *reterr_error)
 {
     if (serving->config.embedded != NULL && !start_embedded(serving, reterr_error))
@@ -109,8 +134,22 @@ static bool open_database(struct serving *serving, struct error *reterr_error)
     return check_schema(serving, reterr_error);
 }
 
-/* --- Up and down
- * -------------------------------------------------------------------------------------------------------------- */
+/* PostgreSQL ends in ways that are not ours: killed for memory, by hand, by a fault of its own. It is started again;
+ * meanwhile calls are answered UNAVAILABLE, and connections come back by themselves. */
+static void keep_database(struct serving *serving)
+{
+    struct error error = {0};
+
+    if (embedded_process_id(serving->embedded) != 0)
+        return;
+    log_write(LOG_LEVEL_ERROR, "database.ended", "the embedded database has ended and is started again", NULL);
+    if (embedded_restart(serving->embedded, &error))
+        log_write(LOG_LEVEL_INFO, "database.started", "the embedded database is back", NULL);
+    else
+        log_error(LOG_LEVEL_ERROR, "database.failed", "the embedded database could not be started", &error);
+}
+
+/* --- Up and down -------------------------------------------------------------------------------------------------- */
 
 static bool start_service(struct serving *serving, struct error *reterr_error)
 {
@@ -121,8 +160,8 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         .batch_leads_max = (unsigned)config->batch_leads_max,
         .waiting_max = (unsigned)config->waiting_max};
 
-    pthread_mutex_init(&service->counts_lock, NULL);
     service->pool = pg_pool_new(&serving->database, WORKERS);
+    make_partitions(serving);
     return worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) &&
            routing_engine_new(&options, &service->engine, reterr_error);
 }
@@ -150,25 +189,11 @@ static void take_apart(struct serving *serving)
     worker_pool_free(service->workers);
     routing_engine_free(service->engine, serving->config.drain_ms);
     pg_pool_free(service->pool);
-    if (service->pool != NULL)
-        pthread_mutex_destroy(&service->counts_lock);
+    service_release(service);
     embedded_stop(serving->embedded);
 }
 
-/* --- The command
- * ---------------------------------------------------------------------------------------------------------------- */
-
-static bool parse_level(const char *name, enum log_level *ret_level)
-{
-    static const char *const names[] = {"debug", "info", "warning", "error"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcmp(name, names[i]) == 0) {
-            *ret_level = (enum log_level)i;
-            return true;
-        }
-    return false;
-}
+/* --- Serving ------------------------------------------------------------------------------------------------------ */
 
 static void log_started(const struct serving *serving)
 {
@@ -187,11 +212,14 @@ static void log_started(const struct serving *serving)
 
 static void log_stopped(struct serving *serving, int signal_number)
 {
+    struct service *service = &serving->service;
     struct routing_statistics statistics;
 
-    routing_engine_statistics(serving->service.engine, &statistics);
+    routing_engine_statistics(service->engine, &statistics);
     const struct log_field fields[] = {
         LOG_STRING("signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT"),
+        LOG_INTEGER("calls", atomic_load(&service->calls)),
+        LOG_INTEGER("calls_failed", atomic_load(&service->failures)),
         LOG_INTEGER("batches", statistics.batches),
         LOG_INTEGER("leads", statistics.leads),
         LOG_INTEGER("transaction_retries", statistics.transaction_retries),
@@ -201,19 +229,73 @@ static void log_stopped(struct serving *serving, int signal_number)
     log_write(LOG_LEVEL_INFO, "server.stopped", "all calls are answered", fields);
 }
 
-/* Serves until a signal comes, then drains. */
-static void serve(struct serving *serving, const sigset_t *stops)
+/* Waits for a signal to stop. */
+static int wait_for_signal(struct serving *serving)
+{
+    const struct timespec pause = {.tv_sec = KEEPING_MS / 1000, .tv_nsec = KEEPING_MS % 1000 * 1000000L};
+
+    for (;;) {
+        int number = serving->embedded == NULL ? sigwaitinfo(&serving->watched, NULL)
+                                               : sigtimedwait(&serving->watched, NULL, &pause);
+        if (number == SIGTERM || number == SIGINT)
+            return number;
+        if (serving->embedded != NULL)
+            keep_database(serving);
+    }
+}
+
+/* On a thread of its own while calls end: a second signal means that there is no time for that. What is under way is
+ * one transaction or another, so PostgreSQL rolls it back, and its caller asks again. */
+static void *hurry(void *argument)
+{
+    struct serving *serving = argument;
+    int number = 0;
+
+    do
+        sigwait(&serving->watched, &number);
+    while (number == SIGCHLD);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    log_write(LOG_LEVEL_WARNING, "server.hurried", "a second signal: calls under way are cut off", NULL);
+    embedded_stop(serving->embedded);
+    _exit(EXIT_FAILED);
+}
+
+/* No new calls; those under way get their time. */
+static void drain(struct serving *serving)
+{
+    pthread_t thread;
+    bool is_watched = pthread_create(&thread, NULL, hurry, serving) == 0;
+
+    grpc_c_server_stop(serving->server, serving->config.drain_ms);
+    if (is_watched) {
+        pthread_cancel(thread);
+        pthread_join(thread, NULL);
+    }
+}
+
+static void serve(struct serving *serving)
 {
     int signal_number = 0;
 
     log_started(serving);
-    sigwait(stops, &signal_number);
+    signal_number = wait_for_signal(serving);
     log_write(LOG_LEVEL_INFO, "server.stopping", "taking no more calls", NULL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
-    pthread_sigmask(SIG_UNBLOCK, stops, NULL); /* a second one is meant */
-    grpc_c_server_stop(serving->server, serving->config.drain_ms);
+    drain(serving);
     log_stopped(serving, signal_number);
+}
+
+/* --- The command -------------------------------------------------------------------------------------------------- */
+
+static bool parse_level(const char *name, enum log_level *ret_level)
+{
+    static const char *const names[] = {"debug", "info", "warning", "error"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0) {
+            *ret_level = (enum log_level)i;
+            return true;
+        }
+    return false;
 }
 
 static bool check_config(const struct config *config, enum log_level *ret_level)
@@ -223,10 +305,40 @@ static bool check_config(const struct config *config, enum log_level *ret_level)
         return false;
     }
     if (!parse_level(config->log_level, ret_level)) {
-        fprintf(stderr, "leadrouterd: log-level: \"%s\" is not debug, info, warning or error\n", config->log_level);
+        fprintf(stderr, "leadrouterd: --log-level: \"%s\" is not debug, info, warning or error\n", config->log_level);
         return false;
     }
     return true;
+}
+
+/* The core's own lines, of use to whoever looks for a fault in a connection. */
+static void log_core(bool is_error, const char *message, uint64_t dropped, void *user)
+{
+    const struct log_field fields[] = {LOG_STRING("text", message), LOG_INTEGER("dropped", dropped), LOG_END};
+
+    (void)is_error;
+    (void)user;
+    log_write(LOG_LEVEL_DEBUG, "grpc.core", "a line of the gRPC core", fields);
+}
+
+/* What belongs to the process rather than to a part of it. The signals are blocked in every thread made later. */
+static void set_up_process(struct serving *serving, enum log_level level)
+{
+    struct rlimit limit;
+
+    log_setup(STDERR_FILENO, level);
+    grpc_c_log_observe(level == LOG_LEVEL_DEBUG ? log_core : NULL, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&serving->watched);
+    sigaddset(&serving->watched, SIGTERM);
+    sigaddset(&serving->watched, SIGINT);
+    sigaddset(&serving->watched, SIGCHLD);
+    pthread_sigmask(SIG_BLOCK, &serving->watched, NULL);
+    /* A listener that runs out of descriptors once is dead for good (src/grpc_c/README.md). */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_MAX) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 int command_serve(int argc, char **argv)
@@ -235,7 +347,6 @@ int command_serve(int argc, char **argv)
     const char *operand = NULL;
     enum log_level level = LOG_LEVEL_INFO;
     struct error error = {0};
-    sigset_t stops;
     int code = EXIT_DONE;
 
     switch (config_parse(CONFIG_SERVE, usage, argc, argv, false, &serving.config, &operand)) {
@@ -248,16 +359,14 @@ int command_serve(int argc, char **argv)
     }
     if (!check_config(&serving.config, &level))
         return EXIT_USAGE;
-    log_setup(2, level);
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&stops);
-    sigaddset(&stops, SIGTERM);
-    sigaddset(&stops, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &stops, NULL);
-    if (open_database(&serving, &error) && start_service(&serving, &error) && start_server(&serving, &error))
-        serve(&serving, &stops);
-    else
-        code = fail(&error);
+    set_up_process(&serving, level);
+    service_init(&serving.service);
+    if (open_database(&serving, &error) && start_service(&serving, &error) && start_server(&serving, &error)) {
+        serve(&serving);
+    } else {
+        log_error(LOG_LEVEL_ERROR, "server.failed", "could not start", &error);
+        code = EXIT_FAILED;
+    }
     take_apart(&serving);
     return code;
 }

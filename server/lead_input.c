@@ -2,9 +2,17 @@
 
 #include <jansson.h>
 #include <openssl/evp.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/memory.h"
+
+enum {
+    KEYS_SIZE_MAX = 512,       /* names, quotes and commas of one lead */
+    ESCAPED_SIZE_PER_BYTE = 6, /* \u0001 */
+};
 
 /* The text fields of a new lead: name in messages and database, and where it lies. */
 static const struct {
@@ -27,24 +35,24 @@ static const struct {
     {"source", offsetof(Leadrouter__V1__NewLead, source)},
 };
 
-static bool add_texts(const Leadrouter__V1__NewLead *lead, size_t index, json_t *object, struct error *reterr_error)
+static const char *field_text(const Leadrouter__V1__NewLead *lead, size_t i)
 {
-    for (size_t i = 0; i < COUNT_OF(text_fields); i++) {
-        const char *text = *(char *const *)(const void *)((const char *)lead + text_fields[i].offset);
-        size_t size = strlen(text);
-        if (size > LEAD_INPUT_FIELD_SIZE_MAX)
+    return *(char *const *)(const void *)((const char *)lead + text_fields[i].offset);
+}
+
+/* --- Checking ----------------------------------------------------------------------------------------------------- */
+
+static bool check_texts(const Leadrouter__V1__NewLead *lead, size_t index, struct error *reterr_error)
+{
+    for (size_t i = 0; i < COUNT_OF(text_fields); i++)
+        if (strlen(field_text(lead, i)) > LEAD_INPUT_FIELD_SIZE_MAX)
             return error_set(reterr_error, ERROR_INVALID, "leads[%zu].%s: longer than %d bytes", index,
                 text_fields[i].name, LEAD_INPUT_FIELD_SIZE_MAX);
-        if (size > 0 && json_object_set_new(object, text_fields[i].name, json_stringn(text, size)) != 0)
-            return error_set(
-                reterr_error, ERROR_INVALID, "leads[%zu].%s: is not valid UTF-8", index, text_fields[i].name);
-    }
     return true;
 }
 
-/* PostgreSQL's jsonb takes no U+0000, and jansson none without a flag: both refuse it. */
-static bool add_attributes(
-    const Leadrouter__V1__NewLead *lead, size_t index, json_t *object, struct error *reterr_error)
+/* PostgreSQL's jsonb takes no U+0000, nor does jansson without a flag. */
+static bool check_attributes(const Leadrouter__V1__NewLead *lead, size_t index, struct error *reterr_error)
 {
     json_error_t fault;
     size_t size = strlen(lead->attributes_json);
@@ -54,46 +62,79 @@ static bool add_attributes(
     if (size > LEAD_INPUT_ATTRIBUTES_SIZE_MAX)
         return error_set(reterr_error, ERROR_INVALID, "leads[%zu].attributes_json: longer than %d bytes", index,
             LEAD_INPUT_ATTRIBUTES_SIZE_MAX);
-    json_t *attributes = json_loadb(lead->attributes_json, size, JSON_REJECT_DUPLICATES, &fault);
+    json_t *attributes =
+        json_loadb(lead->attributes_json, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     if (attributes == NULL)
         return error_set(reterr_error, ERROR_INVALID, "leads[%zu].attributes_json: not valid JSON at byte %d", index,
             fault.position);
-    if (!json_is_object(attributes)) {
-        json_decref(attributes);
-        return error_set(reterr_error, ERROR_INVALID, "leads[%zu].attributes_json: must be a JSON object", index);
-    }
-    json_object_set_new(object, "attributes", attributes);
-    return true;
+    bool is_object = json_is_object(attributes);
+    json_decref(attributes);
+    return is_object ||
+           error_set(reterr_error, ERROR_INVALID, "leads[%zu].attributes_json: must be a JSON object", index);
 }
 
-bool lead_input_json(const Leadrouter__V1__CreateLeadsRequest *request, char **ret_json,
-    unsigned char ret_hash[LEAD_INPUT_HASH_SIZE], struct error *reterr_error)
+static bool check(const Leadrouter__V1__CreateLeadsRequest *request, struct error *reterr_error)
 {
-    json_t *array = NULL;
-    bool ok = false;
-
     if (request->n_leads == 0)
         return error_set(reterr_error, ERROR_INVALID, "leads: at least one is needed");
     if (request->n_leads > LEAD_INPUT_COUNT_MAX)
         return error_set(reterr_error, ERROR_INVALID, "leads: %zu given, at most %d are taken in one call",
             request->n_leads, LEAD_INPUT_COUNT_MAX);
-    array = json_array();
-    for (size_t i = 0; i < request->n_leads; i++) {
-        json_t *object = json_object();
-        json_array_append_new(array, object);
-        if (!add_texts(request->leads[i], i, object, reterr_error) ||
-            !add_attributes(request->leads[i], i, object, reterr_error))
-            goto cleanup;
+    for (size_t i = 0; i < request->n_leads; i++)
+        if (!check_texts(request->leads[i], i, reterr_error) || !check_attributes(request->leads[i], i, reterr_error))
+            return false;
+    return true;
+}
+
+/* --- Writing ------------------------------------------------------------------------------------------------------ */
+
+static void write_lead(struct buffer *json, const Leadrouter__V1__NewLead *lead)
+{
+    const char *separator = "{";
+
+    for (size_t i = 0; i < COUNT_OF(text_fields); i++) {
+        const char *text = field_text(lead, i);
+        if (text[0] == '\0')
+            continue;
+        buffer_append_format(json, "%s\"%s\":", separator, text_fields[i].name);
+        buffer_append_json_string(json, text, strlen(text));
+        separator = ",";
     }
-    char *json = json_dumps(array, JSON_COMPACT);
-    if (json == NULL || EVP_Digest(json, strlen(json), ret_hash, NULL, EVP_sha256(), NULL) != 1) {
-        free(json);
+    if (lead->attributes_json[0] != '\0') /* as it was given: reading and writing numbers would change them */
+        buffer_append_format(json, "%s\"attributes\":%s", separator, lead->attributes_json);
+    else if (separator[0] == '{')
+        buffer_append_string(json, "{");
+    buffer_append_string(json, "}");
+}
+
+/* No lead becomes longer than this; they were checked. */
+static size_t json_size_max(const Leadrouter__V1__CreateLeadsRequest *request)
+{
+    return request->n_leads * (KEYS_SIZE_MAX + LEAD_INPUT_ATTRIBUTES_SIZE_MAX +
+                                  COUNT_OF(text_fields) * ESCAPED_SIZE_PER_BYTE * LEAD_INPUT_FIELD_SIZE_MAX);
+}
+
+bool lead_input_json(const Leadrouter__V1__CreateLeadsRequest *request, char **ret_json,
+    unsigned char ret_hash[LEAD_INPUT_HASH_SIZE], struct error *reterr_error)
+{
+    struct buffer json = {0};
+    bool ok = false;
+
+    if (!check(request, reterr_error))
+        return false;
+    buffer_init(&json, json_size_max(request));
+    for (size_t i = 0; i < request->n_leads; i++) {
+        buffer_append_string(&json, i == 0 ? "[" : ",");
+        write_lead(&json, request->leads[i]);
+    }
+    buffer_append_string(&json, "]");
+    if (json.overflowed || EVP_Digest(json.data, json.size, ret_hash, NULL, EVP_sha256(), NULL) != 1) {
         error_set(reterr_error, ERROR_INTERNAL, "could not write the leads as JSON");
         goto cleanup;
     }
-    *ret_json = json;
+    *ret_json = memory_copy_string(buffer_text(&json));
     ok = true;
 cleanup:
-    json_decref(array);
+    buffer_release(&json);
     return ok;
 }

@@ -1,15 +1,63 @@
 #include "service.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "base/random.h"
 
-enum { PUSHBACK_MS = 100 };
+enum { PUSHBACK_MS = 100, REPEATS_MAX = 10, REPEAT_PAUSE_MS = 10 };
+
+void service_init(struct service *service)
+{
+    pthread_mutex_init(&service->counts_lock, NULL);
+}
+
+void service_release(struct service *service)
+{
+    pthread_mutex_destroy(&service->counts_lock);
+}
+
+/* --- What callers are told ---------------------------------------------------------------------------------------- */
+
+/* Errors of the database that are neither the caller's fault nor ours: beginnings of SQLSTATEs (PostgreSQL manual,
+ * appendix A). Any other one is our bug. */
+static const struct database_fault {
+    const char *sqlstate;
+    enum grpc_c_status status;
+    const char *text;
+} database_faults[] = {
+    {"40001", GRPC_C_ABORTED, "others change the same rows; nothing was done, asking again is safe"},
+    {"40P01", GRPC_C_ABORTED, "others change the same rows; nothing was done, asking again is safe"},
+    {"55P03", GRPC_C_ABORTED, "others hold the same rows; nothing was done, asking again is safe"},
+    {"57014", GRPC_C_UNAVAILABLE, "the database took too long; nothing was done, asking again is safe"},
+    {"53", GRPC_C_UNAVAILABLE, "the database is out of resources; nothing was done, asking again is safe"},
+    {"58", GRPC_C_UNAVAILABLE, "the database's machine has a fault; nothing was done, asking again is safe"},
+    {"42501", GRPC_C_UNAVAILABLE, "the database does not let this server work"},
+    {"3F000", GRPC_C_UNAVAILABLE, "the database no longer has the schema of this server"},
+    {"42P01", GRPC_C_UNAVAILABLE, "the database no longer has the schema of this server"},
+    {"42703", GRPC_C_UNAVAILABLE, "the database no longer has the schema of this server"},
+    {"42883", GRPC_C_UNAVAILABLE, "the database no longer has the schema of this server"},
+};
+
+static const struct database_fault *find_fault(const struct error *error)
+{
+    if (error->code == ERROR_DATABASE)
+        for (size_t i = 0; i < COUNT_OF(database_faults); i++)
+            if (strncmp(error->sqlstate, database_faults[i].sqlstate, strlen(database_faults[i].sqlstate)) == 0)
+                return &database_faults[i];
+    return NULL;
+}
 
 enum grpc_c_status service_status(const struct error *error)
 {
+    const struct database_fault *fault = find_fault(error);
+
+    if (fault != NULL)
+        return fault->status;
     switch (error->code) {
     case ERROR_NONE:
         return GRPC_C_OK;
@@ -41,27 +89,14 @@ enum grpc_c_status service_status(const struct error *error)
     return GRPC_C_INTERNAL;
 }
 
-static void log_failure(const struct grpc_c_call *call, const struct error *error, int64_t started_ns)
+const char *service_text(const struct error *error)
 {
-    enum grpc_c_status status = service_status(error);
-    const struct log_field fields[] = {
-        LOG_STRING("method", grpc_c_call_method(call)),
-        LOG_STRING("code", grpc_c_status_name(status)),
-        LOG_STRING("error", error->text),
-        LOG_STRING("sqlstate", error->sqlstate[0] == '\0' ? NULL : error->sqlstate),
-        LOG_STRING("peer", grpc_c_call_peer(call)),
-        LOG_INTEGER("duration_us", (clock_now_ns() - started_ns) / 1000),
-        LOG_END,
-    };
+    const struct database_fault *fault = find_fault(error);
 
-    log_write(status == GRPC_C_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "rpc.failed", "request failed", fields);
-}
-
-/* What the database said goes to the log only: it may quote rows. */
-static const char *text_for_caller(const struct error *error)
-{
+    if (fault != NULL)
+        return fault->text;
     switch (error->code) {
-    case ERROR_DATABASE:
+    case ERROR_DATABASE: /* may quote rows */
     case ERROR_SYSTEM:
     case ERROR_INTERNAL:
         return "internal error; the server's log has the reason";
@@ -72,18 +107,90 @@ static const char *text_for_caller(const struct error *error)
     }
 }
 
-void service_fail(struct grpc_c_call *call, const struct error *error, int64_t started_ns)
+/* --- A call's beginning and end ----------------------------------------------------------------------------------- */
+
+void service_begin(struct service_call *ret_call, struct grpc_c_call *call, void *user)
+{
+    *ret_call = (struct service_call){.call = call, .service = user, .started_ns = clock_now_ns()};
+    atomic_fetch_add_explicit(&ret_call->service->calls, 1, memory_order_relaxed);
+}
+
+/* NULL, which the log leaves out, for no id. */
+static const char *id_text(const struct uuid *id, char ret_text[UUID_TEXT_SIZE])
+{
+    return uuid_is_nil(id) ? NULL : uuid_format(id, ret_text);
+}
+
+static void log_failure(const struct service_call *call, const struct error *error)
+{
+    enum grpc_c_status status = service_status(error);
+    char workspace[UUID_TEXT_SIZE], lead[UUID_TEXT_SIZE], request[UUID_TEXT_SIZE];
+    const struct log_field fields[] = {
+        LOG_STRING("method", grpc_c_call_method(call->call)),
+        LOG_STRING("code", grpc_c_status_name(status)),
+        LOG_STRING("error", error->text),
+        LOG_STRING("sqlstate", error->sqlstate[0] == '\0' ? NULL : error->sqlstate),
+        LOG_STRING("workspace_id", id_text(&call->workspace_id, workspace)),
+        LOG_STRING("lead_id", id_text(&call->lead_id, lead)),
+        LOG_STRING("request_id", id_text(&call->request_id, request)),
+        LOG_STRING("peer", grpc_c_call_peer(call->call)),
+        LOG_INTEGER("duration_us", (clock_now_ns() - call->started_ns) / 1000),
+        LOG_END,
+    };
+
+    log_write(status == GRPC_C_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "rpc.failed", "request failed", fields);
+}
+
+void service_fail(struct service_call *call, const struct error *error)
 {
     enum grpc_c_status status = service_status(error);
 
-    log_failure(call, error, started_ns);
+    log_failure(call, error);
+    atomic_fetch_add_explicit(&call->service->failures, 1, memory_order_relaxed);
     if (status == GRPC_C_RESOURCE_EXHAUSTED) {
         char pushback[16];
         int size = snprintf(pushback, sizeof(pushback), "%d", PUSHBACK_MS);
-        grpc_c_call_add_trailing_metadata(call, "grpc-retry-pushback-ms", pushback, (size_t)size);
+        grpc_c_call_add_trailing_metadata(call->call, "grpc-retry-pushback-ms", pushback, (size_t)size);
     }
-    grpc_c_call_fail(call, status, text_for_caller(error));
+    grpc_c_call_fail(call->call, status, service_text(error));
 }
+
+/* --- The database ------------------------------------------------------------------------------------------------- */
+
+static bool query_once(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
+    int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
+{
+    struct pg_conn *conn = NULL;
+
+    if (!pg_pool_acquire(service->pool, deadline_ns, &conn, reterr_error))
+        return false;
+    bool ok = pg_execute(conn, statement, params, deadline_ns, ret_result, reterr_error);
+    pg_pool_put(service->pool, conn);
+    return ok;
+}
+
+bool service_query(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
+    int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
+{
+    struct error error = {0};
+
+    for (unsigned repeats = 0;; repeats++) {
+        uint8_t jitter = 0;
+        if (clock_now_ns() >= deadline_ns)
+            return error_set(reterr_error, ERROR_DEADLINE, "time was up before the database was asked");
+        if (query_once(service, statement, params, deadline_ns, ret_result, &error))
+            return true;
+        if (!error_is_transaction_retryable(&error) || repeats == REPEATS_MAX)
+            break;
+        random_bytes(&jitter, 1);
+        poll(NULL, 0, jitter % REPEAT_PAUSE_MS + 1); /* so that two that met do not meet again */
+    }
+    if (reterr_error != NULL)
+        *reterr_error = error;
+    return false;
+}
+
+/* --- Values ------------------------------------------------------------------------------------------------------- */
 
 bool service_parse_id(
     const char *field, const char *text, bool is_optional, struct uuid *ret_id, struct error *reterr_error)
@@ -121,6 +228,8 @@ Google__Protobuf__Timestamp *service_time(struct arena *arena, int64_t unix_us)
     return time;
 }
 
+/* --- Registering -------------------------------------------------------------------------------------------------- */
+
 static void log_refusal(const char *method, enum grpc_c_status status, const char *message, void *user)
 {
     const struct log_field fields[] = {
@@ -129,8 +238,10 @@ static void log_refusal(const char *method, enum grpc_c_status status, const cha
         LOG_STRING("error", message),
         LOG_END,
     };
+    struct service *service = user;
 
-    (void)user;
+    atomic_fetch_add_explicit(&service->calls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&service->failures, 1, memory_order_relaxed);
     log_write(LOG_LEVEL_WARNING, "rpc.failed", "request refused", fields);
 }
 
@@ -138,5 +249,5 @@ void service_register(struct grpc_c_server *server, struct service *service)
 {
     leadrouter__v1__routing_service__add(server, &service_routing_handlers, service);
     leadrouter__v1__lead_service__add(server, &service_lead_handlers, service);
-    grpc_c_server_observe_refusals(server, log_refusal, NULL);
+    grpc_c_server_observe_refusals(server, log_refusal, service);
 }

@@ -4,6 +4,7 @@
 #define SERVER_SERVICE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,38 +16,78 @@
 #include "routing/engine.h"
 #include "worker_pool.h"
 
-/* What the handlers share; filled by command_serve.c, lives as long as the gRPC server. */
+/* What the database counts (sql/README.md, health_counts()). */
+struct service_counts {
+    int64_t pending, routing, failed, retry_queue_depth, retries_due, stale_locks, oldest_pending_age_seconds,
+        counted_us;
+};
+
+struct health_call;
+
+/* What the handlers share. Lives as long as the gRPC server. */
 struct service {
+    /* set by the owner before service_register() */
     struct routing_engine *engine;
     struct pg_pool *pool;
     struct worker_pool *workers;
     int schema_version;
 
+    atomic_uint_fast64_t calls;    /* taken by a handler */
+    atomic_uint_fast64_t failures; /* of them answered with a status other than OK */
+    atomic_uint creates;           /* CreateLeads under way */
+
     pthread_mutex_t counts_lock;
     /* under the lock */
     bool has_counts;
-    int64_t counted_ns; /* monotonic */
-    struct service_counts {
-        int64_t pending, routing, failed, retry_queue_depth, retries_due, stale_locks, oldest_pending_age_seconds,
-            counted_us;
-    } counts;
+    bool is_counting;   /* somebody counts: whoever comes now waits for that */
+    int64_t counted_ns; /* when counting began, monotonic */
+    struct service_counts counts;
+    struct health_call *counts_wanted; /* calls that wait */
 };
+
+/* Prepares the shared part that the owner does not set; and its end, when no call is left. */
+void service_init(struct service *service);
+void service_release(struct service *service);
 
 /* Registers both services; `service` is borrowed until the server is freed. */
 void service_register(struct grpc_c_server *server, struct service *service);
 
-/* --- Shared by the services' files
- * --------------------------------------------------------------------------------------- */
+/* --- Shared by the services' files -------------------------------------------------------------------------------- */
 
 extern const struct leadrouter__v1__routing_service__handlers service_routing_handlers;
 extern const struct leadrouter__v1__lead_service__handlers service_lead_handlers;
 
-/* The status that a caller sees for a failure, by its code. */
-enum grpc_c_status service_status(const struct error *error);
+/* RoutingService.Health; in a file of its own. */
+void service_handle_health(struct grpc_c_call *call, const Leadrouter__V1__HealthRequest *request, void *user);
 
-/* Answers with a failure and writes one log line; RESOURCE_EXHAUSTED carries push-back. `started_ns` is when the
- * call came. */
-void service_fail(struct grpc_c_call *call, const struct error *error, int64_t started_ns);
+/* What is known about a call while it is under way: part of what its handler keeps in the call's arena. */
+struct service_call {
+    struct grpc_c_call *call;
+    struct service *service;
+    int64_t started_ns;
+    /* For the log; uuid_nil: not known. */
+    struct uuid workspace_id;
+    struct uuid lead_id;
+    struct uuid request_id;
+};
+
+/* Begins a call: fills `ret_call` and counts it. First thing in a handler. */
+void service_begin(struct service_call *ret_call, struct grpc_c_call *call, void *user);
+
+/* Answers with a failure and writes one log line; RESOURCE_EXHAUSTED carries push-back. Ends the call. */
+void service_fail(struct service_call *call, const struct error *error);
+
+/* The status and the text that a caller gets for a failure. What the database said goes to the log only. The text is
+ * borrowed from `error` or constant. */
+enum grpc_c_status service_status(const struct error *error);
+const char *service_text(const struct error *error);
+
+/* Runs one statement in a transaction of its own, on a connection of the pool; repeats it when it met another
+ * transaction (40001, 40P01). Waits: for workers only. `*ret_result` is the caller's. Errors: those of
+ * pg_pool_acquire() and pg_execute(), so after ERROR_UNAVAILABLE the statement may have been carried out;
+ * ERROR_DEADLINE without asking when the deadline has passed. */
+bool service_query(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
+    int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error);
 
 /* Reads an id. Errors: ERROR_INVALID "lead_id: not a UUID". An empty optional id gives uuid_nil. */
 bool service_parse_id(

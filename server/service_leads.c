@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "lead_input.h"
 #include "service.h"
 
-/* --- CreateLeads
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- CreateLeads -------------------------------------------------------------------------------------------------- */
+
+enum { CREATES_MAX = 64 /* calls under way: each may hold megabytes */ };
 
 struct create_call;
 
@@ -22,14 +24,10 @@ struct create_lead {
 
 /* One call; in its arena. */
 struct create_call {
-    struct work work; /* first */
-    struct service *service;
-    struct grpc_c_call *call;
+    struct work work; /* first: work comes back as addresses of these */
+    struct service_call base;
     const Leadrouter__V1__CreateLeadsRequest *request;
-    struct uuid workspace_id;
-    struct uuid request_id;
     struct uuid actor_id;
-    int64_t started_ns;
     struct create_lead *leads;
     size_t lead_count;
     bool is_replay;
@@ -48,7 +46,7 @@ static void as_first_answered(struct routing_answer *answer)
 
 static Leadrouter__V1__CreateLeadsResult *create_result(struct create_call *create, struct create_lead *lead)
 {
-    struct arena *arena = grpc_c_call_arena(create->call);
+    struct arena *arena = grpc_c_call_arena(create->base.call);
     Leadrouter__V1__CreateLeadsResult *result = arena_alloc(arena, sizeof(*result));
 
     leadrouter__v1__create_leads_result__init(result);
@@ -57,21 +55,46 @@ static Leadrouter__V1__CreateLeadsResult *create_result(struct create_call *crea
     if (!create->is_routed)
         return result;
     if (lead->answer.error.code == ERROR_NONE) {
-        if (create->is_replay)
+        if (create->is_replay && lead->created)
             as_first_answered(&lead->answer);
         result->routing = service_route_response(arena, &lead->answer);
     } else {
         result->routing_status = (int32_t)service_status(&lead->answer.error);
-        result->routing_message = arena_copy_string(arena, lead->answer.error.text);
+        result->routing_message = arena_copy_string(arena, service_text(&lead->answer.error));
     }
     return result;
 }
 
+/* The call succeeded, for the leads are stored; that some were not routed is for the log all the same. */
+static void log_unrouted(const struct create_call *create)
+{
+    const struct error *error = NULL;
+    char workspace[UUID_TEXT_SIZE];
+    size_t count = 0;
+
+    for (size_t i = 0; create->is_routed && i < create->lead_count; i++)
+        if (create->leads[i].answer.error.code != ERROR_NONE) {
+            error = error == NULL ? &create->leads[i].answer.error : error;
+            count++;
+        }
+    if (count == 0)
+        return;
+    const struct log_field fields[] = {
+        LOG_INTEGER("leads", count),
+        LOG_STRING("code", grpc_c_status_name(service_status(error))),
+        LOG_STRING("error", error->text),
+        LOG_STRING("workspace_id", uuid_format(&create->base.workspace_id, workspace)),
+        LOG_END,
+    };
+    log_write(LOG_LEVEL_WARNING, "leads.unrouted", "leads were taken in but not routed", fields);
+}
+
 static void create_reply(struct create_call *create)
 {
-    struct arena *arena = grpc_c_call_arena(create->call);
+    struct arena *arena = grpc_c_call_arena(create->base.call);
     Leadrouter__V1__CreateLeadsResponse response = LEADROUTER__V1__CREATE_LEADS_RESPONSE__INIT;
 
+    log_unrouted(create);
     response.n_results = create->lead_count;
     response.results = arena_alloc_array(arena, create->lead_count, sizeof(*response.results));
     for (size_t i = 0; i < create->lead_count; i++) {
@@ -79,7 +102,14 @@ static void create_reply(struct create_call *create)
         response.created += create->leads[i].created ? 1 : 0;
     }
     response.existing = (int32_t)create->lead_count - response.created;
-    leadrouter__v1__lead_service__create_leads__reply(create->call, &response);
+    atomic_fetch_sub(&create->base.service->creates, 1);
+    leadrouter__v1__lead_service__create_leads__reply(create->base.call, &response);
+}
+
+static void create_fail(struct create_call *create, const struct error *error)
+{
+    atomic_fetch_sub(&create->base.service->creates, 1);
+    service_fail(&create->base, error);
 }
 
 static void lead_answered(struct routing_ticket *ticket, const struct routing_answer *answer)
@@ -91,12 +121,23 @@ static void lead_answered(struct routing_ticket *ticket, const struct routing_an
         create_reply(lead->create);
 }
 
+/* Leaves a tenth of the time for the answer: a caller that is told which leads were not routed in time knows more than
+ * one whose time is up. */
+static int64_t routing_deadline_ns(const struct create_call *create)
+{
+    int64_t now_ns = clock_now_ns();
+    int64_t left_ns = grpc_c_call_deadline_ns(create->base.call) - now_ns;
+
+    return now_ns + left_ns - left_ns / 10;
+}
+
 /* Asks the engine for all of them. When it has no room the leads are there all the same, and the answer says that
- * they were not routed. */
+ * they were not routed. A caller that goes away does not stop it: its leads are in, and waiting for a decision. */
 static void route_created(struct create_call *create)
 {
-    struct arena *arena = grpc_c_call_arena(create->call);
+    struct arena *arena = grpc_c_call_arena(create->base.call);
     struct routing_ticket **tickets = arena_alloc_array(arena, create->lead_count, sizeof(struct routing_ticket *));
+    int64_t deadline_ns = routing_deadline_ns(create);
     struct error error = {0};
 
     for (size_t i = 0; i < create->lead_count; i++) {
@@ -104,33 +145,36 @@ static void route_created(struct create_call *create)
         lead->create = create;
         lead->ticket = (struct routing_ticket){.callback = lead_answered};
         lead->ticket.request = (struct routing_request){.lead_id = lead->lead_id,
-            .source_workspace_id = create->workspace_id,
+            .source_workspace_id = create->base.workspace_id,
             .actor_id = create->actor_id,
             .max_attempts = ROUTING_MAX_ATTEMPTS_DEFAULT,
-            .deadline_ns = grpc_c_call_deadline_ns(create->call)};
+            .deadline_ns = deadline_ns};
         tickets[i] = &lead->ticket;
     }
     create->is_routed = true;
     atomic_store(&create->left, create->lead_count);
-    if (routing_engine_submit_many(create->service->engine, tickets, create->lead_count, &error))
+    if (routing_engine_submit_many(create->base.service->engine, tickets, create->lead_count, &error))
         return; /* the last answer replies */
     for (size_t i = 0; i < create->lead_count; i++)
         create->leads[i].answer.error = error;
     create_reply(create);
 }
 
-/* What the database's refusal means to the caller. */
-static bool create_failed(struct error *error)
+/* What the database's refusal means to the caller. A host application's own constraints on `leads` count too; what
+ * they say may quote the lead, so only the SQLSTATE is passed on. */
+static bool create_refused(struct error *error)
 {
     if (strcmp(error->sqlstate, "LR404") == 0)
         return error_set(error, ERROR_NOT_FOUND, "workspace_id: no such workspace");
     if (strcmp(error->sqlstate, "LR409") == 0)
         return error_set(error, ERROR_INVALID, "request_id: used within 24 hours with other leads");
+    if (strncmp(error->sqlstate, "22", 2) == 0 || strncmp(error->sqlstate, "23", 2) == 0)
+        return error_set_sql(error, ERROR_INVALID, error->sqlstate,
+            "leads: a value does not fit the database's own types or constraints (SQLSTATE %s)", error->sqlstate);
     if (error->code == ERROR_UNAVAILABLE)
-        return error_set(error, ERROR_RESULT_UNKNOWN,
-            "the database is away and the result is unknown; repeating the call is safe for leads with an external_id, "
-            "or with the same"
-            " request_id");
+        return error_set_sql(error, ERROR_RESULT_UNKNOWN, error->sqlstate,
+            "the database is away and the result unknown; asking again is safe for leads with an external_id, or under"
+            " the same request_id");
     return false;
 }
 
@@ -143,23 +187,18 @@ static bool insert_leads(
         .param_count = 4,
         .param_types = {PG_UUID, PG_JSONB, PG_UUID, PG_BYTEA},
     };
-    struct arena *arena = grpc_c_call_arena(create->call);
-    int64_t deadline_ns = grpc_c_call_deadline_ns(create->call);
+    const struct service_call *base = &create->base;
+    struct arena *arena = grpc_c_call_arena(base->call);
     struct pg_params params;
-    struct pg_conn *conn = NULL;
     struct pg_result *result = NULL;
 
-    if (!pg_pool_acquire(create->service->pool, deadline_ns, &conn, reterr_error))
-        return false;
     pg_params_init(&params, arena);
-    pg_params_add_uuid(&params, &create->workspace_id);
+    pg_params_add_uuid(&params, &base->workspace_id);
     pg_params_add_jsonb(&params, json, strlen(json));
-    pg_params_add_uuid(&params, uuid_is_nil(&create->request_id) ? NULL : &create->request_id);
+    pg_params_add_uuid(&params, uuid_is_nil(&base->request_id) ? NULL : &base->request_id);
     pg_params_add_bytes(&params, hash, LEAD_INPUT_HASH_SIZE);
-    bool ok = pg_execute(conn, &statement, &params, deadline_ns, &result, reterr_error);
-    pg_pool_put(create->service->pool, conn);
-    if (!ok)
-        return create_failed(reterr_error);
+    if (!service_query(base->service, &statement, &params, grpc_c_call_deadline_ns(base->call), &result, reterr_error))
+        return create_refused(reterr_error);
     create->lead_count = (size_t)pg_result_row_count(result);
     create->leads = arena_alloc_array(arena, create->lead_count, sizeof(*create->leads));
     for (int row = 0; row < pg_result_row_count(result); row++) {
@@ -182,7 +221,7 @@ static void run_create(struct work *work)
 
     free(json);
     if (!ok)
-        service_fail(create->call, &error, create->started_ns);
+        create_fail(create, &error);
     else if (create->request->route)
         route_created(create);
     else
@@ -191,32 +230,30 @@ static void run_create(struct work *work)
 
 static void handle_create_leads(struct grpc_c_call *call, const Leadrouter__V1__CreateLeadsRequest *request, void *user)
 {
-    struct service *service = user;
     struct create_call *create = arena_alloc(grpc_c_call_arena(call), sizeof(*create));
+    struct service_call *base = &create->base;
     struct error error = {0};
+    bool ok = false;
 
+    service_begin(base, call, user);
     create->work.run = run_create;
-    create->service = service;
-    create->call = call;
     create->request = request;
-    create->started_ns = clock_now_ns();
-    if (!service_parse_id("workspace_id", request->workspace_id, false, &create->workspace_id, &error) ||
-        !service_parse_id("request_id", request->request_id, true, &create->request_id, &error) ||
-        !service_parse_id("user_id", request->user_id, true, &create->actor_id, &error) ||
-        !worker_pool_submit(service->workers, &create->work, &error))
-        service_fail(call, &error, create->started_ns);
+    if (atomic_fetch_add(&base->service->creates, 1) >= CREATES_MAX)
+        error_set(&error, ERROR_FULL, "%d calls take leads in already", CREATES_MAX);
+    else
+        ok = service_parse_id("workspace_id", request->workspace_id, false, &base->workspace_id, &error) &&
+             service_parse_id("request_id", request->request_id, true, &base->request_id, &error) &&
+             service_parse_id("user_id", request->user_id, true, &create->actor_id, &error) &&
+             worker_pool_submit(base->service->workers, &create->work, &error);
+    if (!ok)
+        create_fail(create, &error);
 }
 
-/* --- GetLead
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- GetLead ------------------------------------------------------------------------------------------------------ */
 
 struct get_call {
-    struct work work; /* first */
-    struct service *service;
-    struct grpc_c_call *call;
-    struct uuid lead_id;
-    struct uuid workspace_id;
-    int64_t started_ns;
+    struct work work; /* first: work comes back as addresses of these */
+    struct service_call base;
 };
 
 static Leadrouter__V1__LeadStatus status_of(const char *name)
@@ -279,7 +316,7 @@ static Leadrouter__V1__NewLead *lead_data(const struct pg_result *result, struct
 
 static void get_reply(struct get_call *get, const struct pg_result *result)
 {
-    struct arena *arena = grpc_c_call_arena(get->call);
+    struct arena *arena = grpc_c_call_arena(get->base.call);
     Leadrouter__V1__GetLeadResponse response = LEADROUTER__V1__GET_LEAD_RESPONSE__INIT;
     Leadrouter__V1__Lead lead = LEADROUTER__V1__LEAD__INIT;
 
@@ -299,7 +336,7 @@ static void get_reply(struct get_call *get, const struct pg_result *result)
     lead.expires_at = column_time(result, arena, 27);
     lead.next_retry_at = column_time(result, arena, 28);
     response.lead = &lead;
-    leadrouter__v1__lead_service__get_lead__reply(get->call, &response);
+    leadrouter__v1__lead_service__get_lead__reply(get->base.call, &response);
 }
 
 static void run_get(struct work *work)
@@ -317,41 +354,36 @@ static void run_get(struct work *work)
         .param_types = {PG_UUID, PG_UUID},
     };
     struct get_call *get = (struct get_call *)(void *)work;
-    int64_t deadline_ns = grpc_c_call_deadline_ns(get->call);
-    struct pg_conn *conn = NULL;
+    struct service_call *base = &get->base;
     struct pg_result *result = NULL;
     struct pg_params params;
     struct error error = {0};
 
-    if (!pg_pool_acquire(get->service->pool, deadline_ns, &conn, &error)) {
-        service_fail(get->call, &error, get->started_ns);
-        return;
-    }
-    pg_params_init(&params, grpc_c_call_arena(get->call));
-    pg_params_add_uuid(&params, &get->lead_id);
-    pg_params_add_uuid(&params, &get->workspace_id);
-    bool ok = pg_execute(conn, &statement, &params, deadline_ns, &result, &error);
-    pg_pool_put(get->service->pool, conn);
+    pg_params_init(&params, grpc_c_call_arena(base->call));
+    pg_params_add_uuid(&params, &base->lead_id);
+    pg_params_add_uuid(&params, &base->workspace_id);
+    bool ok = service_query(base->service, &statement, &params, grpc_c_call_deadline_ns(base->call), &result, &error);
     if (ok && pg_result_row_count(result) == 0)
         ok = error_set(&error, ERROR_NOT_FOUND, "no such lead in that workspace");
     if (ok)
         get_reply(get, result);
     else
-        service_fail(get->call, &error, get->started_ns);
+        service_fail(base, &error);
     pg_result_free(result);
 }
 
 static void handle_get_lead(struct grpc_c_call *call, const Leadrouter__V1__GetLeadRequest *request, void *user)
 {
-    struct service *service = user;
     struct get_call *get = arena_alloc(grpc_c_call_arena(call), sizeof(*get));
+    struct service_call *base = &get->base;
     struct error error = {0};
 
-    *get = (struct get_call){.work.run = run_get, .service = service, .call = call, .started_ns = clock_now_ns()};
-    if (!service_parse_id("lead_id", request->lead_id, false, &get->lead_id, &error) ||
-        !service_parse_id("workspace_id", request->workspace_id, false, &get->workspace_id, &error) ||
-        !worker_pool_submit(service->workers, &get->work, &error))
-        service_fail(call, &error, get->started_ns);
+    service_begin(base, call, user);
+    get->work.run = run_get;
+    if (!service_parse_id("lead_id", request->lead_id, false, &base->lead_id, &error) ||
+        !service_parse_id("workspace_id", request->workspace_id, false, &base->workspace_id, &error) ||
+        !worker_pool_submit(base->service->workers, &get->work, &error))
+        service_fail(base, &error);
 }
 
 const struct leadrouter__v1__lead_service__handlers service_lead_handlers = {
