@@ -29,6 +29,7 @@ enum {
     STOP_MS = 60000,
     POLL_MS = 20,
     STARTS_MAX = 8,
+    LEFTOVERS_MS = 30000, /* how long what a killed postmaster left may take to go */
     RESTART_PAUSE_MS = 250,
     VERSION_MIN = 15,
 };
@@ -458,11 +459,19 @@ static bool child_ended(struct embedded *embedded)
     return embedded->child == 0;
 }
 
+/* True for a start that met what a killed postmaster left: its children, or itself while nobody has waited for it yet. */
+static bool is_about_leftovers(const char *log_line)
+{
+    return strstr(log_line, "another postmaster") != NULL || strstr(log_line, "shared memory block") != NULL ||
+           strstr(log_line, "Terminate any old server processes") != NULL;
+}
+
 /* Starts a postmaster, or adopts the one that is there. One that ends at once is started a few times more: it may
  * have met another that was just shutting down, or children of a killed one. */
 static bool run_cluster(struct embedded *embedded, struct error *reterr_error)
 {
     int64_t deadline_ns = clock_after_ms(START_MS);
+    int64_t leftovers_ns = clock_after_ms(LEFTOVERS_MS);
     char line[400];
     unsigned starts = 0;
 
@@ -477,10 +486,9 @@ static bool run_cluster(struct embedded *embedded, struct error *reterr_error)
             return error_set_sql(
                 reterr_error, error.code, error.sqlstate, "the embedded database refused us: %s", error.text);
         if (child_ended(embedded) && embedded_process_id(embedded) == 0) {
-            if (starts == STARTS_MAX) {
-                log_tail(embedded, line, sizeof(line));
+            log_tail(embedded, line, sizeof(line));
+            if (starts >= STARTS_MAX && (clock_now_ns() > leftovers_ns || !is_about_leftovers(line)))
                 return error_set(reterr_error, ERROR_UNAVAILABLE, "PostgreSQL did not start: %s", line);
-            }
             if (!launch(embedded, reterr_error))
                 return false;
             starts++;
