@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +168,16 @@ void fixture_wait_refused(struct fixture *fixture, size_t count)
 void waiter_wait(struct waiter *waiter, size_t count)
 {
     wait_for(&waiter->lock, &waiter->changed, &waiter->count, count);
+}
+
+void fixture_wait_idle(struct fixture *fixture)
+{
+    int64_t deadline_ns = clock_after_ms(WAIT_S * 1000);
+
+    while (grpc_c_server_call_count(fixture->server) > 0) {
+        assert_true(clock_now_ns() < deadline_ns);
+        sched_yield();
+    }
 }
 
 /* --- Calls -------------------------------------------------------------------------------------------------------- */

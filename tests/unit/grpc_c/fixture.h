@@ -72,6 +72,9 @@ void fixture_wait_cancelled(struct fixture *fixture, size_t count);
 void fixture_wait_refused(struct fixture *fixture, size_t count);
 void waiter_wait(struct waiter *waiter, size_t count);
 
+/* Waits until the server has no call left: the last answer is out, and how each call ended is known. */
+void fixture_wait_idle(struct fixture *fixture);
+
 /* Answers a held call with the text that it asked with. */
 void fixture_answer(struct fixture *fixture, size_t index);
 

@@ -93,6 +93,7 @@ static void test_cancel_races_with_answer(void **state)
         if (i % 2 == 1)
             grpc_c_pending_cancel(pending[i]);
         waiter_wait(&waiter, i + 1);
+        fixture_wait_idle(fixture);
         pthread_mutex_lock(&fixture->lock);
         assert_int_equal(fixture->cancel_count, before);
         pthread_mutex_unlock(&fixture->lock);
