@@ -119,7 +119,8 @@ def test_the_host_writes_while_its_leads_are_filled_in(host):
             return new;
         end $$;
         create trigger slow before update on leads for each row execute function slow()""")
-    host.execute("select pg_advisory_lock(%s)", A_LOCK)
+    holder = host.session()
+    holder.execute("select pg_advisory_lock(%s)", A_LOCK)
     migration = host.in_background(migrate, host.cluster.url(host.name), "up")
     wait_until(lambda: migration.done() or host.value(
         "select count(*) from pg_locks where locktype = 'advisory' and objid = %s and not granted"
@@ -129,7 +130,7 @@ def test_the_host_writes_while_its_leads_are_filled_in(host):
     assert host.state(lead).source_workspace_id is None, "not reached yet"
     host.execute("update leads set email = 'changed@example.com' where id = %s", lead)
     new = host.lead(a, email="new@example.com")
-    host.execute("select pg_advisory_unlock(%s)", A_LOCK)
+    holder.execute("select pg_advisory_unlock(%s)", A_LOCK)
     done = migration.result(PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (host.state(lead).source_workspace_id, host.state(lead).routing_status) == (a, "routed")

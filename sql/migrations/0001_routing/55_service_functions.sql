@@ -38,13 +38,12 @@ begin
     ), fresh as (
         insert into public.leads (id, workspace_id, source_workspace_id, external_id, email, phone, first_name, last_name, company_name,
             company_industry, company_size, company_revenue, country, state, city, postal_code, source, attributes)
-        select distinct on (coalesce(g.external_id, g.new_id::text), g.external_id is null)
-            g.new_id, p_workspace_id, p_workspace_id, g.external_id, g.lead ->> 'email', g.lead ->> 'phone', g.lead ->> 'first_name',
+        select g.new_id, p_workspace_id, p_workspace_id, g.external_id, g.lead ->> 'email', g.lead ->> 'phone', g.lead ->> 'first_name',
             g.lead ->> 'last_name', g.lead ->> 'company_name', g.lead ->> 'company_industry', g.lead ->> 'company_size',
             g.lead ->> 'company_revenue', g.lead ->> 'country', g.lead ->> 'state', g.lead ->> 'city', g.lead ->> 'postal_code',
             g.lead ->> 'source', coalesce(g.lead -> 'attributes', '{}')
         from given g
-        order by coalesce(g.external_id, g.new_id::text), g.external_id is null, g.n
+        order by g.external_id, g.n
         on conflict (source_workspace_id, external_id) where external_id is not null do nothing
         returning id
     )
