@@ -81,6 +81,48 @@ static void flags_before_variables_before_defaults(void **state)
     assert_false(config.unnamed_statements);
 }
 
+static void switches_by_word(void **state)
+{
+    static const struct {
+        const char *word;
+        enum config_result result;
+        bool is_on;
+    } cases[] = {{"1", CONFIG_OK, true}, {"true", CONFIG_OK, true}, {"yes", CONFIG_OK, true}, {"on", CONFIG_OK, true},
+        {"0", CONFIG_OK, false}, {"false", CONFIG_OK, false}, {"no", CONFIG_OK, false}, {"off", CONFIG_OK, false},
+        {"maybe", CONFIG_WRONG, false}};
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        setenv("LEADROUTER_UNNAMED_STATEMENTS", cases[i].word, 1);
+        assert_int_equal(parse(CONFIG_SERVE, "", false, &config, &operand), cases[i].result);
+        assert_true(cases[i].result == CONFIG_WRONG || config.unnamed_statements == cases[i].is_on);
+    }
+    unsetenv("LEADROUTER_UNNAMED_STATEMENTS");
+    assert_int_equal(parse(CONFIG_SERVE, "--unnamed-statements=off", false, &config, &operand), CONFIG_OK);
+    assert_false(config.unnamed_statements);
+}
+
+static void a_flag_for_the_database_beats_the_other_variable(void **state)
+{
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    setenv("LEADROUTER_DATABASE", "of the environment", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "--embedded dir", false, &config, &operand), CONFIG_OK);
+    assert_null(config.database);
+    assert_string_equal(config.embedded, "dir");
+    setenv("LEADROUTER_EMBEDDED", "of the environment", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "--database url", false, &config, &operand), CONFIG_OK);
+    assert_string_equal(config.database, "url");
+    assert_null(config.embedded);
+    assert_int_equal(parse(CONFIG_SERVE, "--database url --embedded dir", false, &config, &operand), CONFIG_OK);
+    assert_non_null(config.database); /* both by flag: for the command to refuse */
+    assert_non_null(config.embedded);
+}
+
 static void operands(void **state)
 {
     struct config config;
@@ -103,7 +145,8 @@ static void refused(void **state)
     } cases[] = {{CONFIG_SERVE, "--nonsense"}, {CONFIG_SERVE, "--yes"}, {CONFIG_CLUSTER, "--database x"},
         {CONFIG_SERVE, "--lanes"}, {CONFIG_SERVE, "--lanes 0"}, {CONFIG_SERVE, "--lanes 65"},
         {CONFIG_SERVE, "--lanes 2x"}, {CONFIG_SERVE, "--lanes="}, {CONFIG_SERVE, "--waiting-max 99999999999999999999"},
-        {CONFIG_SERVE, "--drain-ms -1"}};
+        {CONFIG_SERVE, "--drain-ms -1"}, {CONFIG_SERVE, "--lane 2"}, {CONFIG_SERVE, "--database="},
+        {CONFIG_SERVE, "-x"}, {CONFIG_SERVE, "--"}};
     struct config config;
     const char *operand = NULL;
 
@@ -128,6 +171,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup(defaults, clear_environment),
         cmocka_unit_test_setup(flags_before_variables_before_defaults, clear_environment),
+        cmocka_unit_test_setup(switches_by_word, clear_environment),
+        cmocka_unit_test_setup(a_flag_for_the_database_beats_the_other_variable, clear_environment),
         cmocka_unit_test_setup(operands, clear_environment), cmocka_unit_test_setup(refused, clear_environment),
         cmocka_unit_test_setup(help, clear_environment)};
 
