@@ -1,5 +1,6 @@
 #include "migrate.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -176,6 +177,7 @@ static bool bring_up(struct migrate_runner *runner, struct error *reterr_error)
 {
     FILE *output = runner->options->output;
 
+    assert(sql_steps[sql_step_count - 1].migration == migrate_schema_version);
     if (runner->version == migrate_schema_version) {
         fprintf(output, "the schema is up to date at version %d\n", runner->version);
         return true;
