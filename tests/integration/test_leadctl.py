@@ -1,7 +1,9 @@
 """Goal: what a person types at leadctl, right and wrong, gives what the help promises: the exit code, one clear
 message that names the thing, and nothing lost of a file that is broken half-way."""
+import contextlib
 import json
 import os
+import pty
 import subprocess
 
 import pytest
@@ -91,7 +93,9 @@ def test_nobody_answers(tmp_path):
     path = tmp_path / "leads.csv"
     path.write_text("email\na@example.com\n", encoding="utf-8")
     done = offline("import", str(path), "--workspace", PARTNER, "--json", "--target", "127.0.0.1:1")
-    assert done.returncode == 1 and "nobody answers at 127.0.0.1:1" in done.stderr and json.loads(done.stdout)["created"] == 0
+    assert done.returncode == 1 and "nobody answers at 127.0.0.1:1" in done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["read"], summary["created"], summary["rejected"], summary["unsent"]) == (1, 0, 0, 1)
 
 
 # --- Each command -----------------------------------------------------------------------------------------------------------------------
@@ -129,6 +133,25 @@ def test_import_into_an_unknown_workspace(leadctl, tmp_path):
     path.write_text("email\na@example.com\n", encoding="utf-8")
     done = leadctl("import", str(path), "--workspace", NOBODY)
     assert done.returncode == 1 and "workspace_id: no such workspace" in done.stderr
+
+
+def test_progress_on_a_terminal(tmp_path):
+    """It says what it waits for in one line, and takes that away before it says how it ended."""
+    path = tmp_path / "leads.csv"
+    path.write_text("email\na@example.com\n", encoding="utf-8")
+    master, slave = pty.openpty()
+    words = [LEADCTL, "import", str(path), "--workspace", PARTNER, "--target", "127.0.0.1:1"]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError): # the other end is closed
+            while chunk := os.read(master, 4096):
+                shown += chunk
+        assert process.wait(PATIENCE_S) == 1
+    os.close(master)
+    lines = shown.decode("ascii").split("\r\033[K")
+    assert len(lines) > 2 and lines[0] == "" and lines[1].startswith("0 leads; nobody answers at 127.0.0.1:1"), lines
+    assert lines[-1].startswith("leadctl: nobody answers") and all(len(line) < 80 for line in lines[:-1])
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------------------------
@@ -175,6 +198,33 @@ def test_a_row_that_the_server_refuses(sql, importing):
     assert emails(sql) == ["a@example.com", "c@example.com"]
     summary = json.loads(done.stdout)
     assert (summary["read"], summary["created"], summary["rejected"]) == (3, 2, 1)
+
+
+def test_a_row_that_the_databases_own_constraint_refuses(sql, importing):
+    """The server cannot say which row it is; leadctl finds it."""
+    sql("alter table leads add constraint known_city check (city <> 'Nowhere')")
+    rows = b"".join(b"%d@example.com,%s\n" % (number, b"Nowhere" if number in (3, 17, 99) else b"Ulm") for number in range(100))
+    done = importing(b"email,city\n" + rows, "--json")
+    assert done.returncode == 1
+    for line in (5, 19, 101):
+        assert f"line {line}: rejected: a value does not fit the database's own types or constraints (SQLSTATE 23514)" in done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["read"], summary["created"], summary["rejected"], summary["unsent"]) == (100, 97, 3, 0)
+    assert sql("select count(*), count(distinct email) from leads") == [(97, 97)]
+
+
+def test_rows_that_are_large_together(sql, importing):
+    """Five megabytes in one batch by count; a server takes four in a call."""
+    rows = b"".join(b"%d@example.com,%s\n" % (number, b"x" * 50_000) for number in range(100))
+    done = importing(b"email,notes\n" + rows, "--map", "attributes.notes=notes", "--batch", "1000", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["created"] == 100 and sql("select sum(length(attributes ->> 'notes')) from leads") == [(5_000_000,)]
+
+
+def test_a_schema_that_is_gone_is_not_a_server_that_is_gone(sql, leadctl, workspace):
+    sql("alter schema leadrouter rename to elsewhere")
+    done = leadctl("leads", "show", NOBODY, "--workspace", workspace)
+    assert done.returncode == 1 and done.stderr.startswith("leadctl: UNAVAILABLE: the database no longer has the schema")
 
 
 def test_an_empty_file_and_a_header_alone(sql, importing):

@@ -12,16 +12,21 @@
 #include "sender.h"
 #include "summary.h"
 
-enum { BATCH_DEFAULT = 500, BATCH_MAX = 1000 };
+enum {
+    BATCH_DEFAULT = 500,
+    BATCH_MAX = 1000,
+    BATCH_SIZE_MAX = 1024 * 1024, /* bytes; with a row more it stays below the 4 MiB that a server takes */
+};
 
-static const char usage[] =
-    "Usage: leadctl import FILE.csv --workspace W [--route] [--map FIELD=COLUMN …] [--blank TEXT …]\n\n"
-    "Takes the rows of a CSV file (UTF-8, with a header row) in as leads of workspace W. A column whose\n"
-    "header is the name of a field becomes that field; --map says so for the others, and attributes.NAME\n"
-    "keeps a column that is no field. Rows with an external_id that W already has are not taken again.\n"
-    "Exits with 1 when rows were rejected or the file or the server failed.\n\n"
-    "Example: leadctl import leads.csv --workspace 0b9e… --route --map country=Country --map\n"
-    "         attributes.campaign=Campaign --blank Select";
+static const char usage[] = "Usage: leadctl import FILE.csv --workspace W [--route] [--map FIELD=COLUMN …]\n"
+                            "                      [--blank TEXT …] [--batch N]\n\n"
+                            "Takes the rows of a CSV file (UTF-8, with a header row) in as leads of workspace\n"
+                            "W. A column whose header is the name of a field becomes that field; --map says\n"
+                            "so for the others, and attributes.NAME keeps a column that is no field. Rows\n"
+                            "with an external_id that W already has are not taken again. Exits with 1 when\n"
+                            "rows were rejected or the file or the server failed.\n\n"
+                            "Example: leadctl import leads.csv --workspace 0b9e… --route\n"
+                            "         --map country=Country --map attributes.campaign=Campaign --blank Select";
 
 struct import {
     struct common_options common;
@@ -70,6 +75,12 @@ static bool read_header(struct import *import, struct error *reterr_error)
     return mapping_new(&import->maps, &import->blanks, &header, &import->mapping, reterr_error);
 }
 
+static bool is_full(const struct import *import, const struct sender_batch *batch)
+{
+    return batch->count == (size_t)import->batch_leads ||
+           (batch->count > 0 && arena_size(batch->arena) >= BATCH_SIZE_MAX);
+}
+
 /* Reads all rows and hands them to the sender; false when the file is broken or the server failed (`reterr_error`
  * then ERROR_NONE). */
 static bool send_rows(struct import *import, struct error *reterr_error)
@@ -85,12 +96,13 @@ static bool send_rows(struct import *import, struct error *reterr_error)
             batch->lines[batch->count++] = row.line;
         else
             summary_add_rejected(import->summary, row.line, fault.text);
-        if (batch->count == (size_t)import->batch_leads) {
+        if (is_full(import, batch)) {
             ok = sender_send(import->sender, batch);
             batch = sender_batch_new((size_t)import->batch_leads);
         }
-        summary_show_progress(import->summary,
-            import->file_size > 0 ? (double)csv_reader_position(import->reader) / import->file_size : -1);
+        if (import->file_size > 0)
+            summary_set_fraction(import->summary, (double)csv_reader_position(import->reader) / import->file_size);
+        summary_show_progress(import->summary);
     }
     if (ok && batch->count > 0)
         ok = sender_send(import->sender, batch);
@@ -115,7 +127,9 @@ static int run(struct import *import, struct grpc_c_channel *channel)
         .summary = import->summary};
     import->sender = sender_new(&options);
     send_rows(import, &error);
-    if (!sender_finish(import->sender, &send_error))
+    bool all_sent = sender_finish(import->sender, &send_error);
+    summary_hide_progress(import->summary);
+    if (!all_sent)
         code = fail("", &send_error);
     if (error.code != ERROR_NONE)
         code = fail(import->path, &error);

@@ -17,7 +17,8 @@ struct grpc_c_channel *connect_to(const char *target)
 
 void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error)
 {
-    if (outcome->status == GRPC_C_UNAVAILABLE && strstr(outcome->message, "connect") != NULL)
+    /* The core's words; a server's own, about its database, are another thing. */
+    if (outcome->status == GRPC_C_UNAVAILABLE && strstr(outcome->message, "failed to connect to all addresses") != NULL)
         error_set(
             ret_error, ERROR_UNAVAILABLE, "nobody answers at %s (is leadrouterd running? --target says where)", target);
     else

@@ -52,8 +52,30 @@ static bool is_worth_another_try(enum grpc_c_status status)
     return status == GRPC_C_UNAVAILABLE || status == GRPC_C_RESOURCE_EXHAUSTED || status == GRPC_C_DEADLINE_EXCEEDED;
 }
 
+/* Some of a batch's leads, in a row. */
+struct part {
+    Leadrouter__V1__NewLead **leads;
+    size_t *lines;
+    size_t count;
+};
+
+/* Waits before a try, longer each time, and says why on the progress line. */
+static void pause_before(struct sender *sender, unsigned tries, const struct grpc_c_outcome *outcome)
+{
+    struct error error = {0};
+    int left_ms = PAUSE_FIRST_MS << (tries - 1);
+
+    describe_failure(sender->options.target, outcome, &error);
+    summary_set_note(sender->options.summary, error.text);
+    while (left_ms > 0) {
+        summary_show_progress(sender->options.summary);
+        poll(NULL, 0, PAUSE_FIRST_MS);
+        left_ms -= PAUSE_FIRST_MS;
+    }
+}
+
 /* One call, repeated under one request id until it is carried out or there is no use. */
-static enum grpc_c_status call_server(struct sender *sender, struct sender_batch *batch,
+static enum grpc_c_status call_server(struct sender *sender, const struct part *part,
     Leadrouter__V1__CreateLeadsResponse **ret_response, struct grpc_c_outcome *ret_outcome)
 {
     Leadrouter__V1__CreateLeadsRequest request = LEADROUTER__V1__CREATE_LEADS_REQUEST__INIT;
@@ -63,19 +85,20 @@ static enum grpc_c_status call_server(struct sender *sender, struct sender_batch
     enum grpc_c_status status = GRPC_C_OK;
 
     request.workspace_id = (char *)(uintptr_t)sender->options.workspace_id;
-    request.leads = batch->leads;
-    request.n_leads = batch->count;
+    request.leads = part->leads;
+    request.n_leads = part->count;
     request.route = sender->options.route;
     request.request_id = uuid_format(&id, request_id);
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
-        grpc_c_outcome_release(ret_outcome);
         if (tries > 0)
-            poll(NULL, 0, PAUSE_FIRST_MS << (tries - 1));
+            pause_before(sender, tries, ret_outcome);
+        grpc_c_outcome_release(ret_outcome);
         status = leadrouter__v1__lead_service__create_leads(
             sender->options.channel, &request, &options, ret_response, ret_outcome);
         if (!is_worth_another_try(status))
             break;
     }
+    summary_set_note(sender->options.summary, NULL);
     return status;
 }
 
@@ -89,11 +112,16 @@ static long named_lead(const char *message, size_t count)
     return (long)index;
 }
 
-static void drop_lead(struct sender_batch *batch, size_t index)
+/* Rejects a lead for what the server says of it: "leads[3].email: …", or "leads: …" of a call with this one alone. */
+static void reject(struct sender *sender, struct part *part, size_t index, const char *message)
 {
-    batch->count--;
-    memmove(&batch->leads[index], &batch->leads[index + 1], (batch->count - index) * sizeof(*batch->leads));
-    memmove(&batch->lines[index], &batch->lines[index + 1], (batch->count - index) * sizeof(*batch->lines));
+    const char *dot = strncmp(message, "leads[", 6) == 0 ? strchr(message, '.') : NULL;
+    const char *reason = dot != NULL ? dot + 1 : strncmp(message, "leads: ", 7) == 0 ? message + 7 : message;
+
+    summary_add_rejected(sender->options.summary, part->lines[index], reason);
+    part->count--;
+    memmove(&part->leads[index], &part->leads[index + 1], (part->count - index) * sizeof(*part->leads));
+    memmove(&part->lines[index], &part->lines[index + 1], (part->count - index) * sizeof(*part->lines));
 }
 
 static void give_up(struct sender *sender, const struct grpc_c_outcome *outcome)
@@ -105,25 +133,37 @@ static void give_up(struct sender *sender, const struct grpc_c_outcome *outcome)
     pthread_mutex_unlock(&sender->lock);
 }
 
-static void send_batch(struct sender *sender, struct sender_batch *batch)
+static bool has_failed(struct sender *sender)
 {
-    while (batch->count > 0) {
+    pthread_mutex_lock(&sender->lock);
+    bool failed = sender->error.code != ERROR_NONE;
+    pthread_mutex_unlock(&sender->lock);
+    return failed;
+}
+
+/* Sends leads until all are taken or rejected. A refusal that names a lead costs that one; one that only says that
+ * there is a bad lead among them ("leads: …") is looked for by halves: a call per level, so at most ten deep. */
+static void send_part(struct sender *sender, struct part part)
+{
+    while (part.count > 0 && !has_failed(sender)) {
         Leadrouter__V1__CreateLeadsResponse *response = NULL;
         struct grpc_c_outcome outcome = {0};
-        enum grpc_c_status status = call_server(sender, batch, &response, &outcome);
-        long refused = status == GRPC_C_INVALID_ARGUMENT ? named_lead(outcome.message, batch->count) : -1;
+        enum grpc_c_status status = call_server(sender, &part, &response, &outcome);
+        bool is_refused = status == GRPC_C_INVALID_ARGUMENT;
+        long named = is_refused ? named_lead(outcome.message, part.count) : -1;
+        bool is_among_them = is_refused && strncmp(outcome.message, "leads: ", 7) == 0;
         if (status == GRPC_C_OK) {
             summary_add_results(sender->options.summary, response);
             leadrouter__v1__create_leads_response__free_unpacked(response, NULL);
-            batch->count = 0;
-        } else if (refused >= 0) {
-            const char *reason = strchr(outcome.message, '.');
-            summary_add_rejected(
-                sender->options.summary, batch->lines[refused], reason == NULL ? outcome.message : reason + 1);
-            drop_lead(batch, (size_t)refused);
+            part.count = 0;
+        } else if (named >= 0 || (is_among_them && part.count == 1)) {
+            reject(sender, &part, named >= 0 ? (size_t)named : 0, outcome.message);
+        } else if (is_among_them) {
+            size_t half = part.count / 2;
+            send_part(sender, (struct part){part.leads, part.lines, half});
+            part = (struct part){part.leads + half, part.lines + half, part.count - half};
         } else {
             give_up(sender, &outcome);
-            batch->count = 0;
         }
         grpc_c_outcome_release(&outcome);
     }
@@ -149,22 +189,14 @@ static struct sender_batch *next_batch(struct sender *sender)
     return batch;
 }
 
-static bool has_failed(struct sender *sender)
-{
-    pthread_mutex_lock(&sender->lock);
-    bool failed = sender->error.code != ERROR_NONE;
-    pthread_mutex_unlock(&sender->lock);
-    return failed;
-}
-
 static void *send_main(void *argument)
 {
     struct sender *sender = argument;
     struct sender_batch *batch = NULL;
 
     while ((batch = next_batch(sender)) != NULL) {
-        if (!has_failed(sender))
-            send_batch(sender, batch);
+        send_part(sender, (struct part){batch->leads, batch->lines, batch->count});
+        summary_show_progress(sender->options.summary);
         sender_batch_free(batch);
     }
     return NULL;

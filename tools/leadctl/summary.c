@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -18,7 +19,9 @@ enum {
     OUTCOMES = 7,
     REJECTED_SHOWN = 20,
     PROGRESS_MS = 200,
-    SILENT_MS = 1000
+    SILENT_MS = 1000,
+    NOTE_SIZE = 160,
+    COLUMNS_DEFAULT = 80,
 };
 
 struct destination {
@@ -42,6 +45,8 @@ struct summary {
     struct destination destinations[DESTINATIONS_MAX];
     size_t destination_count;
     size_t elsewhere; /* leads whose destinations did not fit */
+    double fraction;  /* of the file; 0: not known */
+    char note[NOTE_SIZE];
     int64_t shown_ns;
     bool has_line;
 };
@@ -138,24 +143,71 @@ static double seconds_since(int64_t start_ns)
     return (double)(clock_now_ns() - start_ns) / 1e9;
 }
 
-void summary_show_progress(struct summary *summary, double fraction)
+void summary_set_fraction(struct summary *summary, double fraction)
+{
+    pthread_mutex_lock(&summary->lock);
+    summary->fraction = fraction;
+    pthread_mutex_unlock(&summary->lock);
+}
+
+void summary_set_note(struct summary *summary, const char *note)
+{
+    pthread_mutex_lock(&summary->lock);
+    snprintf(summary->note, sizeof(summary->note), "%s", note == NULL ? "" : note);
+    pthread_mutex_unlock(&summary->lock);
+}
+
+/* A line that is wider than the terminal could not be replaced. */
+static int terminal_columns(void)
+{
+    struct winsize size;
+
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
+}
+
+static void show_line(struct summary *summary)
+{
+    char line[NOTE_SIZE + 128];
+    size_t done = summary->created + summary->existing;
+    double rate = (double)done / seconds_since(summary->started_ns);
+
+    if (summary->note[0] != '\0')
+        snprintf(line, sizeof(line), "%zu leads; %s", done, summary->note);
+    else if (summary->fraction > 0)
+        snprintf(line, sizeof(line), "%zu leads, %.0f a second, %.0f %% read", done, rate, summary->fraction * 100);
+    else
+        snprintf(line, sizeof(line), "%zu leads, %.0f a second", done, rate);
+    fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
+    fflush(stderr);
+    summary->has_line = true;
+}
+
+void summary_show_progress(struct summary *summary)
 {
     int64_t now_ns = clock_now_ns();
 
     if (!summary->is_terminal)
         return;
     pthread_mutex_lock(&summary->lock);
-    size_t done = summary->created + summary->existing;
     if (now_ns - summary->started_ns > (int64_t)SILENT_MS * 1000000 &&
         now_ns - summary->shown_ns > (int64_t)PROGRESS_MS * 1000000) {
-        fprintf(stderr, "\r\033[K%zu leads, %.0f a second", done, (double)done / seconds_since(summary->started_ns));
-        if (fraction > 0)
-            fprintf(stderr, ", %.0f %%", fraction * 100);
-        fflush(stderr);
+        show_line(summary);
         summary->shown_ns = now_ns;
-        summary->has_line = true;
     }
     pthread_mutex_unlock(&summary->lock);
+}
+
+void summary_hide_progress(struct summary *summary)
+{
+    pthread_mutex_lock(&summary->lock);
+    clear_line(summary);
+    pthread_mutex_unlock(&summary->lock);
+}
+
+/* Rows that were read and of which nothing is known: the server failed before or while they were sent. */
+static size_t unsent(const struct summary *summary)
+{
+    return summary->read - summary->created - summary->existing - summary->rejected;
 }
 
 static int by_leads(const void *left, const void *right)
@@ -179,6 +231,8 @@ static void print_table(const struct summary *summary, double seconds)
     print_count("leads created", summary->created);
     print_count("leads that were there already", summary->existing);
     print_count("rows rejected", summary->rejected);
+    if (unsent(summary) > 0)
+        print_count("rows that the server did not take", unsent(summary));
     if (summary->is_routed) {
         printf("\n");
         for (unsigned i = 1; i < OUTCOMES; i++)
@@ -207,10 +261,10 @@ static void print_summary_json(const struct summary *summary, double seconds)
     for (size_t i = 0; i < summary->destination_count; i++)
         json_object_set_new(destinations, summary->destinations[i].workspace_id,
             json_integer((json_int_t)summary->destinations[i].leads));
-    print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:f}", "read", (json_int_t)summary->read, "created",
+    print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:f}", "read", (json_int_t)summary->read, "created",
         (json_int_t)summary->created, "existing", (json_int_t)summary->existing, "rejected",
-        (json_int_t)summary->rejected, "unrouted", (json_int_t)summary->unrouted, "outcomes", outcomes, "destinations",
-        destinations, "seconds", seconds));
+        (json_int_t)summary->rejected, "unsent", (json_int_t)unsent(summary), "unrouted", (json_int_t)summary->unrouted,
+        "outcomes", outcomes, "destinations", destinations, "seconds", seconds));
 }
 
 void summary_print(struct summary *summary, bool json)
@@ -230,8 +284,7 @@ void summary_print(struct summary *summary, bool json)
 bool summary_is_clean(struct summary *summary)
 {
     pthread_mutex_lock(&summary->lock);
-    bool clean =
-        summary->rejected == 0 && summary->unrouted == 0 && summary->read == summary->created + summary->existing;
+    bool clean = summary->rejected == 0 && summary->unrouted == 0 && unsent(summary) == 0;
     pthread_mutex_unlock(&summary->lock);
     return clean;
 }

@@ -23,11 +23,20 @@ void summary_add_rejected(struct summary *summary, size_t line, const char *reas
 /* What became of leads that the server took. */
 void summary_add_results(struct summary *summary, const Leadrouter__V1__CreateLeadsResponse *response);
 
-/* A line on a terminal that replaces the one before, at most a few times a second; nothing elsewhere. `fraction` is
- * of the file, 0 to 1, negative when not known. */
-void summary_show_progress(struct summary *summary, double fraction);
+/* How much of the file has been read, 0 to 1; unknown until the first call. */
+void summary_set_fraction(struct summary *summary, double fraction);
 
-/* Clears the progress line and prints the table, or JSON. */
+/* What the import waits for at present, for the progress line; NULL: nothing unusual. Copied. */
+void summary_set_note(struct summary *summary, const char *note);
+
+/* A line on a terminal that replaces the one before, at most a few times a second, and none in the first; nothing
+ * elsewhere. */
+void summary_show_progress(struct summary *summary);
+
+/* Takes that line away, before something else is written to standard error. */
+void summary_hide_progress(struct summary *summary);
+
+/* Takes the progress line away and prints the table, or JSON. */
 void summary_print(struct summary *summary, bool json);
 
 /* True when every row became a lead, and every lead that was to be routed got an outcome. */
