@@ -91,8 +91,8 @@ def test_a_value_that_the_hosts_own_constraint_refuses(server, sql):
     request.request_id = str(uuid.uuid4())
     error = refusal(server.leads.CreateLeads, request)
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT and "SQLSTATE 23514" in error.details()
+    failed = server.wait_for("rpc.failed")
     assert "Nowhere" not in error.details() and "Nowhere" not in server.text()
-    failed, = server.events("rpc.failed")
     assert (failed["workspace_id"], failed["request_id"], failed["code"]) == (PARTNER, request.request_id, "INVALID_ARGUMENT")
     assert sql("select count(*) from leads") == [(0,)]
     assert server.stop() == 0, server.text()
@@ -117,7 +117,7 @@ def test_faults_of_the_database_by_kind(server, sql, sqlstate, code):
     sql(BEFORE_INSERT.format(action=f"raise 'moon phase' using errcode = '{sqlstate}';"))
     error = refusal(server.leads.CreateLeads, new_leads(1))
     assert error.code() == code and "moon phase" not in error.details(), error.details()
-    failed, = server.events("rpc.failed")
+    failed = server.wait_for("rpc.failed")
     assert failed["sqlstate"] == sqlstate and "moon phase" in failed["error"]
 
 
@@ -163,7 +163,7 @@ def test_an_engine_without_room_leaves_leads_pending(cluster, database, sql):
         assert answer.created == 2
         assert [result.routing_status for result in answer.results] == [grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]] * 2
         assert all(result.routing_message and not result.HasField("routing") for result in answer.results)
-        unrouted, = server.events("leads.unrouted")
+        unrouted = server.wait_for("leads.unrouted")
         assert (unrouted["leads"], unrouted["code"]) == (2, "RESOURCE_EXHAUSTED")
         assert sql("select routing_status::text, count(*) from leads group by 1") == [("pending", 2)]
         ids = [result.lead_id for result in answer.results]
@@ -244,7 +244,7 @@ def test_a_second_signal_hurries(cluster, database, sql):
             server.wait_for("server.stopping")
             os.kill(server.process.pid, signal.SIGINT)
             assert server.wait() == 1
-        assert server.events("server.hurried") and call.exception(CALL_S).code() == grpc.StatusCode.UNAVAILABLE
+        assert server.wait_for("server.hurried") and call.exception(CALL_S).code() == grpc.StatusCode.UNAVAILABLE
     wait_until(lambda: sql("select count(*) from pg_stat_activity where application_name = 'leadrouterd'"
                            " and datname = current_database()") == [(0,)], "the server's session is still there")
 
