@@ -1,7 +1,7 @@
 /* A private PostgreSQL cluster in a directory (ARCHITECTURE.md, "The embedded database").
  *
- * The directory holds `data` (the cluster), `run` (its socket), `postgres.log` and `lock`. No TCP. Before gRPC is
- * initialised: this forks. */
+ * The directory holds `data` (the cluster), `run` (its socket), `postgres.log` and `lock`. No TCP. This forks; the child only
+ * executes PostgreSQL (server/subprocess.h). */
 #ifndef SERVER_EMBEDDED_H
 #define SERVER_EMBEDDED_H
 

@@ -1,4 +1,5 @@
-/* Running PostgreSQL's programs, without a shell. Before gRPC is initialised: this forks. */
+/* Running PostgreSQL's programs, without a shell. This forks; the child only executes the program, so it may be done while gRPC
+ * runs (server/README.md). */
 #ifndef SERVER_SUBPROCESS_H
 #define SERVER_SUBPROCESS_H
 

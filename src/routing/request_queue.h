@@ -51,8 +51,8 @@ bool request_queue_add(struct request_queue *queue, struct routing_ticket *const
 
 /* Takes up to `max` leads that wait or whose time to be asked again has come; waits for one until `until_ns`, or
  * until the queue is closed. Tickets that were abandoned or whose deadline has passed are taken out: `ret_dropped`
- * gets them as a list, to be answered by the caller. Returns the number of entries, 0
- * when there was none in time. */
+ * gets them as a list, to be answered by the caller. While another taker is at work, leads are left to it until 24 wait or
+ * one has waited for 5 ms. Returns the number of entries, 0 when there was none in time. */
 size_t request_queue_take(struct request_queue *queue, struct request_entry **ret_entries, size_t max, int64_t until_ns,
     struct routing_ticket **ret_dropped);
 

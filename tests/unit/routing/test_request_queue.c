@@ -255,6 +255,36 @@ static void test_closed_gives_out_what_it_has_and_refuses_the_rest(void **state)
     assert_int_equal(take(fixture), 0);
 }
 
+static void test_a_second_taker_leaves_a_few_leads_to_the_first(void **state)
+{
+    enum { MANY = 24 };
+    struct request_queue *queue = request_queue_new(2 * MANY);
+    struct routing_ticket tickets[MANY + 1];
+    struct request_entry *taken[MANY + 1];
+    struct routing_ticket *lists[MANY + 1];
+    struct routing_ticket *dropped = NULL;
+    size_t joined = 0;
+
+    (void)state;
+    for (uint8_t i = 0; i <= MANY; i++) {
+        struct routing_ticket *ticket = &tickets[i];
+        tickets[i] = ticket_for((uint8_t)(i + 1), 1);
+        assert_true(request_queue_add(queue, &ticket, 1, &joined, NULL));
+        if (i == 0) /* alone it is taken at once, and then somebody is at work */
+            assert_int_equal(request_queue_take(queue, taken, 1, clock_now_ns(), &dropped), 1);
+        if (i == 1) { /* one more is left to them, but not for ever */
+            int64_t came_ns = clock_now_ns();
+            assert_int_equal(request_queue_take(queue, &taken[1], 1, clock_after_ms(PATIENCE_MS), &dropped), 1);
+            assert_true(clock_now_ns() - came_ns >= 3 * 1000000);
+            request_queue_finish(queue, &taken[1], 1, &lists[1]);
+            assert_true(request_queue_add(queue, &ticket, 1, &joined, NULL));
+        }
+    }
+    assert_int_equal(request_queue_take(queue, &taken[1], MANY, clock_now_ns(), &dropped), MANY); /* enough for two */
+    request_queue_finish(queue, taken, MANY + 1, lists);
+    request_queue_free(queue);
+}
+
 static void test_take_ends_at_its_time(void **state)
 {
     struct fixture *fixture = *state;
@@ -360,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_held_leads_come_again_until_the_time_is_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_back_takes_the_forced_along, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_gives_out_what_it_has_and_refuses_the_rest, setup, teardown),
+        cmocka_unit_test(test_a_second_taker_leaves_a_few_leads_to_the_first),
         cmocka_unit_test_setup_teardown(test_take_ends_at_its_time, setup, teardown),
         cmocka_unit_test(test_a_crowd_gets_one_answer_each),
     };
