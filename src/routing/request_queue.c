@@ -186,6 +186,18 @@ static bool add_locked(struct request_queue *queue, struct routing_ticket *ticke
     return true;
 }
 
+/* Wakes a sleeping taker when what was added makes a difference to it: the first entry (it may be left to another taker,
+ * but only for a time), and enough for two. Waking it for each entry would cost a switch of threads per lead. Under
+ * the lock. */
+static void wake_taker(struct request_queue *queue, size_t waiting_before)
+{
+    if (queue->sleepers == 0 || queue->waiting_count == waiting_before)
+        return;
+    if (queue->taken_count == 0 || waiting_before == 0 ||
+        (waiting_before < COMPANY_LEADS && queue->waiting_count >= COMPANY_LEADS))
+        pthread_cond_signal(&queue->changed);
+}
+
 bool request_queue_add(struct request_queue *queue, struct routing_ticket *const *tickets, size_t count,
     size_t *ret_joined, struct error *reterr_error)
 {
@@ -193,6 +205,7 @@ bool request_queue_add(struct request_queue *queue, struct routing_ticket *const
     size_t joined = 0;
 
     pthread_mutex_lock(&queue->lock);
+    size_t waiting_before = queue->waiting_count;
     if (queue->closed) {
         error_set(reterr_error, ERROR_UNAVAILABLE, "the server is stopping");
     } else if (count > queue->tickets_max - queue->ticket_count) {
@@ -204,8 +217,7 @@ bool request_queue_add(struct request_queue *queue, struct routing_ticket *const
         queue->ticket_count += count;
         ok = true;
         *ret_joined = joined;
-        if (queue->sleepers > 0)
-            pthread_cond_signal(&queue->changed);
+        wake_taker(queue, waiting_before);
     }
     pthread_mutex_unlock(&queue->lock);
     return ok;

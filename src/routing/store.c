@@ -8,22 +8,14 @@
 static const struct pg_statement statement_begin = {
     .name = NULL, .sql = "begin isolation level read committed", .param_count = 0};
 
-static const struct pg_statement statement_limits = {.name = "routing_limits",
-    .sql = "select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),"
-           " set_config('plan_cache_mode', 'force_generic_plan', true)",
-    .param_count = 0};
-
+/* Sets the transaction's limits on its way: a statement of its own would be paid for by every batch. */
 static const struct pg_statement statement_lock = {.name = "routing_lock",
-    .sql = "select ord, company_industry, company_size, company_revenue, country, state, dedupe_hash, lead_expires_us,"
-           " transaction_id from leadrouter.lock_leads($1, $2)",
-    .param_count = 2,
-    .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
-
-static const struct pg_statement statement_read = {.name = "routing_read",
-    .sql = "select ord, found, routing_status, is_expired, workspace_id, matched_rule_id, matched_rule_name, reason,"
-           " decision_id, decided_outcome, duplicate_lead_id, routing_attempts, queue_attempt, queue_is_due,"
-           " next_retry_us, claim_lead_id, claim_workspace_id, rules_version, source_is_active"
-           " from leadrouter.read_leads($1, $2)",
+    .sql = "select ord, is_locked, found, routing_status, is_expired, workspace_id, matched_rule_id, matched_rule_name,"
+           " reason, decision_id, decided_outcome, duplicate_lead_id, routing_attempts, queue_attempt, queue_is_due,"
+           " next_retry_us, claim_lead_id, claim_workspace_id, rules_version, source_is_active, company_industry,"
+           " company_size, company_revenue, country, state, dedupe_hash, lead_expires_us, transaction_id"
+           " from (select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),"
+           " set_config('plan_cache_mode', 'force_generic_plan', true)) limits, leadrouter.lock_leads($1, $2)",
     .param_count = 2,
     .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
 
@@ -123,50 +115,54 @@ static enum store_status status_parse(const char *name)
     return STORE_STATUS_EXPIRED;
 }
 
-static void locked_rows(const struct pg_result *result, struct arena *arena, struct store_lead *leads, size_t count,
+/* What the rules look at, of a lead that was locked. */
+static void facts_row(const struct pg_result *result, struct arena *arena, int row, struct store_lead *lead)
+{
+    lead->facts.company_industry = text_or_null(result, arena, row, 20);
+    lead->facts.company_size = text_or_null(result, arena, row, 21);
+    lead->facts.company_revenue = text_or_null(result, arena, row, 22);
+    lead->facts.country = text_or_null(result, arena, row, 23);
+    lead->facts.state = text_or_null(result, arena, row, 24);
+    lead->dedupe_hash = text_or_null(result, arena, row, 25);
+    lead->lead_expires_us = int8_or(result, row, 26, INT64_MAX);
+}
+
+static void lock_row(const struct pg_result *result, struct arena *arena, int row, struct store_lead *lead)
+{
+    lead->is_locked = pg_result_bool(result, row, 1);
+    lead->is_found = pg_result_bool(result, row, 2);
+    if (!lead->is_found)
+        return;
+    lead->status = status_parse(pg_result_text(result, row, 3));
+    lead->is_expired = bool_or_false(result, row, 4);
+    lead->workspace_id = pg_result_uuid(result, row, 5);
+    lead->matched_rule_id = pg_result_uuid(result, row, 6);
+    lead->matched_rule_name = text_or_empty(result, arena, row, 7);
+    lead->reason = text_or_empty(result, arena, row, 8);
+    lead->decision_id = pg_result_uuid(result, row, 9);
+    lead->decided_outcome = result_parse(pg_result_text(result, row, 10));
+    lead->duplicate_lead_id = pg_result_uuid(result, row, 11);
+    lead->routing_attempts = int4_or_zero(result, row, 12);
+    lead->has_queue_row = !pg_result_is_null(result, row, 13);
+    lead->queue_attempt = int4_or_zero(result, row, 13);
+    lead->queue_is_due = bool_or_false(result, row, 14);
+    lead->next_retry_us = int8_or(result, row, 15, 0);
+    lead->has_claim = !pg_result_is_null(result, row, 16);
+    lead->claim_lead_id = pg_result_uuid(result, row, 16);
+    lead->claim_workspace_id = pg_result_uuid(result, row, 17);
+    lead->rules_version = int8_or(result, row, 18, 0);
+    lead->source_is_active = bool_or_false(result, row, 19);
+    if (lead->is_locked)
+        facts_row(result, arena, row, lead);
+}
+
+static void lock_rows(const struct pg_result *result, struct arena *arena, struct store_lead *leads, size_t count,
     uint64_t *ret_transaction_id)
 {
     *ret_transaction_id = 0;
     for (int row = 0; row < pg_result_row_count(result); row++) {
-        struct store_lead *lead = &leads[row_position(result, row, count)];
-        lead->is_locked = true;
-        lead->facts.company_industry = text_or_null(result, arena, row, 1);
-        lead->facts.company_size = text_or_null(result, arena, row, 2);
-        lead->facts.company_revenue = text_or_null(result, arena, row, 3);
-        lead->facts.country = text_or_null(result, arena, row, 4);
-        lead->facts.state = text_or_null(result, arena, row, 5);
-        lead->dedupe_hash = text_or_null(result, arena, row, 6);
-        lead->lead_expires_us = int8_or(result, row, 7, INT64_MAX);
-        *ret_transaction_id = (uint64_t)pg_result_int8(result, row, 8);
-    }
-}
-
-static void read_rows(const struct pg_result *result, struct arena *arena, struct store_lead *leads, size_t count)
-{
-    for (int row = 0; row < pg_result_row_count(result); row++) {
-        struct store_lead *lead = &leads[row_position(result, row, count)];
-        lead->is_found = pg_result_bool(result, row, 1);
-        if (!lead->is_found)
-            continue;
-        lead->status = status_parse(pg_result_text(result, row, 2));
-        lead->is_expired = bool_or_false(result, row, 3);
-        lead->workspace_id = pg_result_uuid(result, row, 4);
-        lead->matched_rule_id = pg_result_uuid(result, row, 5);
-        lead->matched_rule_name = text_or_empty(result, arena, row, 6);
-        lead->reason = text_or_empty(result, arena, row, 7);
-        lead->decision_id = pg_result_uuid(result, row, 8);
-        lead->decided_outcome = result_parse(pg_result_text(result, row, 9));
-        lead->duplicate_lead_id = pg_result_uuid(result, row, 10);
-        lead->routing_attempts = int4_or_zero(result, row, 11);
-        lead->has_queue_row = !pg_result_is_null(result, row, 12);
-        lead->queue_attempt = int4_or_zero(result, row, 12);
-        lead->queue_is_due = bool_or_false(result, row, 13);
-        lead->next_retry_us = int8_or(result, row, 14, 0);
-        lead->has_claim = !pg_result_is_null(result, row, 15);
-        lead->claim_lead_id = pg_result_uuid(result, row, 15);
-        lead->claim_workspace_id = pg_result_uuid(result, row, 16);
-        lead->rules_version = int8_or(result, row, 17, 0);
-        lead->source_is_active = bool_or_false(result, row, 18);
+        lock_row(result, arena, row, &leads[row_position(result, row, count)]);
+        *ret_transaction_id = (uint64_t)int8_or(result, row, 27, 0);
     }
 }
 
@@ -190,30 +186,23 @@ bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *le
 {
     struct pg_params none;
     struct pg_params pairs;
-    struct pg_result *locked = NULL;
-    struct pg_result *read = NULL;
+    struct pg_result *rows = NULL;
     bool ok = false;
 
     pg_params_init(&none, arena);
     add_pairs(&pairs, arena, leads, count);
     pg_pipeline_add(conn, &statement_begin, &none);
-    pg_pipeline_add(conn, &statement_limits, &none);
     pg_pipeline_add(conn, &statement_lock, &pairs);
-    pg_pipeline_add(conn, &statement_read, &pairs);
     if (!pg_pipeline_flush(conn, deadline_ns, reterr_error) ||
         !pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) ||
-        !pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) ||
-        !pg_pipeline_next(conn, deadline_ns, &locked, reterr_error) ||
-        !pg_pipeline_next(conn, deadline_ns, &read, reterr_error) || !pg_pipeline_end(conn, deadline_ns, reterr_error))
+        !pg_pipeline_next(conn, deadline_ns, &rows, reterr_error) || !pg_pipeline_end(conn, deadline_ns, reterr_error))
         goto cleanup;
-    locked_rows(locked, arena, leads, count, ret_transaction_id);
-    read_rows(read, arena, leads, count);
+    lock_rows(rows, arena, leads, count, ret_transaction_id);
     ok = true;
 cleanup:
     if (!ok && pg_conn_is_open(conn))
         pg_pipeline_end(conn, deadline_ns, NULL);
-    pg_result_free(read);
-    pg_result_free(locked);
+    pg_result_free(rows);
     return ok;
 }
 

@@ -46,13 +46,11 @@ struct store_lead {
     struct uuid lead_id; /* in: the pair that is asked for */
     struct uuid source_workspace_id;
 
-    /* lock_leads(): */
     bool is_locked;
-    struct rule_lead facts;  /* only what rules of today read */
+    struct rule_lead facts;  /* of a locked one: what its rules look at, identity, end of its time to live */
     const char *dedupe_hash; /* NULL: blank identity */
     int64_t lead_expires_us;
 
-    /* read_leads(): */
     bool is_found;
     bool is_expired;
     bool source_is_active;

@@ -160,7 +160,7 @@ def test_host_tables_get_what_routing_needs(postgres, host):
 
 def test_an_old_lead_is_already_routed(postgres, host):
     up(postgres, host)
-    rows = execute(postgres, host, "select found, routing_status, decision_id, decided_outcome from leadrouter.read_leads("
+    rows = execute(postgres, host, "select found, routing_status, decision_id, decided_outcome from leadrouter.lock_leads("
                    f"array['00000000-0000-0000-0001-000000000001']::uuid[], array['{ONE}']::uuid[])")
     assert rows == [(True, "routed", None, None)]
 

@@ -36,7 +36,7 @@ PUBLIC_FUNCTIONS = {
     "mark_expired_leads()": "integer",
 }
 SERVICE_FUNCTIONS = {
-    "lock_leads", "read_leads", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead", "health_counts", "schema_version",
+    "lock_leads", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead", "health_counts", "schema_version",
     "make_log_partitions", "drop_log_partitions", "log_partition_days_ahead", "normalize_text", "normalize_phone"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 
@@ -121,7 +121,6 @@ def nodes(plan):
 
 @pytest.mark.parametrize("call", [
     "leadrouter.lock_leads('{%(id)s}', '{%(id)s}')",
-    "leadrouter.read_leads('{%(id)s}', '{%(id)s}')",
     "leadrouter.find_attempts('{%(id)s}', '{%(id)s}')",
     "leadrouter.decide('{%(id)s}', '{%(id)s}', '{%(id)s}', '{1}', '{%(id)s}', '{null}', '{null}', '{1}', '{null}', '{x}', '{3}', '{null}',"
     " '{f}', '{90}', '{abc}', '{0}')",

@@ -9,8 +9,8 @@ import pytest
 from support.database import DUPLICATE, EXPIRE, FAIL, GIVE, HOLD, RETRY
 
 NOBODY = uuid.UUID(int=0)
-LOCK = "select * from leadrouter.lock_leads(%s::uuid[], %s::uuid[])"
-READ = "select * from leadrouter.read_leads(%s::uuid[], %s::uuid[])"
+READ = "select * from leadrouter.lock_leads(%s::uuid[], %s::uuid[])"
+LOCK = READ + " where is_locked"
 RULES = "select * from leadrouter.load_rule_sets(%s::uuid[])"
 FIND = "select * from leadrouter.find_attempts(%s::uuid[], %s::uuid[])"
 
@@ -53,14 +53,15 @@ def test_delays_grow_with_jitter(db):
         assert 1.09 * minutes < high <= 1.1 * minutes
 
 
-# --- lock_leads, read_leads ------------------------------------------------------------------------------------------------
+# --- lock_leads ------------------------------------------------------------------------------------------------------------
 
 
 def test_lock_gives_what_rules_look_at(db, source):
     lead = db.lead(source, email="a@example.com", company_industry="Software", company_size="11-50", company_revenue="1M", country="US",
                    state="CA")
     row = db.row(LOCK, [lead], [source])
-    assert row[:6] == (1, "Software", "11-50", "1M", "US", "CA")
+    assert (row.ord, row.company_industry, row.company_size, row.company_revenue, row.country, row.state) == (
+        1, "Software", "11-50", "1M", "US", "CA")
     assert row.dedupe_hash == db.state(lead).dedupe_hash
     assert row.lead_expires_us == db.value("select leadrouter.to_us(lead_expires_at) from leads")
 

@@ -21,28 +21,6 @@ $function$;
 
 -- --- Round trip 1 -------------------------------------------------------------------------------------------------------
 
-create function leadrouter.lock_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
-    returns table (ord integer, company_industry text, company_size text, company_revenue text, country text, state text,
-        dedupe_hash text, lead_expires_us bigint, transaction_id bigint)
-    language plpgsql security definer rows 256
-    set search_path = pg_catalog, pg_temp
-    set enable_seqscan = off
-    set plan_cache_mode = force_generic_plan
-    set enable_hashjoin = off
-    set enable_mergejoin = off
-as $function$
-begin
-    return query
-    select r.ord::integer, l.company_industry::text, l.company_size::text, l.company_revenue::text, l.country::text, l.state::text,
-        l.dedupe_hash, leadrouter.to_us(l.lead_expires_at), pg_current_xact_id()::text::bigint
-    from unnest(p_lead_ids, p_source_workspace_ids) with ordinality as r (lead_id, source_workspace_id, ord),
-        lateral (
-            select * from public.leads x
-            where x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id and x.routing_status in ('pending', 'failed')
-            for no key update skip locked) l;
-end
-$function$;
-
 -- What the log keeps of a decision: the rule's name then, and the reason. Its row's key is (decision_id, routing_completed_at).
 create function leadrouter.decision_record(p_decision_id uuid, p_decided_at timestamptz, out rule_name text, out reason text)
     language plpgsql stable security definer
@@ -56,11 +34,14 @@ begin
 end
 $function$;
 
-create function leadrouter.read_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
-    returns table (ord integer, found boolean, routing_status text, is_expired boolean, workspace_id uuid, matched_rule_id uuid,
-        matched_rule_name text, reason text, decision_id uuid, decided_outcome text, duplicate_lead_id uuid, routing_attempts integer,
-        queue_attempt integer, queue_is_due boolean, next_retry_us bigint, claim_lead_id uuid, claim_workspace_id uuid,
-        rules_version bigint, source_is_active boolean)
+-- One function, two statements: the second has a newer snapshot, so it sees what those did who held a lead a moment ago. A lead that
+-- was passed over is told by it: not there, decided, or held.
+create function leadrouter.lock_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
+    returns table (ord integer, is_locked boolean, found boolean, routing_status text, is_expired boolean, workspace_id uuid,
+        matched_rule_id uuid, matched_rule_name text, reason text, decision_id uuid, decided_outcome text, duplicate_lead_id uuid,
+        routing_attempts integer, queue_attempt integer, queue_is_due boolean, next_retry_us bigint, claim_lead_id uuid,
+        claim_workspace_id uuid, rules_version bigint, source_is_active boolean, company_industry text, company_size text,
+        company_revenue text, country text, state text, dedupe_hash text, lead_expires_us bigint, transaction_id bigint)
     language plpgsql security definer rows 256
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -68,15 +49,31 @@ create function leadrouter.read_leads(p_lead_ids uuid[], p_source_workspace_ids 
     set enable_hashjoin = off
     set enable_mergejoin = off
 as $function$
+declare
+    v_locked boolean[];
+    v_transaction_id bigint;
 begin
+    v_locked := array(
+        select l.id is not null
+        from unnest(p_lead_ids, p_source_workspace_ids) with ordinality as r (lead_id, source_workspace_id, ord)
+        left join lateral (
+            select x.id from public.leads x
+            where x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id and x.routing_status in ('pending', 'failed')
+            for no key update skip locked) l on true
+        order by r.ord);
+    if true = any (v_locked) then
+        v_transaction_id := pg_current_xact_id()::text::bigint;
+    end if;
     return query
-    select r.ord::integer, l.id is not null, l.routing_status::text,
+    select r.ord::integer, r.is_locked, l.id is not null, l.routing_status::text,
         l.routing_status = 'expired' or (l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()),
         l.workspace_id, l.matched_rule_id, coalesce(g.rule_name, ''), coalesce(g.reason, ''), l.decision_id, l.decided_outcome,
         l.duplicate_lead_id, l.routing_attempts,
         q.attempt_number, q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version, leadrouter.to_us(q.next_retry_at),
-        c.lead_id, c.workspace_id, coalesce(v.version, 0), coalesce(w.is_active, false)
-    from unnest(p_lead_ids, p_source_workspace_ids) with ordinality as r (lead_id, source_workspace_id, ord)
+        c.lead_id, c.workspace_id, coalesce(v.version, 0), coalesce(w.is_active, false),
+        l.company_industry::text, l.company_size::text, l.company_revenue::text, l.country::text, l.state::text, l.dedupe_hash,
+        leadrouter.to_us(l.lead_expires_at), v_transaction_id
+    from unnest(p_lead_ids, p_source_workspace_ids, v_locked) with ordinality as r (lead_id, source_workspace_id, is_locked, ord)
     left join lateral (
         select * from public.leads x where x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id) l on true
     left join lateral (
@@ -166,6 +163,8 @@ as $function$
 #variable_conflict use_column
 declare
     v_decided leadrouter.decided_lead[];
+    v_any_opens boolean;
+    v_any_closes boolean;
 begin
     insert into public.lead_dedupe_claims as c (dedupe_hash, lead_id, workspace_id, claimed_at, expires_at)
     select distinct on (d.hash) d.hash, d.lead_id, d.destination, now(),
@@ -254,8 +253,9 @@ begin
     )
     select array_agg(row(c.ord, c.id, c.source, c.result, case when c.kind in ('success', 'duplicate') then c.workspace_id end,
         c.matched_rule_id, c.duplicate_lead_id, c.routing_attempts, c.attempts_allowed, c.next_retry_at, c.decision_id, c.reason,
-        c.rules_version, c.next_retry_at is not null, c.queue_id is not null)::leadrouter.decided_lead order by c.ord)
-    into v_decided from changed c;
+        c.rules_version, c.next_retry_at is not null, c.queue_id is not null)::leadrouter.decided_lead order by c.ord),
+        bool_or(c.next_retry_at is not null), bool_or(c.queue_id is not null)
+    into v_decided, v_any_opens, v_any_closes from changed c;
 
     -- A lead that was not in the state expected decides nothing, so it owns nothing.
     if coalesce(cardinality(v_decided), 0) < cardinality(p_lead_ids) then
@@ -265,11 +265,11 @@ begin
         where c.dedupe_hash = u.hash and c.lead_id = u.lead_id and c.claimed_at = now()
           and not exists (select from public.leads l where l.id = u.lead_id and l.routing_status = 'routed');
     end if;
-    if exists (select from unnest(v_decided) d where d.closes) then
+    if v_any_closes then
         update public.lead_routing_queue q set processed_at = now(), updated_at = now()
         from unnest(v_decided) d where d.closes and q.lead_id = d.lead_id and q.processed_at is null;
     end if;
-    if exists (select from unnest(v_decided) d where d.opens) then
+    if v_any_opens then
         insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
             error_count, rules_version)
         select d.lead_id, d.source_workspace_id, d.attempt_number, d.max_attempts, d.next_retry_at, d.reason, d.attempt_number,
@@ -327,11 +327,11 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('to_us', 'from_us', 'lock_leads', 'decision_record', 'read_leads', 'load_rule_sets', 'retry_delay', 'decide',
+          and p.proname in ('to_us', 'from_us', 'lock_leads', 'decision_record', 'load_rule_sets', 'retry_delay', 'decide',
               'next_attempt', 'find_attempts') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text !~ '(lock_leads|read_leads|load_rule_sets|decide|find_attempts)[(]';
+        continue when v_function::text !~ '(lock_leads|load_rule_sets|decide|find_attempts)[(]';
         execute format('grant execute on function %s to leadrouter_service', v_function);
     end loop;
     alter type leadrouter.decided_lead owner to leadrouter_owner;
