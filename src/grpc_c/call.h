@@ -14,7 +14,7 @@ enum { ANSWER_METADATA_MAX = 16 };
 struct served_method {
     struct grpc_c_server *server;
     const struct grpc_c_method *method; /* NULL: the catch-all for unknown methods */
-    grpc_c_unary_adapter *adapter;      /* NULL: not implemented */
+    grpc_c_adapter *adapter;            /* NULL: not implemented */
     const void *handlers;
     void *user;
     void *registration; /* the core's */

@@ -13,6 +13,7 @@
 
 struct grpc_c_channel;
 struct grpc_c_pending;
+struct grpc_c_stream;
 
 /* Zero in a field means its default. */
 struct grpc_c_channel_options {
@@ -22,7 +23,8 @@ struct grpc_c_channel_options {
 
 /* Zero in a field means its default. Everything is copied before the call returns. */
 struct grpc_c_call_options {
-    int64_t deadline_ms;                    /* from now; default 5,000 */
+    int64_t deadline_ms;                    /* from now; default 5,000; for a stream: none */
+    bool compress;                          /* requests go out compressed (gzip) */
     bool wait_for_ready;                    /* wait for the connection instead of failing at once with UNAVAILABLE */
     const struct grpc_c_metadata *metadata; /* Optional */
     size_t metadata_count;
@@ -36,6 +38,7 @@ struct grpc_c_outcome {
     size_t initial_metadata_count;
     struct grpc_c_metadata *trailing_metadata;
     size_t trailing_metadata_count;
+    bool was_compressed; /* the last response came compressed */
 };
 
 /* Frees what an outcome holds and zeroes it; zeroed or NULL is fine. Not for the outcome that a callback is given. */
@@ -76,5 +79,58 @@ void grpc_c_pending_cancel(struct grpc_c_pending *pending);
 
 /* Gives the ticket back; the call goes on. Any thread. NULL is fine. */
 void grpc_c_pending_unref(struct grpc_c_pending *pending);
+
+/* --- Streams ------------------------------------------------------------------------------------------------------
+ *
+ * A call of a streaming method, whatever side streams: requests are written, then the sending side is closed; responses
+ * are read until there are none; then the outcome is there. At most one read and one write are under way at a time (two
+ * threads may do one each); a write that the server does not read waits. Each function has a form that blocks and one
+ * with a callback, which comes on a thread of the channel, exactly once, and must not block; the blocking forms are not for callbacks. */
+
+/* Begins a call. It never fails here: what goes wrong is the outcome. `request` is the one request of a method whose
+ * client does not stream (the sending side is closed behind it), otherwise NULL. Released with grpc_c_stream_free(),
+ * before the channel is. */
+struct grpc_c_stream *grpc_c_channel_open(struct grpc_c_channel *channel, const struct grpc_c_method *method,
+    const ProtobufCMessage *request, const struct grpc_c_call_options *options);
+
+/* Sends one request, packed before the function returns. False: the call is over, grpc_c_stream_finish() says why. */
+bool grpc_c_stream_write(struct grpc_c_stream *stream, const ProtobufCMessage *message);
+
+/* Tells the server that no more will come. At most once; not while a write is under way. Does not block. */
+void grpc_c_stream_close_sending(struct grpc_c_stream *stream);
+
+/* Reads one response, which is the caller's, freed with protobuf_c_message_free_unpacked(). False: there are no more. */
+bool grpc_c_stream_read(struct grpc_c_stream *stream, ProtobufCMessage **ret_message);
+
+/* Waits until the call has ended; what was not read is dropped, and the sending side is closed when it was not.
+ * `ret_outcome` may be NULL; otherwise always written, the caller's. Returns the status. */
+enum grpc_c_status grpc_c_stream_finish(struct grpc_c_stream *stream, struct grpc_c_outcome *ret_outcome);
+
+/* The same for a method that returns one message: on GRPC_C_OK `*ret_response` is it, the caller's. INTERNAL when the
+ * server sent none. */
+enum grpc_c_status grpc_c_stream_finish_reply(
+    struct grpc_c_stream *stream, ProtobufCMessage **ret_response, struct grpc_c_outcome *ret_outcome);
+
+/* Callback forms. `message` is valid during the callback, NULL when there are no more. */
+typedef void grpc_c_stream_read_callback(struct grpc_c_stream *stream, const ProtobufCMessage *message, void *user);
+typedef void grpc_c_stream_write_callback(struct grpc_c_stream *stream, bool is_sent, void *user);
+typedef void grpc_c_stream_end_callback(struct grpc_c_stream *stream, const struct grpc_c_outcome *outcome, void *user);
+void grpc_c_stream_read_async(struct grpc_c_stream *stream, grpc_c_stream_read_callback *callback, void *user);
+void grpc_c_stream_write_async(
+    struct grpc_c_stream *stream, const ProtobufCMessage *message, grpc_c_stream_write_callback *callback, void *user);
+
+/* `callback` comes when the call has ended and every read and write has come back; `outcome` is valid inside it. All
+ * responses have to be read for that, or the call cancelled. At most once per stream, and then no grpc_c_stream_finish(). */
+void grpc_c_stream_on_end(struct grpc_c_stream *stream, grpc_c_stream_end_callback *callback, void *user);
+
+/* Cancels; the outcome is CANCELLED unless the call had already ended. Any thread. */
+void grpc_c_stream_cancel(struct grpc_c_stream *stream);
+
+/* Releases the caller's hold; a call that has not ended is cancelled. Callbacks that are due still come. Allowed in the
+ * stream's own callbacks. NULL is fine. */
+void grpc_c_stream_free(struct grpc_c_stream *stream);
+
+/* `size` zeroed bytes that belong to the stream, the same at each use. For generated code. */
+void *grpc_c_stream_slot(struct grpc_c_stream *stream, size_t size);
 
 #endif

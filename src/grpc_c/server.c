@@ -144,7 +144,7 @@ struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *opti
 }
 
 void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c_service *service,
-    grpc_c_unary_adapter *const *adapters, const void *handlers, void *user)
+    grpc_c_adapter *const *adapters, const void *handlers, void *user)
 {
     assert(!server->is_started);
     for (size_t i = 0; i < service->method_count; i++) {

@@ -29,11 +29,12 @@ struct grpc_c_server_options {
     int64_t deadline_max_ms;     /* the most a call may ask for; default 30,000 */
     size_t memory_size_max; /* bytes of one request once unpacked; default 8 times message_size_max, at least 1 MiB */
     size_t calls_max;       /* calls taken and not yet answered; more are refused; default 16,384 */
+    int64_t stream_idle_ms; /* a stream whose peer neither sends nor reads for so long is ended; default 60,000 */
 };
 
-/* Handles one unary call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the
- * call's arena: valid until the answer. `handlers` and `user` are what was registered. */
-typedef void grpc_c_unary_adapter(
+/* Handles one call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the
+ * call's arena: valid until the answer; NULL when the client streams. `handlers` and `user` are what was registered. */
+typedef void grpc_c_adapter(
     struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user);
 
 /* Makes a server that listens nowhere yet; `options` are copied, NULL means defaults. Released with
@@ -43,7 +44,7 @@ struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *opti
 /* Registers adapters[i] for service->methods[i]; NULL answers UNIMPLEMENTED. Before start. Generated code wraps this
  * with typed tables. `service`, `handlers` and `user` are borrowed until the server is freed; `adapters` is copied. */
 void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c_service *service,
-    grpc_c_unary_adapter *const *adapters, const void *handlers, void *user);
+    grpc_c_adapter *const *adapters, const void *handlers, void *user);
 
 /* Listens on "host:port" (port 0: any free one). `ret_port` (may be NULL) gets the real port. Plain text, hence
  * loopback addresses only: ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is
@@ -80,8 +81,9 @@ void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal
 /* Memory that lives until the call is answered. Not for two threads at once. */
 struct arena *grpc_c_call_arena(struct grpc_c_call *call);
 
-/* When the caller stops waiting: monotonic ns, never CLOCK_NEVER (default and maximum are applied). A call that got its
- * deadline from the server and is not answered 250 ms after it is ended with DEADLINE_EXCEEDED, as if cancelled. */
+/* When the caller stops waiting: monotonic ns. Of a unary call never CLOCK_NEVER: default and maximum are applied, and a
+ * call that got its deadline from the server and is not answered 250 ms after it is ended with DEADLINE_EXCEEDED, as if
+ * cancelled. A streaming call has the deadline that its caller gave it, or none. */
 int64_t grpc_c_call_deadline_ns(const struct grpc_c_call *call);
 
 /* True once the caller has cancelled, gone away, or run out of time. Any thread. */
@@ -108,10 +110,68 @@ const char *grpc_c_call_metadata(const struct grpc_c_call *call, const char *key
 void grpc_c_call_add_initial_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size);
 void grpc_c_call_add_trailing_metadata(struct grpc_c_call *call, const char *key, const char *value, size_t size);
 
-/* Answers with OK and `response`, which is packed before the function returns. Any thread. Ends the call. */
+/* Whether messages from here on are compressed (gzip), where the caller accepts that. Off at first; switched on before
+ * the first message or not at all; may be switched off and on again for later ones. */
+void grpc_c_call_set_compression(struct grpc_c_call *call, bool is_on);
+
+/* True when the request that was read last came compressed. */
+bool grpc_c_call_was_compressed(const struct grpc_c_call *call);
+
+/* Answers with OK and `response`, which is packed before the function returns. Any thread. Ends the call. For methods
+ * that return one message. */
 void grpc_c_call_reply(struct grpc_c_call *call, const ProtobufCMessage *response);
+
+/* Ends a call of a method that streams its responses, with OK; goes out behind a write that is still under way. Any
+ * thread. */
+void grpc_c_call_finish(struct grpc_c_call *call);
 
 /* Answers with a status other than OK. `message` is UTF-8, copied. Any thread. Ends the call. */
 void grpc_c_call_fail(struct grpc_c_call *call, enum grpc_c_status status, const char *message);
+
+/* --- Streams ------------------------------------------------------------------------------------------------------
+ *
+ * The handler of a streaming method is called once, and from then on the call is its own: it asks for one message after
+ * the other and sends one after the other, and ends the call exactly once, as above. What it has not asked for stays
+ * with the sender: the transport's window is the only buffer. At most one read and one write are under way; they do not
+ * disturb one another. Callbacks come on a completion queue thread and must not block; they may start the next read or
+ * write, and end the call. The blocking forms are for threads of the handler's own.
+ *
+ * Once the call has been ended neither reads nor writes may be started. One that is still under way then completes
+ * all the same, as GONE or not sent; its callback must not use the call. */
+
+/* What a read came to. */
+enum grpc_c_read {
+    GRPC_C_READ_MESSAGE, /* there is a message */
+    GRPC_C_READ_END,     /* the client has half-closed: no more will come */
+    GRPC_C_READ_BAD, /* a message that cannot be taken: whatever the handler ends the call with, the client is told why */
+    GRPC_C_READ_GONE, /* the call was cancelled, or is over */
+};
+
+/* Told what a read came to. `message` (NULL unless MESSAGE) is valid until the next read is asked for or the call is
+ * ended. */
+typedef void grpc_c_read_callback(
+    struct grpc_c_call *call, enum grpc_c_read result, const ProtobufCMessage *message, void *user);
+
+/* Asks for the next message. Any thread; never two at a time (asserted). */
+void grpc_c_call_read(struct grpc_c_call *call, grpc_c_read_callback *callback, void *user);
+
+/* Told that the next message may be sent; `is_sent` false: nobody is left who reads. */
+typedef void grpc_c_write_callback(struct grpc_c_call *call, bool is_sent, void *user);
+
+/* Sends `message`, which is packed before the function returns; the callback comes when the transport has room for the
+ * next. Any thread; never two at a time (asserted). */
+void grpc_c_call_write(
+    struct grpc_c_call *call, const ProtobufCMessage *message, grpc_c_write_callback *callback, void *user);
+
+/* The same, returning when the callback would have come. Not on a completion queue thread. */
+enum grpc_c_read grpc_c_call_read_wait(struct grpc_c_call *call, const ProtobufCMessage **ret_message);
+bool grpc_c_call_write_wait(struct grpc_c_call *call, const ProtobufCMessage *message);
+
+/* Sends the initial metadata now instead of with the first message or the answer. Streaming methods only; once, before
+ * the first write. Any thread. */
+void grpc_c_call_send_initial_metadata(struct grpc_c_call *call);
+
+/* `size` zeroed bytes that belong to the call, the same at each use. For generated code. */
+void *grpc_c_call_slot(struct grpc_c_call *call, size_t size);
 
 #endif

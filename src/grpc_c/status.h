@@ -3,6 +3,7 @@
 #ifndef GRPC_C_STATUS_H
 #define GRPC_C_STATUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,15 @@ struct grpc_c_method {
     const char *path; /* "/leadrouter.v1.RoutingService/RouteLead" */
     const ProtobufCMessageDescriptor *request;
     const ProtobufCMessageDescriptor *response;
+    bool client_streams; /* any number of requests, then a half-close; otherwise exactly one */
+    bool server_streams; /* any number of responses; otherwise exactly one with status OK */
+};
+
+/* A .proto file as protoc saw it: the bytes of its google.protobuf.FileDescriptorProto. Constant. */
+struct grpc_c_file {
+    const char *name; /* "leadrouter/v1/routing.proto" */
+    const uint8_t *descriptor;
+    size_t size;
 };
 
 /* A service. Constant. */
@@ -44,6 +54,8 @@ struct grpc_c_service {
     const char *name; /* "leadrouter.v1.RoutingService" */
     const struct grpc_c_method *methods;
     size_t method_count;
+    const struct grpc_c_file *files; /* the file that declares it, then every file that one imports, however deep */
+    size_t file_count;
 };
 
 /* A metadata pair: key in lower case, value of `size` bytes (any bytes when the key ends in "-bin"). */

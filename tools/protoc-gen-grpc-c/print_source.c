@@ -59,7 +59,7 @@ static const char add_start[] =
     "void $prefix$__add(\n"
     "    struct grpc_c_server *server, const struct $prefix$__handlers *handlers, void *user)\n"
     "{\n"
-    "    grpc_c_unary_adapter *const adapters[] = {\n";
+    "    grpc_c_adapter *const adapters[] = {\n";
 
 static const char add_entry[] = "        handlers->$member$ != NULL ? $stub$__adapter : NULL,\n";
 

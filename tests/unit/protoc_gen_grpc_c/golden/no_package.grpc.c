@@ -34,7 +34,7 @@ static void lone__call__adapter(
 void lone__add(
     struct grpc_c_server *server, const struct lone__handlers *handlers, void *user)
 {
-    grpc_c_unary_adapter *const adapters[] = {
+    grpc_c_adapter *const adapters[] = {
         handlers->call != NULL ? lone__call__adapter : NULL,
     };
 

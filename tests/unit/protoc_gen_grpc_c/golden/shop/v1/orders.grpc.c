@@ -118,7 +118,7 @@ static void shop__v1__order_service__list__all_x__adapter(
 void shop__v1__order_service__add(
     struct grpc_c_server *server, const struct shop__v1__order_service__handlers *handlers, void *user)
 {
-    grpc_c_unary_adapter *const adapters[] = {
+    grpc_c_adapter *const adapters[] = {
         handlers->place_order != NULL ? shop__v1__order_service__place_order__adapter : NULL,
         handlers->uncommented != NULL ? shop__v1__order_service__uncommented__adapter : NULL,
         handlers->delete_ != NULL ? shop__v1__order_service__delete__adapter : NULL,
@@ -474,7 +474,7 @@ const struct grpc_c_service shop__v1__idle__grpc_service = {.name = "shop.v1.Idl
 void shop__v1__idle__add(
     struct grpc_c_server *server, const struct shop__v1__idle__handlers *handlers, void *user)
 {
-    grpc_c_unary_adapter *const adapters[] = {
+    grpc_c_adapter *const adapters[] = {
         NULL,
     };
 
@@ -510,7 +510,7 @@ static void shop__v1__order_admin__place_order__adapter(
 void shop__v1__order_admin__add(
     struct grpc_c_server *server, const struct shop__v1__order_admin__handlers *handlers, void *user)
 {
-    grpc_c_unary_adapter *const adapters[] = {
+    grpc_c_adapter *const adapters[] = {
         handlers->place_order != NULL ? shop__v1__order_admin__place_order__adapter : NULL,
     };
 
