@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "grpc_c/payload.h"
 
 enum { CALL_ARENA_SIZE = 2048 };
 
@@ -60,6 +61,7 @@ struct grpc_c_call *call_new(void)
     call->armed.done = server_call_armed;
     call->closed.done = on_closed;
     call->answered.done = on_answered;
+    call_stream_init(call);
     call->arena = arena_new(CALL_ARENA_SIZE);
     grpc_metadata_array_init(&call->request_metadata);
     grpc_call_details_init(&call->details);
@@ -82,6 +84,11 @@ void call_clear(struct grpc_c_call *call)
         grpc_byte_buffer_destroy(call->payload);
     if (call->response != NULL)
         grpc_byte_buffer_destroy(call->response);
+    if (call->incoming != NULL)
+        grpc_byte_buffer_destroy(call->incoming);
+    if (call->outgoing != NULL)
+        grpc_byte_buffer_destroy(call->outgoing);
+    arena_free(call->message_arena);
     metadata_release(call->initial, &call->initial_count);
     metadata_release(call->trailing, &call->trailing_count);
     grpc_metadata_array_destroy(&call->request_metadata);
@@ -92,10 +99,21 @@ void call_clear(struct grpc_c_call *call)
         grpc_call_unref(call->call);
     call->payload = NULL;
     call->response = NULL;
+    call->incoming = NULL;
+    call->outgoing = NULL;
+    call->message_arena = NULL;
     call->call = NULL;
     call->peer = NULL;
     call->path = NULL;
+    call->slot = NULL;
+    call->may_compress = false;
+    call->is_compressing = false;
+    call->was_compressed = false;
     call->is_answered = false;
+    call->is_begun = false;
+    call->is_late = false;
+    call->bad = GRPC_C_OK;
+    call->idle_ns = 0;
     call->on_cancel = NULL;
     call->close_was_cancel = 0;
     atomic_store(&call->is_cancelled, false);
@@ -122,6 +140,25 @@ void call_watch_close(struct grpc_c_call *call)
     grpc_call_error failure = grpc_call_start_batch(call->call, &op, 1, &call->closed, NULL);
     assert(failure == GRPC_CALL_OK);
     (void)failure;
+}
+
+ProtobufCMessage *call_unpack(
+    struct grpc_c_call *call, grpc_byte_buffer *buffer, struct arena *arena, struct error *reterr_error)
+{
+    const struct served_method *served = call->served;
+    ProtobufCMessage *request = NULL;
+    grpc_slice slice;
+
+    if (buffer == NULL) {
+        error_set(reterr_error, ERROR_INVALID, "the call carries no request message");
+        return NULL;
+    }
+    if (!payload_read(buffer, served->size_max, "the request", &slice, &call->was_compressed, reterr_error))
+        return NULL;
+    request = wire_unpack(served->method->request, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
+        &served->limits, arena, reterr_error);
+    grpc_slice_unref(slice);
+    return request;
 }
 
 /* --- What a handler sees ------------------------------------------------------------------------------------------ */
@@ -208,45 +245,103 @@ void grpc_c_call_add_trailing_metadata(struct grpc_c_call *call, const char *key
     metadata_add(call->trailing, &call->trailing_count, key, value, size);
 }
 
-/* --- The answer --------------------------------------------------------------------------------------------------- */
+bool grpc_c_call_was_compressed(const struct grpc_c_call *call)
+{
+    return call->was_compressed;
+}
 
-/* From here on no cancellation is told any more. Each call is answered once. */
-static void begin_answer(struct grpc_c_call *call)
+void grpc_c_call_set_compression(struct grpc_c_call *call, bool is_on)
 {
     pthread_mutex_lock(&call->lock);
-    assert(!call->is_answered);
-    call->is_answered = true;
+    assert(call->may_compress || !is_on || !call->is_begun);
+    call->may_compress = call->may_compress || is_on;
+    call->is_compressing = is_on;
     pthread_mutex_unlock(&call->lock);
 }
 
-static void send_answer(struct grpc_c_call *call, enum grpc_c_status status, grpc_slice *details)
+void *grpc_c_call_slot(struct grpc_c_call *call, size_t size)
 {
-    grpc_op ops[3] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_STATUS_FROM_SERVER}, {.op = GRPC_OP_SEND_MESSAGE}};
+    if (call->slot == NULL)
+        call->slot = arena_alloc(call->arena, size);
+    return call->slot;
+}
 
-    ops[0].data.send_initial_metadata.count = call->initial_count;
-    ops[0].data.send_initial_metadata.metadata = call->initial;
-    ops[1].data.send_status_from_server.trailing_metadata_count = call->trailing_count;
-    ops[1].data.send_status_from_server.trailing_metadata = call->trailing;
-    ops[1].data.send_status_from_server.status = (grpc_status_code)status;
-    ops[1].data.send_status_from_server.status_details = details;
-    ops[2].data.send_message.send_message = call->response;
-    grpc_call_error failure =
-        grpc_call_start_batch(call->call, ops, call->response == NULL ? 2 : 3, &call->answered, NULL);
+/* --- The answer --------------------------------------------------------------------------------------------------- */
+
+void call_fill_initial(struct grpc_c_call *call, grpc_op *op)
+{
+    *op = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
+    op->data.send_initial_metadata.count = call->initial_count;
+    op->data.send_initial_metadata.metadata = call->initial;
+    if (call->may_compress) { /* the lowest level of what the caller accepts: gzip */
+        op->data.send_initial_metadata.maybe_compression_level.is_set = 1;
+        op->data.send_initial_metadata.maybe_compression_level.level = GRPC_COMPRESS_LEVEL_LOW;
+    }
+}
+
+void call_send_answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details)
+{
+    grpc_slice shown = details == NULL ? grpc_empty_slice() : *details;
+    grpc_op ops[3];
+    size_t count = 0;
+
+    pthread_mutex_lock(&call->lock);
+    bool is_bad = call->bad != GRPC_C_OK;
+    bool is_compressing = call->is_compressing;
+    if (!call->is_begun)
+        call_fill_initial(call, &ops[count++]);
+    pthread_mutex_unlock(&call->lock);
+    if (call->response != NULL && !is_bad) {
+        ops[count] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .flags = is_compressing ? 0 : GRPC_WRITE_NO_COMPRESS};
+        ops[count++].data.send_message.send_message = call->response;
+    }
+    if (is_bad) {
+        status = call->bad;
+        shown = grpc_slice_from_static_string(call->bad_text);
+    }
+    ops[count] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
+    ops[count].data.send_status_from_server.trailing_metadata_count = call->trailing_count;
+    ops[count].data.send_status_from_server.trailing_metadata = call->trailing;
+    ops[count].data.send_status_from_server.status = (grpc_status_code)status;
+    ops[count++].data.send_status_from_server.status_details = &shown;
+    grpc_call_error failure = grpc_call_start_batch(call->call, ops, count, &call->answered, NULL);
     assert(failure == GRPC_CALL_OK);
     (void)failure;
 }
 
+/* From here on no cancellation is told any more. Each call is answered once. An answer waits for a write that is under
+ * way. */
+static void answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details)
+{
+    pthread_mutex_lock(&call->lock);
+    assert(!call->is_answered);
+    call->is_answered = true;
+    call->is_late = call->is_writing;
+    if (call->is_late) {
+        call->late_status = status;
+        call->late_details = details == NULL ? grpc_empty_slice() : grpc_slice_ref(*details);
+    }
+    bool is_late = call->is_late;
+    pthread_mutex_unlock(&call->lock);
+    if (!is_late)
+        call_send_answer(call, status, details);
+}
+
 void grpc_c_call_reply(struct grpc_c_call *call, const ProtobufCMessage *response)
 {
-    assert(response->descriptor == call->served->method->response);
+    assert(response->descriptor == call->served->method->response && !call->served->method->server_streams);
     grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(response));
 
     protobuf_c_message_pack(response, GRPC_SLICE_START_PTR(slice));
     call->response = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
-    begin_answer(call);
-    send_answer(call, GRPC_C_OK, NULL);
+    answer(call, GRPC_C_OK, NULL);
+}
+
+void grpc_c_call_finish(struct grpc_c_call *call)
+{
+    assert(call->served->method->server_streams);
+    answer(call, GRPC_C_OK, NULL);
 }
 
 void grpc_c_call_fail(struct grpc_c_call *call, enum grpc_c_status status, const char *message)
@@ -254,7 +349,6 @@ void grpc_c_call_fail(struct grpc_c_call *call, enum grpc_c_status status, const
     grpc_slice details = grpc_slice_from_copied_string(message);
 
     assert(status != GRPC_C_OK);
-    begin_answer(call);
-    send_answer(call, status, &details);
+    answer(call, status, &details);
     grpc_slice_unref(details);
 }

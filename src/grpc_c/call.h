@@ -7,6 +7,7 @@
 #include "grpc_c/runtime.h"
 #include "grpc_c/server.h"
 #include "grpc_c/server_queue.h"
+#include "grpc_c/wire.h"
 
 enum { ANSWER_METADATA_MAX = 16 };
 
@@ -17,7 +18,9 @@ struct served_method {
     grpc_c_adapter *adapter;            /* NULL: not implemented */
     const void *handlers;
     void *user;
-    void *registration; /* the core's */
+    void *registration;        /* the core's */
+    size_t size_max;           /* bytes of one request */
+    struct wire_limits limits; /* of one request */
 };
 
 /* One call, from being armed until both its answer and its close have come back from the core; then used again. */
@@ -25,9 +28,12 @@ struct grpc_c_call {
     struct tag armed;  /* a call has come (or the server is stopping) */
     struct tag closed; /* the core says how it ended for the peer */
     struct tag answered;
+    struct tag read; /* streams only, down to `written` */
+    struct tag written;
+    struct tag begun; /* initial metadata sent by themselves */
     const struct served_method *served;
     struct server_queue *queue;
-    atomic_int references; /* the answer's and the close's */
+    atomic_int references; /* the answer's, the close's, and of each operation of a stream that is under way */
     bool is_handled;       /* not refused because the server is stopping */
 
     /* the queue's thread only */
@@ -54,6 +60,20 @@ struct grpc_c_call {
     grpc_metadata trailing[ANSWER_METADATA_MAX];
     size_t trailing_count;
     grpc_byte_buffer *response;
+    bool may_compress; /* asked for before anything was sent */
+    bool is_compressing;
+    bool was_compressed; /* the last request */
+    void *slot;          /* generated code's */
+
+    /* streams: the reader's */
+    grpc_byte_buffer *incoming;
+    struct arena *message_arena; /* of the message that was read last; NULL before the first */
+    grpc_c_read_callback *on_read;
+    void *on_read_user;
+    /* the writer's */
+    grpc_byte_buffer *outgoing;
+    grpc_c_write_callback *on_written;
+    void *on_written_user;
 
     atomic_bool is_cancelled;
     pthread_mutex_t lock;
@@ -61,6 +81,16 @@ struct grpc_c_call {
     bool is_answered;
     void (*on_cancel)(void *user);
     void *on_cancel_user;
+    bool is_begun; /* the initial metadata are on their way */
+    bool is_reading;
+    bool is_writing;
+    bool is_late; /* answered while a write was under way: sent behind it */
+    enum grpc_c_status late_status;
+    grpc_slice late_details;
+    enum grpc_c_status bad; /* not OK: a request could not be taken, and this is what the client is told */
+    const char *bad_text;   /* in the message's arena */
+    int64_t idle_ns;        /* bound, constant; 0: not a stream */
+    int64_t progress_ns;    /* when a read or write began or ended last */
 };
 
 /* Makes a call object; server_queue.c keeps them for use again. */
@@ -78,6 +108,19 @@ void server_call_done(struct grpc_c_call *call);
 
 /* Drops one reference. */
 void call_unref(struct grpc_c_call *call);
+
+/* Reads, checks and unpacks a request into an arena; NULL with the reason (ERROR_FULL: too large) when it cannot be
+ * taken. `buffer` may be NULL. */
+ProtobufCMessage *call_unpack(
+    struct grpc_c_call *call, grpc_byte_buffer *buffer, struct arena *arena, struct error *reterr_error);
+
+/* call.c for call_stream.c: fills a SEND_INITIAL_METADATA; and sends an answer, whose turn it is. */
+void call_fill_initial(struct grpc_c_call *call, grpc_op *op);
+void call_send_answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details);
+
+/* call_stream.c: what the tags of a stream do, and whether its peer has kept it waiting for too long. */
+void call_stream_init(struct grpc_c_call *call);
+bool call_is_idle(struct grpc_c_call *call, int64_t now_ns);
 
 /* Asks the core how the call ends for the peer. */
 void call_watch_close(struct grpc_c_call *call);

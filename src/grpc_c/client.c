@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "grpc_c/runtime.h"
-#include "grpc_c/wire.h"
+#include "grpc_c/client_call.h"
+#include "grpc_c/payload.h"
 
 enum {
     MESSAGE_SIZE_DEFAULT = 4 * 1024 * 1024,
@@ -21,36 +20,12 @@ enum {
     MEMORY_SIZE_LEAST = 1024 * 1024,
 };
 
-struct grpc_c_channel {
-    grpc_channel *channel;
-    struct wire_limits response_limits;
-    struct queue_thread *queues;
-    unsigned queue_count;
-    atomic_uint next_queue;
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    /* under the lock */
-    struct grpc_c_pending *pending; /* calls that have not ended, or whose callback has not returned */
-    bool is_closing;
-};
-
 /* One call on its way, blocking or not. */
 struct grpc_c_pending {
     struct tag done;
-    struct grpc_c_channel *channel;
-    const struct grpc_c_method *method;
-    grpc_call *call;
+    struct client_call call;
     grpc_byte_buffer *request;
     grpc_byte_buffer *response;
-    grpc_metadata_array initial;
-    grpc_metadata_array trailing;
-    grpc_status_code status;
-    grpc_slice status_details;
-
-    /* under the channel's lock */
-    struct grpc_c_pending *next;
-    struct grpc_c_pending *previous;
 
     /* callback style only */
     grpc_c_call_callback *callback;
@@ -104,94 +79,99 @@ static struct grpc_c_metadata *metadata_copy(const grpc_metadata_array *metadata
     return copies;
 }
 
-static void outcome_fill(
-    struct grpc_c_outcome *outcome, const struct grpc_c_pending *pending, const struct error *error)
+static void outcome_fill(struct grpc_c_outcome *outcome, const struct client_call *call, const struct error *error)
 {
-    *outcome = (struct grpc_c_outcome){.status = (enum grpc_c_status)pending->status};
+    *outcome = (struct grpc_c_outcome){.status = (enum grpc_c_status)call->status};
     if (error->code != ERROR_NONE) {
-        outcome->status = GRPC_C_INTERNAL;
+        outcome->status = error->code == ERROR_FULL ? GRPC_C_RESOURCE_EXHAUSTED : GRPC_C_INTERNAL;
         outcome->message = memory_copy_string(error->text);
     } else {
-        outcome->message = slice_copy(pending->status_details);
+        outcome->message = slice_copy(call->status_details);
     }
-    outcome->initial_metadata_count = pending->initial.count;
-    outcome->initial_metadata = metadata_copy(&pending->initial);
-    outcome->trailing_metadata_count = pending->trailing.count;
-    outcome->trailing_metadata = metadata_copy(&pending->trailing);
+    outcome->was_compressed = call->was_compressed;
+    outcome->initial_metadata_count = call->initial.count;
+    outcome->initial_metadata = metadata_copy(&call->initial);
+    outcome->trailing_metadata_count = call->trailing.count;
+    outcome->trailing_metadata = metadata_copy(&call->trailing);
 }
 
-/* --- One call ----------------------------------------------------------------------------------------------------- */
-
-/* Makes the core's call; nothing is sent before pending_start(). `options` are never NULL. */
-static void pending_init(struct grpc_c_pending *pending, struct grpc_c_channel *channel,
-    const struct grpc_c_method *method, const ProtobufCMessage *request, const struct grpc_c_call_options *options,
-    grpc_completion_queue *queue)
+enum grpc_c_status client_call_end(
+    const struct client_call *call, const struct error *error, struct grpc_c_outcome *ret_outcome)
 {
-    assert(request->descriptor == method->request);
-    grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(request));
-    int64_t deadline_ns = clock_after_ms(options->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : options->deadline_ms);
+    if (ret_outcome != NULL)
+        outcome_fill(ret_outcome, call, error);
+    if (error->code != ERROR_NONE)
+        return error->code == ERROR_FULL ? GRPC_C_RESOURCE_EXHAUSTED : GRPC_C_INTERNAL;
+    return (enum grpc_c_status)call->status;
+}
 
-    protobuf_c_message_pack(request, GRPC_SLICE_START_PTR(slice));
-    *pending = (struct grpc_c_pending){.channel = channel, .method = method, .status_details = grpc_empty_slice()};
-    pending->request = grpc_raw_byte_buffer_create(&slice, 1);
+/* --- One call of any kind ----------------------------------------------------------------------------------------- */
+
+grpc_byte_buffer *client_pack(const ProtobufCMessage *message)
+{
+    grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+
+    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
-    grpc_metadata_array_init(&pending->initial);
-    grpc_metadata_array_init(&pending->trailing);
-    pending->call = grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
+    return buffer;
+}
+
+void client_call_init(struct client_call *call, struct grpc_c_channel *channel, const struct grpc_c_method *method,
+    int64_t deadline_ns, grpc_completion_queue *queue)
+{
+    *call = (struct client_call){.channel = channel, .method = method, .status_details = grpc_empty_slice()};
+    grpc_metadata_array_init(&call->initial);
+    grpc_metadata_array_init(&call->trailing);
+    call->call = grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
         grpc_slice_from_static_string(method->path), NULL, time_to_core(deadline_ns), NULL);
 }
 
-static void pending_release(struct grpc_c_pending *pending)
+void client_call_release(struct client_call *call)
 {
-    grpc_byte_buffer_destroy(pending->request);
-    if (pending->response != NULL)
-        grpc_byte_buffer_destroy(pending->response);
-    grpc_metadata_array_destroy(&pending->initial);
-    grpc_metadata_array_destroy(&pending->trailing);
-    grpc_slice_unref(pending->status_details);
-    grpc_call_unref(pending->call);
+    grpc_metadata_array_destroy(&call->initial);
+    grpc_metadata_array_destroy(&call->trailing);
+    grpc_slice_unref(call->status_details);
+    grpc_call_unref(call->call);
 }
 
-/* From now on the channel waits for the call. On a channel that is being freed the call ends CANCELLED, unsent. */
-static void enlist(struct grpc_c_pending *pending)
+void client_call_enlist(struct client_call *call)
 {
-    struct grpc_c_channel *channel = pending->channel;
+    struct grpc_c_channel *channel = call->channel;
 
     pthread_mutex_lock(&channel->lock);
-    pending->next = channel->pending;
-    if (pending->next != NULL)
-        pending->next->previous = pending;
-    channel->pending = pending;
+    call->next = channel->calls;
+    if (call->next != NULL)
+        call->next->previous = call;
+    channel->calls = call;
     if (channel->is_closing)
-        grpc_call_cancel(pending->call, NULL);
+        grpc_call_cancel(call->call, NULL);
     pthread_mutex_unlock(&channel->lock);
 }
 
-static void delist(struct grpc_c_pending *pending)
+void client_call_delist(struct client_call *call)
 {
-    struct grpc_c_channel *channel = pending->channel;
+    struct grpc_c_channel *channel = call->channel;
 
     pthread_mutex_lock(&channel->lock);
-    if (pending->next != NULL)
-        pending->next->previous = pending->previous;
-    if (pending->previous != NULL)
-        pending->previous->next = pending->next;
+    if (call->next != NULL)
+        call->next->previous = call->previous;
+    if (call->previous != NULL)
+        call->previous->next = call->next;
     else
-        channel->pending = pending->next;
-    if (channel->pending == NULL && channel->is_closing)
+        channel->calls = call->next;
+    if (channel->calls == NULL && channel->is_closing)
         pthread_cond_broadcast(&channel->changed);
     pthread_mutex_unlock(&channel->lock);
 }
 
-/* Copies the metadata for the core; the array is the caller's. False when a key or value cannot be sent. */
-static bool metadata_to_core(const struct grpc_c_call_options *options, grpc_metadata **ret_metadata)
+/* Copies the metadata for the core. False when a key or value cannot be sent. */
+static bool metadata_to_core(const struct grpc_c_call_options *options, grpc_metadata *metadata)
 {
     bool is_legal = true;
 
-    *ret_metadata =
-        options->metadata_count == 0 ? NULL : memory_new_array(options->metadata_count, sizeof(grpc_metadata));
     for (size_t i = 0; i < options->metadata_count; i++) {
-        grpc_metadata *entry = &(*ret_metadata)[i];
+        grpc_metadata *entry = &metadata[i];
         entry->key = grpc_slice_from_copied_string(options->metadata[i].key);
         entry->value = grpc_slice_from_copied_buffer(options->metadata[i].value, options->metadata[i].size);
         is_legal = is_legal && grpc_header_key_is_legal(entry->key) &&
@@ -200,70 +180,135 @@ static bool metadata_to_core(const struct grpc_c_call_options *options, grpc_met
     return is_legal;
 }
 
-/* Everything of a unary call in one batch, which is complete when the call is. */
-static void pending_start(struct grpc_c_pending *pending, const struct grpc_c_call_options *options)
+void client_initial_prepare(
+    struct client_initial *initial, struct client_call *call, const struct grpc_c_call_options *options, grpc_op *op)
 {
-    grpc_metadata *metadata = NULL;
-    size_t metadata_count = options->metadata_count;
-    grpc_op ops[6] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE},
-        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, {.op = GRPC_OP_RECV_INITIAL_METADATA}, {.op = GRPC_OP_RECV_MESSAGE},
-        {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
+    size_t count = options->metadata_count;
 
-    if (!metadata_to_core(
-            options, &metadata)) { /* the core would refuse the batch: nobody would hear how the call ended */
-        grpc_call_cancel_with_status(pending->call, GRPC_STATUS_INVALID_ARGUMENT,
+    *initial = (struct client_initial){.count = count};
+    initial->metadata = memory_new_array(count + 1, sizeof(*initial->metadata));
+    if (!metadata_to_core(options, initial->metadata)) {
+        /* the core would refuse the batch: nobody would hear how the call ended */
+        grpc_call_cancel_with_status(call->call, GRPC_STATUS_INVALID_ARGUMENT,
             "the request's metadata has a key or a value that cannot be sent", NULL);
-        metadata_count = 0;
+        count = 0;
     }
-    ops[0].flags = options->wait_for_ready
-                       ? GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
-                       : 0;
-    ops[0].data.send_initial_metadata.count = metadata_count;
-    ops[0].data.send_initial_metadata.metadata = metadata;
-    ops[1].data.send_message.send_message = pending->request;
-    ops[3].data.recv_initial_metadata.recv_initial_metadata = &pending->initial;
-    ops[4].data.recv_message.recv_message = &pending->response;
-    ops[5].data.recv_status_on_client.trailing_metadata = &pending->trailing;
-    ops[5].data.recv_status_on_client.status = &pending->status;
-    ops[5].data.recv_status_on_client.status_details = &pending->status_details;
-    grpc_call_error failure = grpc_call_start_batch(pending->call, ops, COUNT_OF(ops), &pending->done, NULL);
+    if (options->compress) {
+        /* Read by the core's compression filter; it never leaves the process. */
+        initial->metadata[count].key = grpc_slice_from_static_string(GRPC_COMPRESSION_REQUEST_ALGORITHM_MD_KEY);
+        initial->metadata[count++].value = grpc_slice_from_static_string("gzip");
+    }
+    *op = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
+    op->flags = options->wait_for_ready
+                    ? GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
+                    : 0;
+    op->data.send_initial_metadata.count = count;
+    op->data.send_initial_metadata.metadata = initial->metadata;
+}
+
+void client_initial_release(struct client_initial *initial)
+{
+    for (size_t i = 0; i < initial->count; i++) {
+        grpc_slice_unref(initial->metadata[i].key);
+        grpc_slice_unref(initial->metadata[i].value);
+    }
+    free(initial->metadata);
+}
+
+void client_fill_ending(struct client_call *call, grpc_op *initial, grpc_op *status)
+{
+    *initial = (grpc_op){.op = GRPC_OP_RECV_INITIAL_METADATA};
+    initial->data.recv_initial_metadata.recv_initial_metadata = &call->initial;
+    *status = (grpc_op){.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+    status->data.recv_status_on_client.trailing_metadata = &call->trailing;
+    status->data.recv_status_on_client.status = &call->status;
+    status->data.recv_status_on_client.status_details = &call->status_details;
+}
+
+void client_start_batch(struct client_call *call, const grpc_op *ops, size_t count, struct tag *tag)
+{
+    grpc_call_error failure = grpc_call_start_batch(call->call, ops, count, tag, NULL);
+
     assert(failure == GRPC_CALL_OK);
     (void)failure;
-    for (size_t i = 0; i < options->metadata_count; i++) { /* `pending` may be gone already */
-        grpc_slice_unref(metadata[i].key);
-        grpc_slice_unref(metadata[i].value);
-    }
-    free(metadata);
 }
 
-/* The response's bytes, checked; false with the reason when they are not what the method returns. */
-static bool response_bytes(const struct grpc_c_pending *pending, grpc_slice *ret_slice, struct error *reterr_error)
+ProtobufCMessage *client_unpack(struct client_call *call, grpc_byte_buffer *buffer, struct error *reterr_error)
 {
-    if (pending->response == NULL || !byte_buffer_read(pending->response, ret_slice))
-        return error_set(reterr_error, ERROR_INVALID, "the server sent no response message");
-    if (wire_check(pending->method->response, GRPC_SLICE_START_PTR(*ret_slice), GRPC_SLICE_LENGTH(*ret_slice),
-            &pending->channel->response_limits, reterr_error))
-        return true;
-    grpc_slice_unref(*ret_slice);
-    return error_add_context(reterr_error, "the server's response");
-}
-
-/* Unpacks the response into the heap; NULL with the reason when there is none. */
-static ProtobufCMessage *response_unpack(const struct grpc_c_pending *pending, struct error *reterr_error)
-{
+    const struct grpc_c_channel *channel = call->channel;
+    ProtobufCMessage *response = NULL;
     grpc_slice slice;
 
-    if (pending->status != GRPC_STATUS_OK || !response_bytes(pending, &slice, reterr_error))
+    if (!payload_read(
+            buffer, channel->response_size_max, "the server's response", &slice, &call->was_compressed, reterr_error))
         return NULL;
-    ProtobufCMessage *response = protobuf_c_message_unpack(
-        pending->method->response, NULL, GRPC_SLICE_LENGTH(slice), GRPC_SLICE_START_PTR(slice));
+    if (!wire_check(call->method->response, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
+            &channel->response_limits, reterr_error)) {
+        error_add_context(reterr_error, "the server's response");
+    } else {
+        response = protobuf_c_message_unpack(
+            call->method->response, NULL, GRPC_SLICE_LENGTH(slice), GRPC_SLICE_START_PTR(slice));
+        if (response == NULL)
+            error_set(reterr_error, ERROR_INVALID, "the server's response is not a valid message");
+    }
     grpc_slice_unref(slice);
-    if (response == NULL)
-        error_set(reterr_error, ERROR_INVALID, "the server's response is not a valid message");
     return response;
 }
 
-static const struct grpc_c_call_options default_options = {0};
+const struct grpc_c_call_options client_default_options = {0};
+
+grpc_completion_queue *client_next_queue(struct grpc_c_channel *channel)
+{
+    return channel->queues[atomic_fetch_add(&channel->next_queue, 1) % channel->queue_count].queue;
+}
+
+/* --- Unary calls -------------------------------------------------------------------------------------------------- */
+
+/* Makes the core's call; nothing is sent before pending_start(). `options` are never NULL. */
+static void pending_init(struct grpc_c_pending *pending, struct grpc_c_channel *channel,
+    const struct grpc_c_method *method, const ProtobufCMessage *request, const struct grpc_c_call_options *options,
+    grpc_completion_queue *queue)
+{
+    assert(request->descriptor == method->request);
+    *pending = (struct grpc_c_pending){.request = client_pack(request)};
+    client_call_init(&pending->call, channel, method,
+        clock_after_ms(options->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : options->deadline_ms), queue);
+}
+
+static void pending_release(struct grpc_c_pending *pending)
+{
+    grpc_byte_buffer_destroy(pending->request);
+    if (pending->response != NULL)
+        grpc_byte_buffer_destroy(pending->response);
+    client_call_release(&pending->call);
+}
+
+/* Everything of a unary call in one batch, which is complete when the call is. */
+static void pending_start(struct grpc_c_pending *pending, const struct grpc_c_call_options *options)
+{
+    struct client_initial initial;
+    grpc_op ops[6] = {[1] = {.op = GRPC_OP_SEND_MESSAGE},
+        [2] = {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+        [3] = {.op = GRPC_OP_RECV_MESSAGE}};
+
+    client_initial_prepare(&initial, &pending->call, options, &ops[0]);
+    ops[1].data.send_message.send_message = pending->request;
+    ops[3].data.recv_message.recv_message = &pending->response;
+    client_fill_ending(&pending->call, &ops[4], &ops[5]);
+    client_start_batch(&pending->call, ops, COUNT_OF(ops), &pending->done);
+    client_initial_release(&initial); /* `pending` may be gone already */
+}
+
+/* The response, on the heap; NULL with the reason when there ought to be one, or without when the call failed. */
+static ProtobufCMessage *response_unpack(struct grpc_c_pending *pending, struct error *reterr_error)
+{
+    if (pending->call.status != GRPC_STATUS_OK)
+        return NULL;
+    if (pending->response != NULL)
+        return client_unpack(&pending->call, pending->response, reterr_error);
+    error_set(reterr_error, ERROR_INVALID, "the server sent no response message");
+    return NULL;
+}
 
 enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options, ProtobufCMessage **ret_response,
@@ -273,15 +318,13 @@ enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const str
     struct grpc_c_pending pending;
     struct error error = {0};
 
-    options = options == NULL ? &default_options : options;
+    options = options == NULL ? &client_default_options : options;
     pending_init(&pending, channel, method, request, options, queue);
-    enlist(&pending);
+    client_call_enlist(&pending.call);
     pending_start(&pending, options);
     grpc_completion_queue_pluck(queue, &pending.done, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     ProtobufCMessage *response = response_unpack(&pending, &error);
-    enum grpc_c_status status = error.code == ERROR_NONE ? (enum grpc_c_status)pending.status : GRPC_C_INTERNAL;
-    if (ret_outcome != NULL)
-        outcome_fill(ret_outcome, &pending, &error);
+    enum grpc_c_status status = client_call_end(&pending.call, &error, ret_outcome);
     if (ret_response != NULL && response != NULL)
         *ret_response = response;
     else if (response != NULL)
@@ -289,7 +332,7 @@ enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const str
     pending_release(&pending);
     grpc_completion_queue_shutdown(queue);
     grpc_completion_queue_destroy(queue);
-    delist(&pending); /* the last that is done with the channel */
+    client_call_delist(&pending.call); /* the last that is done with the channel */
     return status;
 }
 
@@ -308,7 +351,7 @@ void grpc_c_pending_unref(struct grpc_c_pending *pending)
 
 void grpc_c_pending_cancel(struct grpc_c_pending *pending)
 {
-    grpc_call_cancel(pending->call, NULL);
+    grpc_call_cancel(pending->call.call, NULL);
 }
 
 static void on_done(struct tag *tag, bool ok)
@@ -319,12 +362,12 @@ static void on_done(struct tag *tag, bool ok)
 
     (void)ok; /* a batch with RECV_STATUS_ON_CLIENT never fails */
     ProtobufCMessage *response = response_unpack(pending, &error);
-    outcome_fill(&outcome, pending, &error);
+    client_call_end(&pending->call, &error, &outcome);
     pending->callback(response, &outcome, pending->user);
     grpc_c_outcome_release(&outcome);
     if (response != NULL)
         protobuf_c_message_free_unpacked(response, NULL);
-    delist(pending);
+    client_call_delist(&pending->call);
     grpc_c_pending_unref(pending);
 }
 
@@ -333,10 +376,9 @@ void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc
     void *user, struct grpc_c_pending **ret_pending)
 {
     struct grpc_c_pending *pending = memory_new(sizeof(*pending));
-    unsigned queue = atomic_fetch_add(&channel->next_queue, 1) % channel->queue_count;
 
-    options = options == NULL ? &default_options : options;
-    pending_init(pending, channel, method, request, options, channel->queues[queue].queue);
+    options = options == NULL ? &client_default_options : options;
+    pending_init(pending, channel, method, request, options, client_next_queue(channel));
     pending->done.done = on_done;
     pending->callback = callback;
     pending->user = user;
@@ -346,7 +388,7 @@ void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc
         runtime_init(); /* it may be given back after the channel */
         *ret_pending = pending;
     }
-    enlist(pending);
+    client_call_enlist(&pending->call);
     pending_start(pending, options);
 }
 
@@ -360,10 +402,12 @@ static grpc_channel *core_channel_new(const char *target, size_t message_size_ma
             .value.integer = (int)message_size_max},
         /* A proxy named in the environment is for the world outside: plain text stays on this machine. */
         {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_HTTP_PROXY, .value.integer = 0},
-        /* The core unpacks without a bound: a megabyte may become a gigabyte. */
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
-            .value.integer = 1 << GRPC_COMPRESS_NONE},
+            .value.integer = PAYLOAD_ENCODINGS},
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
+            .value.integer = 0},
     };
     grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
     grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
@@ -388,6 +432,7 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->changed, NULL);
     channel->channel = core_channel_new(target, message_size_max);
+    channel->response_size_max = message_size_max;
     channel->response_limits.depth_max = DEPTH_MAX;
     channel->response_limits.memory_size_max = MEMORY_FACTOR * message_size_max;
     if (channel->response_limits.memory_size_max < MEMORY_SIZE_LEAST)
@@ -411,9 +456,9 @@ void grpc_c_channel_free(struct grpc_c_channel *channel)
         return;
     pthread_mutex_lock(&channel->lock);
     channel->is_closing = true;
-    for (struct grpc_c_pending *pending = channel->pending; pending != NULL; pending = pending->next)
-        grpc_call_cancel(pending->call, NULL);
-    while (channel->pending != NULL)
+    for (struct client_call *call = channel->calls; call != NULL; call = call->next)
+        grpc_call_cancel(call->call, NULL);
+    while (channel->calls != NULL)
         pthread_cond_wait(&channel->changed, &channel->lock);
     pthread_mutex_unlock(&channel->lock);
     for (unsigned i = 0; i < channel->queue_count; i++)

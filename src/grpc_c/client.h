@@ -88,13 +88,16 @@ void grpc_c_pending_unref(struct grpc_c_pending *pending);
  * with a callback, which comes on a thread of the channel, exactly once, and must not block; the blocking forms are not for callbacks. */
 
 /* Begins a call. It never fails here: what goes wrong is the outcome. `request` is the one request of a method whose
- * client does not stream (the sending side is closed behind it), otherwise NULL. Released with grpc_c_stream_free(),
- * before the channel is. */
+ * client does not stream (the sending side is closed behind it), otherwise NULL. Released with grpc_c_stream_free();
+ * once the channel is freed that is all that may be done with it. */
 struct grpc_c_stream *grpc_c_channel_open(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options);
 
 /* Sends one request, packed before the function returns. False: the call is over, grpc_c_stream_finish() says why. */
 bool grpc_c_stream_write(struct grpc_c_stream *stream, const ProtobufCMessage *message);
+
+/* Whether requests from here on are compressed, on a stream whose options say `compress`; on at first. */
+void grpc_c_stream_set_compression(struct grpc_c_stream *stream, bool is_on);
 
 /* Tells the server that no more will come. At most once; not while a write is under way. Does not block. */
 void grpc_c_stream_close_sending(struct grpc_c_stream *stream);

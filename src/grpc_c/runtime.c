@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
-#include <grpc/byte_buffer_reader.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <stdio.h>
@@ -165,23 +164,7 @@ bool address_check_loopback(const char *address, struct error *reterr_error)
     return true;
 }
 
-/* --- Bytes and times ---------------------------------------------------------------------------------------------- */
-
-bool byte_buffer_read(grpc_byte_buffer *buffer, grpc_slice *ret_slice)
-{
-    grpc_byte_buffer_reader reader;
-
-    if (buffer->type == GRPC_BB_RAW && buffer->data.raw.compression == GRPC_COMPRESS_NONE &&
-        buffer->data.raw.slice_buffer.count == 1) { /* the usual case, and no copy */
-        *ret_slice = grpc_slice_ref(buffer->data.raw.slice_buffer.slices[0]);
-        return true;
-    }
-    if (grpc_byte_buffer_reader_init(&reader, buffer) == 0)
-        return false;
-    *ret_slice = grpc_byte_buffer_reader_readall(&reader);
-    grpc_byte_buffer_reader_destroy(&reader);
-    return true;
-}
+/* --- Times -------------------------------------------------------------------------------------------------------- */
 
 gpr_timespec time_to_core(int64_t deadline_ns)
 {

@@ -46,9 +46,6 @@ void runtime_release(void);
  * names the address and says why. */
 bool address_check_loopback(const char *address, struct error *reterr_error);
 
-/* The whole content of a byte buffer as one slice, the caller's. False when it cannot be read. */
-bool byte_buffer_read(grpc_byte_buffer *buffer, grpc_slice *ret_slice);
-
 /* A time of the monotonic clock (ns) as the core wants it, and back; CLOCK_NEVER is infinity. */
 gpr_timespec time_to_core(int64_t deadline_ns);
 int64_t time_from_core(gpr_timespec time);

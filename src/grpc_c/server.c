@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "grpc_c/call.h"
-#include "grpc_c/wire.h"
+#include "grpc_c/payload.h"
 
 enum {
     ARMED_DEFAULT = 64,
@@ -24,6 +24,7 @@ enum {
     DEPTH_DEFAULT = 32,
     DEADLINE_DEFAULT_MS = 5000,
     DEADLINE_MAX_MS = 30000,
+    STREAM_IDLE_DEFAULT_MS = 60000,
     DEADLINE_GRACE_MS = 250, /* a handler that answers at its deadline still has the last word */
     CALLS_DEFAULT = 16384,
     CALLS_PUSHBACK_MS = 100,
@@ -77,6 +78,8 @@ static struct grpc_c_server_options options_with_defaults(const struct grpc_c_se
         full.deadline_max_ms = DEADLINE_MAX_MS;
     if (full.deadline_default_ms > full.deadline_max_ms)
         full.deadline_default_ms = full.deadline_max_ms;
+    if (full.stream_idle_ms == 0)
+        full.stream_idle_ms = STREAM_IDLE_DEFAULT_MS;
     if (full.calls_max == 0)
         full.calls_max = CALLS_DEFAULT;
     if (full.memory_size_max == 0)
@@ -108,10 +111,12 @@ static grpc_server *core_server_new(const struct grpc_c_server_options *options)
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_MAX_METADATA_SIZE,
             .value.integer = METADATA_CORE_SIZE},
-        /* The core unpacks without a bound: a megabyte may become a gigabyte. */
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
-            .value.integer = 1 << GRPC_COMPRESS_NONE},
+            .value.integer = PAYLOAD_ENCODINGS},
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
+            .value.integer = 0},
     };
     grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
 
@@ -153,9 +158,11 @@ void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c
             .method = &service->methods[i],
             .adapter = adapters[i],
             .handlers = handlers,
-            .user = user};
-        served->registration = grpc_server_register_method(
-            server->server, service->methods[i].path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+            .user = user,
+            .size_max = server->options.message_size_max,
+            .limits = {.depth_max = server->options.depth_max, .memory_size_max = server->options.memory_size_max}};
+        served->registration = grpc_server_register_method(server->server, service->methods[i].path, NULL,
+            service->methods[i].client_streams ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
         assert(served->registration != NULL); /* NULL: registered twice */
         server->methods = memory_resize(server->methods, server->method_count + 1, sizeof(*server->methods));
         server->methods[server->method_count++] = served;
@@ -239,7 +246,8 @@ static void arm(const struct served_method *served, struct server_queue *queue, 
     call->queue = queue;
     if (served->method != NULL)
         failure = grpc_server_request_registered_call(server, served->registration, &call->call, &call->core_deadline,
-            &call->request_metadata, &call->payload, core_queue, core_queue, &call->armed);
+            &call->request_metadata, served->method->client_streams ? NULL : &call->payload, core_queue, core_queue,
+            &call->armed);
     else
         failure = grpc_server_request_call(
             server, &call->call, &call->details, &call->request_metadata, core_queue, core_queue, &call->armed);
@@ -297,12 +305,24 @@ static size_t metadata_size(const grpc_metadata_array *metadata)
     return size;
 }
 
+static bool is_stream(const struct served_method *served)
+{
+    return served->method != NULL && (served->method->client_streams || served->method->server_streams);
+}
+
 /* A missing or malformed grpc-timeout means "for ever" to the core: such calls get the default, long ones the
- * maximum. These the core will not end, so that the queue does. */
+ * maximum. These the core will not end, so that the queue does. A stream may last as long as its peer takes part. */
 static void set_deadline(struct grpc_c_call *call, gpr_timespec wished)
 {
     const struct grpc_c_server_options *options = &call->served->server->options;
     int64_t wished_ns = time_from_core(wished);
+
+    if (is_stream(call->served)) {
+        call->deadline_ns = wished_ns;
+        call->idle_ns = options->stream_idle_ms * INT64_C(1000000);
+        server_queue_watch(call->queue, call, IMPOSED_IDLE, clock_now_ns() + call->idle_ns / SERVER_QUEUE_IDLE_LOOKS);
+        return;
+    }
     enum imposed_kind kind = wished_ns == CLOCK_NEVER ? IMPOSED_DEFAULT : IMPOSED_MAX;
     int64_t allowed_ns =
         clock_after_ms(kind == IMPOSED_DEFAULT ? options->deadline_default_ms : options->deadline_max_ms);
@@ -312,28 +332,6 @@ static void set_deadline(struct grpc_c_call *call, gpr_timespec wished)
         call->deadline_ns = allowed_ns;
         server_queue_watch(call->queue, call, kind, allowed_ns + DEADLINE_GRACE_MS * INT64_C(1000000));
     }
-}
-
-/* Reads, checks and unpacks the request into the call's arena; NULL with the reason when it cannot be taken. */
-static ProtobufCMessage *unpack_request(struct grpc_c_call *call, struct error *reterr_error)
-{
-    const struct grpc_c_server_options *options = &call->served->server->options;
-    const struct wire_limits limits = {.depth_max = options->depth_max, .memory_size_max = options->memory_size_max};
-    ProtobufCMessage *request = NULL;
-    grpc_slice slice;
-
-    if (call->payload == NULL || !byte_buffer_read(call->payload, &slice)) {
-        error_set(reterr_error, ERROR_INVALID, "the call carries no request message");
-        return NULL;
-    }
-    if (GRPC_SLICE_LENGTH(slice) > options->message_size_max)
-        error_set(reterr_error, ERROR_FULL, "the request has %zu bytes, the bound is %zu", GRPC_SLICE_LENGTH(slice),
-            options->message_size_max);
-    else
-        request = wire_unpack(call->served->method->request, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
-            &limits, call->arena, reterr_error);
-    grpc_slice_unref(slice);
-    return request;
 }
 
 /* The path as the peer wrote it, cut to what is fit to be shown. */
@@ -373,8 +371,9 @@ static void handle(struct grpc_c_call *call)
         refuse(call, GRPC_C_UNIMPLEMENTED, PUSHBACK_NONE, error.text);
         return;
     }
-    ProtobufCMessage *request = unpack_request(call, &error);
-    if (request != NULL)
+    ProtobufCMessage *request =
+        served->method->client_streams ? NULL : call_unpack(call, call->payload, call->arena, &error);
+    if (request != NULL || served->method->client_streams)
         served->adapter(call, request, served->handlers, served->user);
     else if (error.code == ERROR_FULL)
         refuse(call, GRPC_C_RESOURCE_EXHAUSTED, PUSHBACK_NEVER, error.text);

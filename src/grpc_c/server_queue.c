@@ -79,8 +79,14 @@ static int64_t end_overdue(struct queue_thread *thread)
 
         for (; call != NULL && call->end_ns <= now_ns; call = queue->imposed[kind].first) {
             server_queue_unwatch(call);
-            grpc_call_cancel_with_status(
-                call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the server's own deadline has passed", NULL);
+            if (kind != IMPOSED_IDLE)
+                grpc_call_cancel_with_status(
+                    call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the server's own deadline has passed", NULL);
+            else if (call_is_idle(call, now_ns))
+                grpc_call_cancel_with_status(
+                    call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the peer neither sent nor read for too long", NULL);
+            else
+                server_queue_watch(queue, call, IMPOSED_IDLE, now_ns + call->idle_ns / SERVER_QUEUE_IDLE_LOOKS);
         }
         if (call != NULL && call->end_ns < next_ns)
             next_ns = call->end_ns;

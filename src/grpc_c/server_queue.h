@@ -11,8 +11,10 @@
 struct grpc_c_call;
 
 /* Why the server ends a call by its own clock. Calls of one kind all get the same time: they end in the order they
- * came. */
-enum imposed_kind { IMPOSED_DEFAULT, IMPOSED_MAX, IMPOSED_KINDS };
+ * came. Idle streams are looked for: each is looked at several times in the time it is given. */
+enum imposed_kind { IMPOSED_DEFAULT, IMPOSED_MAX, IMPOSED_IDLE, IMPOSED_KINDS };
+
+enum { SERVER_QUEUE_IDLE_LOOKS = 6 };
 
 struct call_list {
     struct grpc_c_call *first;

@@ -177,17 +177,20 @@ static void test_absent_handler(void **state)
     assert_refused(*state, &call, GRPC_C_UNIMPLEMENTED, "not implemented: /test.v1.EchoService/Absent");
 }
 
-/* Goal: compressed requests are refused before they are unpacked: a megabyte could become a gigabyte. */
+/* Goal: a compressed request is taken, one that would inflate beyond the bound is refused before it has. */
 static void test_compressed_message(void **state)
 {
+    enum { SIZE = 50000, BOMB_SIZE = 20000000 };
     struct fixture *fixture = *state;
-    char *bytes = memory_new(50000);
+    char *bytes = memory_new(BOMB_SIZE);
 
     memcpy(bytes, "\x12\xcc\x86\x03", 4); /* payload, 49,996 bytes long: worth compressing */
     struct raw_call call = {
-        .path = ECHO_PATH, .bytes = bytes, .size = 50000, .deadline_ms = 25000, .is_compressed = true};
+        .path = ECHO_PATH, .bytes = bytes, .size = SIZE, .deadline_ms = 25000, .is_compressed = true};
     struct raw_result result = raw_call(fixture->port, &call);
-    assert_int_equal(result.status, GRPC_C_UNIMPLEMENTED);
+    assert_int_equal(result.status, GRPC_C_OK);
+    call.size = BOMB_SIZE; /* 20 KiB on the wire */
+    assert_refused(fixture, &call, GRPC_C_RESOURCE_EXHAUSTED, "the request has more than 100000 bytes, the bound");
     fixture_assert_well(fixture);
     free(bytes);
 }
