@@ -1,6 +1,8 @@
 # Generation of C from .proto files, as functions on targets.
 find_program(PROTOC protoc REQUIRED)
 find_program(PROTOC_C protoc-gen-c REQUIRED)
+# The folder of the installed well-known types.
+find_path(GOOGLE_PROTOS google/protobuf/descriptor.proto REQUIRED)
 
 # leadrouter_proto_library(TARGET PROTOS a.proto ... ROOT dir [GRPC] [LINK ...]): a static library of protobuf-c messages, and with
 # GRPC of our stubs; every file then has a service. PROTOS are relative to ROOT. Headers are included as "path/name.pb-c.h" and

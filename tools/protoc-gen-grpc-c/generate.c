@@ -56,14 +56,14 @@ static plugin_file *new_file(struct arena *arena, const struct file_model *model
 }
 
 /* Adds the files of one .proto to the response. */
-static bool generate_file(
-    struct arena *arena, const file_proto *proto, plugin_response *response, struct error *reterr_error)
+static bool generate_file(struct arena *arena, const plugin_request *request, const file_proto *proto,
+    plugin_response *response, struct error *reterr_error)
 {
     struct file_model model = {0};
     plugin_file *header = NULL;
     plugin_file *source = NULL;
 
-    if (!file_model_build(arena, proto, &model, reterr_error))
+    if (!file_model_build(arena, proto, request->proto_file, request->n_proto_file, &model, reterr_error))
         return false;
     if (model.service_count == 0)
         return true;
@@ -93,7 +93,7 @@ static bool generate_all(
         if (proto == NULL)
             return error_set(
                 reterr_error, ERROR_INVALID, "the request names %s, which is not in it", request->file_to_generate[i]);
-        if (!generate_file(arena, proto, ret_response, &refusal)) {
+        if (!generate_file(arena, request, proto, ret_response, &refusal)) {
             ret_response->error = arena_copy_string(arena, refusal.text);
             ret_response->n_file = 0;
             break;

@@ -14,22 +14,43 @@ enum { FILE_SERVICE = 6, FILE_SYNTAX = 12, SERVICE_METHOD = 2, OPTION_PB_C_FILE 
 /* Names behind "<service>__" that are ours; the stub of a method with such a name gets a "_" behind. */
 static const char *const stub_names_taken[] = {"add", "grpc_service", "grpc_methods"};
 
-/* The comment before the thing with this path in the file, or else behind it; "" when there is none. Borrowed. */
-static const char *comment_at(const Google__Protobuf__FileDescriptorProto *file, const int32_t *path, size_t size)
+/* Where the thing with this path stands in the file; NULL when protoc did not say. */
+static const Google__Protobuf__SourceCodeInfo__Location *location_of(
+    const Google__Protobuf__FileDescriptorProto *file, const int32_t *path, size_t size)
 {
     const Google__Protobuf__SourceCodeInfo *info = file->source_code_info;
 
     for (size_t i = 0; info != NULL && i < info->n_location; i++) {
         const Google__Protobuf__SourceCodeInfo__Location *location = info->location[i];
 
-        if (location->n_path != size || memcmp(location->path, path, size * sizeof(*path)) != 0)
-            continue;
-        if (location->leading_comments != NULL)
-            return location->leading_comments;
-        if (location->trailing_comments != NULL)
-            return location->trailing_comments;
+        if (location->n_path == size && memcmp(location->path, path, size * sizeof(*path)) == 0)
+            return location;
     }
+    return NULL;
+}
+
+/* The comment before the thing with this path in the file, or else behind it; "" when there is none. Borrowed. */
+static const char *comment_at(const Google__Protobuf__FileDescriptorProto *file, const int32_t *path, size_t size)
+{
+    const Google__Protobuf__SourceCodeInfo__Location *location = location_of(file, path, size);
+
+    if (location != NULL && location->leading_comments != NULL)
+        return location->leading_comments;
+    if (location != NULL && location->trailing_comments != NULL)
+        return location->trailing_comments;
     return "";
+}
+
+/* "shop/v1/orders.proto:17", or without the line when protoc did not say it. The span's first number is the line, from
+ * 0. */
+static const char *place_of(
+    struct arena *arena, const Google__Protobuf__FileDescriptorProto *file, const int32_t *path, size_t size)
+{
+    const Google__Protobuf__SourceCodeInfo__Location *location = location_of(file, path, size);
+
+    if (location == NULL || location->n_span == 0)
+        return file->name;
+    return arena_format(arena, "%s:%d", file->name, location->span[0] + 1);
 }
 
 /* The comment right before `syntax`: what the file is about. */
@@ -82,13 +103,6 @@ static bool method_build(struct arena *arena, const Google__Protobuf__FileDescri
     if (!name_is_valid(method->input_type) || !name_is_valid(method->output_type))
         return error_set(reterr_error, ERROR_INVALID, "%s: malformed: method %s.%s lacks the type of its %s",
             file->name, service->name, method->name, name_is_valid(method->input_type) ? "response" : "request");
-    if (method->client_streaming || method->server_streaming)
-        return error_set(reterr_error, ERROR_INVALID,
-            "%s: method %s.%s streams its %s: only unary methods are supported", file->name, service->name,
-            method->name,
-            !method->server_streaming   ? "request"
-            : !method->client_streaming ? "response"
-                                        : "request and response");
     *ret_method = (struct method_model){
         .name = method->name,
         .path = arena_format(arena, "/%s/%s", service->name, method->name),
@@ -99,11 +113,13 @@ static bool method_build(struct arena *arena, const Google__Protobuf__FileDescri
         .response_type = name_of_type(arena, method->output_type),
         .response_prefix = name_of_prefix(arena, method->output_type),
         .comment = comment_at(file, path, COUNT_OF(path)),
+        .client_streams = method->client_streaming != 0,
+        .server_streams = method->server_streaming != 0,
     };
     for (size_t i = 0; i < method_index; i++) {
         if (strcmp(service->methods[i].stub, ret_method->stub) == 0)
             return error_set(reterr_error, ERROR_INVALID, "%s: methods %s and %s of service %s have the same name in C",
-                file->name, service->methods[i].name, method->name, service->name);
+                place_of(arena, file, path, COUNT_OF(path)), service->methods[i].name, method->name, service->name);
     }
     return true;
 }
@@ -125,8 +141,8 @@ static bool service_build(struct arena *arena, const Google__Protobuf__FileDescr
     ret_service->method_count = service->n_method;
     for (size_t i = 0; i < index; i++) {
         if (strcmp(before[i].prefix, ret_service->prefix) == 0)
-            return error_set(reterr_error, ERROR_INVALID, "%s: services %s and %s have the same name in C", file->name,
-                before[i].name, ret_service->name);
+            return error_set(reterr_error, ERROR_INVALID, "%s: services %s and %s have the same name in C",
+                place_of(arena, file, path, COUNT_OF(path)), before[i].name, ret_service->name);
     }
     for (size_t i = 0; i < service->n_method; i++) {
         if (!method_build(arena, file, index, i, ret_service, &methods[i], reterr_error))
@@ -149,8 +165,63 @@ static const char *stem_of(struct arena *arena, const char *proto)
     return arena_copy_string(arena, proto);
 }
 
+/* --- Descriptors -------------------------------------------------------------------------------------------------- */
+
+static struct descriptor_model pack_descriptor(struct arena *arena, const Google__Protobuf__FileDescriptorProto *file)
+{
+    Google__Protobuf__FileDescriptorProto bare = *file;
+
+    bare.source_code_info = NULL;
+    size_t size = protobuf_c_message_get_packed_size(&bare.base);
+    uint8_t *bytes = arena_alloc(arena, size);
+    protobuf_c_message_pack(&bare.base, bytes);
+    return (struct descriptor_model){.proto = file->name, .bytes = bytes, .size = size};
+}
+
+static const Google__Protobuf__FileDescriptorProto *find_file(
+    Google__Protobuf__FileDescriptorProto *const *all, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (all[i]->name != NULL && strcmp(all[i]->name, name) == 0)
+            return all[i];
+    }
+    return NULL;
+}
+
+/* Packs the file and, going through what was packed so far, everything that is imported and not packed yet. */
+static bool descriptors_build(struct arena *arena, const Google__Protobuf__FileDescriptorProto *file,
+    Google__Protobuf__FileDescriptorProto *const *all, size_t all_count, struct file_model *model,
+    struct error *reterr_error)
+{
+    const Google__Protobuf__FileDescriptorProto **files =
+        arena_alloc_array(arena, all_count + 1, sizeof(const Google__Protobuf__FileDescriptorProto *));
+    struct descriptor_model *descriptors = arena_alloc_array(arena, all_count + 1, sizeof(*descriptors));
+    size_t count = 0;
+
+    files[count++] = file;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t d = 0; d < files[i]->n_dependency; d++) {
+            const Google__Protobuf__FileDescriptorProto *import = find_file(all, all_count, files[i]->dependency[d]);
+            size_t known = 0;
+            if (import == NULL)
+                return error_set(reterr_error, ERROR_INVALID,
+                    "%s: malformed: it imports %s, which is not in the request", files[i]->name,
+                    files[i]->dependency[d]);
+            while (known < count && files[known] != import)
+                known++;
+            if (known == count)
+                files[count++] = import;
+        }
+        descriptors[i] = pack_descriptor(arena, files[i]);
+    }
+    model->descriptors = descriptors;
+    model->descriptor_count = count;
+    return true;
+}
+
 bool file_model_build(struct arena *arena, const Google__Protobuf__FileDescriptorProto *file,
-    struct file_model *ret_model, struct error *reterr_error)
+    Google__Protobuf__FileDescriptorProto *const *all, size_t all_count, struct file_model *ret_model,
+    struct error *reterr_error)
 {
     struct service_model *services = arena_alloc_array(arena, file->n_service, sizeof(*services));
 
@@ -169,5 +240,5 @@ bool file_model_build(struct arena *arena, const Google__Protobuf__FileDescripto
     ret_model->comment = comment_of_file(file);
     ret_model->services = services;
     ret_model->service_count = file->n_service;
-    return true;
+    return file->n_service == 0 || descriptors_build(arena, file, all, all_count, ret_model, reterr_error);
 }

@@ -4,12 +4,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/error.h"
 #include "google/protobuf/descriptor.pb-c.h"
 
-/* A unary method. Comments are as protoc gives them, "" when there is none. */
+/* A method. Comments are as protoc gives them, "" when there is none. */
 struct method_model {
     const char *name;            /* "RouteLead" */
     const char *path;            /* "/leadrouter.v1.RoutingService/RouteLead" */
@@ -20,6 +21,8 @@ struct method_model {
     const char *response_type;   /* as for the request */
     const char *response_prefix; /* as for the request */
     const char *comment;
+    bool client_streams;
+    bool server_streams;
 };
 
 struct service_model {
@@ -30,6 +33,13 @@ struct service_model {
     size_t method_count;
 };
 
+/* The bytes of a FileDescriptorProto, without comments and places. */
+struct descriptor_model {
+    const char *proto; /* "leadrouter/v1/routing.proto" */
+    const uint8_t *bytes;
+    size_t size;
+};
+
 struct file_model {
     const char *proto; /* "leadrouter/v1/routing.proto" */
     const char *stem;  /* "leadrouter/v1/routing" */
@@ -37,12 +47,15 @@ struct file_model {
     const char *comment;
     const struct service_model *services;
     size_t service_count;
+    const struct descriptor_model *descriptors; /* this file's, then those of all that it imports, however deep */
+    size_t descriptor_count;
 };
 
-/* Builds the model of a file that has a name; everything lies in the arena or is borrowed from `file`. Errors:
- * ERROR_INVALID that names the file and, where there is one, the method: what streams, two names that are one in C, what
- * no protoc writes. */
+/* Builds the model of a file that has a name; everything lies in the arena or is borrowed from `file` and `all`, the
+ * files that it may import. Errors: ERROR_INVALID that names the file, the line where protoc told it, and the service or
+ * method: two names that are one in C, what no protoc writes. */
 bool file_model_build(struct arena *arena, const Google__Protobuf__FileDescriptorProto *file,
-    struct file_model *ret_model, struct error *reterr_error);
+    Google__Protobuf__FileDescriptorProto *const *all, size_t all_count, struct file_model *ret_model,
+    struct error *reterr_error);
 
 #endif

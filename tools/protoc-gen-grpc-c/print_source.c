@@ -26,6 +26,8 @@ static const char method_entry[] =
     "        .path = \"$path$\",\n"
     "        .request = &$request_prefix$__descriptor,\n"
     "        .response = &$response_prefix$__descriptor,\n"
+    "        .client_streams = $client_streams$,\n"
+    "        .server_streams = $server_streams$,\n"
     "    },\n";
 
 static const char methods_end[] =
@@ -36,15 +38,21 @@ static const char methods_end[] =
     "    .methods = $prefix$__grpc_methods,\n"
     "    .method_count =\n"
     "        sizeof($prefix$__grpc_methods) / sizeof($prefix$__grpc_methods[0]),\n"
+    "    .files = files,\n"
+    "    .file_count = sizeof(files) / sizeof(files[0]),\n"
     "};\n";
 
 static const char methods_none[] =
     "\n"
     "/* --- $service$ --- */\n"
     "\n"
-    "const struct grpc_c_service $prefix$__grpc_service = {.name = \"$service$\"};\n";
+    "const struct grpc_c_service $prefix$__grpc_service = {\n"
+    "    .name = \"$service$\",\n"
+    "    .files = files,\n"
+    "    .file_count = sizeof(files) / sizeof(files[0]),\n"
+    "};\n";
 
-static const char method_adapter[] =
+static const char adapter_of_request[] =
     "\n"
     "static void $stub$__adapter(\n"
     "    struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user)\n"
@@ -52,6 +60,17 @@ static const char method_adapter[] =
     "    const struct $prefix$__handlers *table = handlers;\n"
     "\n"
     "    table->$member$(call, (const $request$ *)request, user);\n"
+    "}\n";
+
+static const char adapter_of_stream[] =
+    "\n"
+    "static void $stub$__adapter(\n"
+    "    struct grpc_c_call *call, const ProtobufCMessage *request, const void *handlers, void *user)\n"
+    "{\n"
+    "    const struct $prefix$__handlers *table = handlers;\n"
+    "\n"
+    "    (void)request;\n"
+    "    table->$member$(call, user);\n"
     "}\n";
 
 static const char add_start[] =
@@ -71,7 +90,7 @@ static const char add_end[] =
     "    grpc_c_server_add_service(server, &$prefix$__grpc_service, adapters, handlers, user);\n"
     "}\n";
 
-static const char method_reply[] =
+static const char server_reply[] =
     "\n"
     "void $stub$__reply(\n"
     "    struct grpc_c_call *call, const $response$ *response)\n"
@@ -79,7 +98,7 @@ static const char method_reply[] =
     "    grpc_c_call_reply(call, (const ProtobufCMessage *)response);\n"
     "}\n";
 
-static const char method_blocking[] =
+static const char client_unary[] =
     "\n"
     "enum grpc_c_status $stub$(struct grpc_c_channel *channel,\n"
     "    const $request$ *request, const struct grpc_c_call_options *options,\n"
@@ -96,7 +115,7 @@ static const char method_blocking[] =
 
 /* The runtime knows callbacks with untyped messages only, and a function must not be called through another type of
  * pointer. */
-static const char method_async[] =
+static const char client_unary_async[] =
     "\n"
     "struct $stub$__waiter {\n"
     "    void (*callback)(\n"
@@ -126,12 +145,189 @@ static const char method_async[] =
     "    grpc_c_channel_call_async(channel, &$prefix$__grpc_methods[$index$], (const ProtobufCMessage *)request,\n"
     "        options, $stub$__answered, waiter, ret_pending);\n"
     "}\n";
+
+static const char server_read[] =
+    "\n"
+    "struct $stub$__reader {\n"
+    "    void (*callback)(struct grpc_c_call *call, enum grpc_c_read result,\n"
+    "        const $request$ *request, void *user);\n"
+    "    void *user;\n"
+    "};\n"
+    "\n"
+    "static void $stub$__was_read(\n"
+    "    struct grpc_c_call *call, enum grpc_c_read result, const ProtobufCMessage *message, void *user)\n"
+    "{\n"
+    "    const struct $stub$__reader *reader = user;\n"
+    "\n"
+    "    reader->callback(call, result, (const $request$ *)message, reader->user);\n"
+    "}\n"
+    "\n"
+    "void $stub$__read(struct grpc_c_call *call,\n"
+    "    void (*callback)(struct grpc_c_call *call, enum grpc_c_read result,\n"
+    "        const $request$ *request, void *user),\n"
+    "    void *user)\n"
+    "{\n"
+    "    struct $stub$__reader *reader = grpc_c_call_slot(call, sizeof(*reader));\n"
+    "\n"
+    "    reader->callback = callback;\n"
+    "    reader->user = user;\n"
+    "    grpc_c_call_read(call, $stub$__was_read, reader);\n"
+    "}\n"
+    "\n"
+    "enum grpc_c_read $stub$__read_wait(\n"
+    "    struct grpc_c_call *call, const $request$ **ret_request)\n"
+    "{\n"
+    "    const ProtobufCMessage *message = NULL;\n"
+    "    enum grpc_c_read result = grpc_c_call_read_wait(call, &message);\n"
+    "\n"
+    "    *ret_request = (const $request$ *)message;\n"
+    "    return result;\n"
+    "}\n";
+
+static const char server_write[] =
+    "\n"
+    "void $stub$__write(struct grpc_c_call *call,\n"
+    "    const $response$ *response, grpc_c_write_callback *callback, void *user)\n"
+    "{\n"
+    "    grpc_c_call_write(call, (const ProtobufCMessage *)response, callback, user);\n"
+    "}\n"
+    "\n"
+    "bool $stub$__write_wait(\n"
+    "    struct grpc_c_call *call, const $response$ *response)\n"
+    "{\n"
+    "    return grpc_c_call_write_wait(call, (const ProtobufCMessage *)response);\n"
+    "}\n";
+
+static const char client_open_with_request[] =
+    "\n"
+    "struct grpc_c_stream *$stub$__open(struct grpc_c_channel *channel,\n"
+    "    const $request$ *request, const struct grpc_c_call_options *options)\n"
+    "{\n"
+    "    return grpc_c_channel_open(channel, &$prefix$__grpc_methods[$index$],\n"
+    "        (const ProtobufCMessage *)request, options);\n"
+    "}\n";
+
+static const char client_open[] =
+    "\n"
+    "struct grpc_c_stream *$stub$__open(\n"
+    "    struct grpc_c_channel *channel, const struct grpc_c_call_options *options)\n"
+    "{\n"
+    "    return grpc_c_channel_open(channel, &$prefix$__grpc_methods[$index$], NULL, options);\n"
+    "}\n";
+
+static const char client_send[] =
+    "\n"
+    "bool $stub$__send(\n"
+    "    struct grpc_c_stream *stream, const $request$ *request)\n"
+    "{\n"
+    "    return grpc_c_stream_write(stream, (const ProtobufCMessage *)request);\n"
+    "}\n"
+    "\n"
+    "void $stub$__send_async(struct grpc_c_stream *stream,\n"
+    "    const $request$ *request, grpc_c_stream_write_callback *callback, void *user)\n"
+    "{\n"
+    "    grpc_c_stream_write_async(stream, (const ProtobufCMessage *)request, callback, user);\n"
+    "}\n";
+
+static const char client_next[] =
+    "\n"
+    "struct $stub$__receiver {\n"
+    "    void (*callback)(struct grpc_c_stream *stream, const $response$ *response, void *user);\n"
+    "    void *user;\n"
+    "};\n"
+    "\n"
+    "static void $stub$__received(\n"
+    "    struct grpc_c_stream *stream, const ProtobufCMessage *message, void *user)\n"
+    "{\n"
+    "    const struct $stub$__receiver *receiver = user;\n"
+    "\n"
+    "    receiver->callback(stream, (const $response$ *)message, receiver->user);\n"
+    "}\n"
+    "\n"
+    "bool $stub$__next(\n"
+    "    struct grpc_c_stream *stream, $response$ **ret_response)\n"
+    "{\n"
+    "    ProtobufCMessage *message = NULL;\n"
+    "    bool is_there = grpc_c_stream_read(stream, &message);\n"
+    "\n"
+    "    *ret_response = ($response$ *)message;\n"
+    "    return is_there;\n"
+    "}\n"
+    "\n"
+    "void $stub$__next_async(struct grpc_c_stream *stream,\n"
+    "    void (*callback)(struct grpc_c_stream *stream, const $response$ *response, void *user),\n"
+    "    void *user)\n"
+    "{\n"
+    "    struct $stub$__receiver *receiver = grpc_c_stream_slot(stream, sizeof(*receiver));\n"
+    "\n"
+    "    receiver->callback = callback;\n"
+    "    receiver->user = user;\n"
+    "    grpc_c_stream_read_async(stream, $stub$__received, receiver);\n"
+    "}\n";
+
+static const char client_finish[] =
+    "\n"
+    "enum grpc_c_status $stub$__finish(struct grpc_c_stream *stream,\n"
+    "    $response$ **ret_response, struct grpc_c_outcome *ret_outcome)\n"
+    "{\n"
+    "    ProtobufCMessage *response = NULL;\n"
+    "    enum grpc_c_status status = grpc_c_stream_finish_reply(stream, &response, ret_outcome);\n"
+    "\n"
+    "    if (status == GRPC_C_OK)\n"
+    "        *ret_response = ($response$ *)response;\n"
+    "    return status;\n"
+    "}\n";
 /* clang-format on */
 
-enum { INDEX_SIZE = 24 };
+enum { INDEX_SIZE = 24, BYTES_PER_LINE = 24 };
 
-/* A template for each method in turn. */
-static void print_methods(struct buffer *out, const struct service_model *service, const char *text)
+/* Which methods a template is for. */
+typedef bool method_filter(const struct method_model *method);
+
+static bool is_any(const struct method_model *method)
+{
+    (void)method;
+    return true;
+}
+
+static bool is_unary(const struct method_model *method)
+{
+    return !method->client_streams && !method->server_streams;
+}
+
+static bool has_one_request(const struct method_model *method)
+{
+    return !method->client_streams;
+}
+
+static bool has_one_response(const struct method_model *method)
+{
+    return !method->server_streams;
+}
+
+static bool has_requests(const struct method_model *method)
+{
+    return method->client_streams;
+}
+
+static bool has_responses(const struct method_model *method)
+{
+    return method->server_streams;
+}
+
+static bool has_responses_only(const struct method_model *method)
+{
+    return method->server_streams && !method->client_streams;
+}
+
+static bool has_requests_only(const struct method_model *method)
+{
+    return method->client_streams && !method->server_streams;
+}
+
+/* A template for each method that it is for, in turn. */
+static void print_methods(
+    struct buffer *out, const struct service_model *service, const char *text, method_filter *filter)
 {
     for (size_t i = 0; i < service->method_count; i++) {
         const struct method_model *method = &service->methods[i];
@@ -146,34 +342,82 @@ static void print_methods(struct buffer *out, const struct service_model *servic
             {"request_prefix", method->request_prefix},
             {"response", method->response_type},
             {"response_prefix", method->response_prefix},
+            {"client_streams", method->client_streams ? "true" : "false"},
+            {"server_streams", method->server_streams ? "true" : "false"},
             {"index", index},
         };
 
         snprintf(index, sizeof(index), "%zu", i);
-        template_print(out, text, values, COUNT_OF(values));
+        if (filter(method))
+            template_print(out, text, values, COUNT_OF(values));
     }
+}
+
+/* The descriptors of the file and of what it imports, as bytes. */
+static void print_files(struct buffer *out, const struct file_model *file)
+{
+    char text[INDEX_SIZE] = "";
+
+    buffer_append_string(
+        out, "\n/* FileDescriptorProto of this file and of what it imports, for server reflection. */\n");
+    for (size_t i = 0; i < file->descriptor_count; i++) {
+        const struct descriptor_model *descriptor = &file->descriptors[i];
+        snprintf(text, sizeof(text), "%zu", i);
+        buffer_append_string(out, "static const uint8_t file_");
+        buffer_append_string(out, text);
+        buffer_append_string(out, "[] = {");
+        for (size_t b = 0; b < descriptor->size; b++) {
+            snprintf(text, sizeof(text), "%s%u,", b % BYTES_PER_LINE == 0 ? "\n    " : " ", descriptor->bytes[b]);
+            buffer_append_string(out, text);
+        }
+        buffer_append_string(out, "\n};\n");
+    }
+    buffer_append_string(out, "\nstatic const struct grpc_c_file files[] = {\n");
+    for (size_t i = 0; i < file->descriptor_count; i++) {
+        char index[INDEX_SIZE] = "";
+        const struct template_value values[] = {{"proto", file->descriptors[i].proto}, {"index", index}};
+        snprintf(index, sizeof(index), "%zu", i);
+        template_print(out, "    {.name = \"$proto$\", .descriptor = file_$index$, .size = sizeof(file_$index$)},\n",
+            values, COUNT_OF(values));
+    }
+    buffer_append_string(out, "};\n");
 }
 
 static void print_service(struct buffer *out, const struct service_model *service)
 {
+    static const struct {
+        const char *text;
+        method_filter *filter;
+    } functions[] = {
+        {server_reply, has_one_response},
+        {server_read, has_requests},
+        {server_write, has_responses},
+        {client_unary, is_unary},
+        {client_unary_async, is_unary},
+        {client_open_with_request, has_responses_only},
+        {client_open, has_requests},
+        {client_send, has_requests},
+        {client_next, has_responses},
+        {client_finish, has_requests_only},
+    };
     const struct template_value values[] = {{"service", service->name}, {"prefix", service->prefix}};
 
     if (service->method_count == 0) {
         template_print(out, methods_none, values, COUNT_OF(values));
     } else {
         template_print(out, methods_start, values, COUNT_OF(values));
-        print_methods(out, service, method_entry);
+        print_methods(out, service, method_entry, is_any);
         template_print(out, methods_end, values, COUNT_OF(values));
     }
-    print_methods(out, service, method_adapter);
+    print_methods(out, service, adapter_of_request, has_one_request);
+    print_methods(out, service, adapter_of_stream, has_requests);
     template_print(out, add_start, values, COUNT_OF(values));
-    print_methods(out, service, add_entry);
+    print_methods(out, service, add_entry, is_any);
     if (service->method_count == 0)
         buffer_append_string(out, add_none);
     template_print(out, add_end, values, COUNT_OF(values));
-    print_methods(out, service, method_reply);
-    print_methods(out, service, method_blocking);
-    print_methods(out, service, method_async);
+    for (size_t i = 0; i < COUNT_OF(functions); i++)
+        print_methods(out, service, functions[i].text, functions[i].filter);
 }
 
 void print_source(struct buffer *out, const struct file_model *file)
@@ -181,6 +425,7 @@ void print_source(struct buffer *out, const struct file_model *file)
     const struct template_value values[] = {{"proto", file->proto}, {"stem", file->stem}};
 
     template_print(out, file_start, values, COUNT_OF(values));
+    print_files(out, file);
     for (size_t i = 0; i < file->service_count; i++)
         print_service(out, &file->services[i]);
 }

@@ -27,8 +27,11 @@ check("help" 0 "^$" "${PROGRAM}" --help)
 check("no such set" 1 "could not open ${OUT}/absent: No such file" "${PROGRAM}" --without-services "${OUT}/absent" "${OUT}/x")
 check("not a set" 1 "${OUT}/cut: not a FileDescriptorSet" "${PROGRAM}" --without-services "${OUT}/cut" "${OUT}/x")
 check("no such folder" 1 "could not create ${OUT}/absent/x" "${PROGRAM}" --without-services "${SETS}/orders.set" "${OUT}/absent/x")
-check("through protoc" 1 "streams_request.proto: method refused.S.Feed streams its request"
-  "${PROTOC}" "-I${REFUSED}" "--plugin=protoc-gen-grpc-c=${PROGRAM}" "--grpc-c_out=${OUT}" "${REFUSED}/streams_request.proto")
+check("through protoc" 1 "same_methods.proto:6: methods GetLead and get_lead"
+  "${PROTOC}" "-I${REFUSED}" "--plugin=protoc-gen-grpc-c=${PROGRAM}" "--grpc-c_out=${OUT}" "${REFUSED}/same_methods.proto")
+file(WRITE "${OUT}/lost.proto" "syntax = \"proto3\";\nimport \"absent.proto\";\nservice S {}\n")
+check("a lost import" 1 "lost.proto:2:1: Import .absent.proto. was not found"
+  "${PROTOC}" "-I${OUT}" "--plugin=protoc-gen-grpc-c=${PROGRAM}" "--grpc-c_out=${OUT}" "${OUT}/lost.proto")
 file(GLOB left "${OUT}/*.grpc.*" "${OUT}/x")
 if(left)
   message(SEND_ERROR "a refusal left files: ${left}")

@@ -8,11 +8,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/memory.h"
 #include "no_package.grpc.h"
 #include "shop/v1/orders.grpc.h"
+#include "streams.grpc.h"
 
 enum { WAIT_S = 30, CENTS = 1250, NUMBER_OF_ORDER = 7, NUMBER_OF_ADMIN = 8 };
 
@@ -73,6 +75,84 @@ static void handle_lone_call(struct grpc_c_call *call, const Nothing *request, v
     lone__call__reply(call, request);
 }
 
+/* Ledger: what is under way lives in the call's arena. */
+struct sum {
+    int64_t amount;
+};
+
+static void sum_entry(struct grpc_c_call *call, enum grpc_c_read result, const Streams__V1__Entry *request, void *user)
+{
+    Streams__V1__Total total = STREAMS__V1__TOTAL__INIT;
+    struct sum *sum = user;
+
+    if (result == GRPC_C_READ_MESSAGE) {
+        sum->amount += request->amount;
+        streams__v1__ledger__sum__read(call, sum_entry, sum);
+    } else if (result == GRPC_C_READ_END) {
+        total.amount = sum->amount;
+        streams__v1__ledger__sum__reply(call, &total);
+    } else {
+        grpc_c_call_fail(call, GRPC_C_CANCELLED, "");
+    }
+}
+
+static void handle_sum(struct grpc_c_call *call, void *user)
+{
+    (void)user;
+    streams__v1__ledger__sum__read(call, sum_entry, arena_alloc(grpc_c_call_arena(call), sizeof(struct sum)));
+}
+
+static void count_on(struct grpc_c_call *call, bool is_sent, void *user)
+{
+    Streams__V1__Entry entry = STREAMS__V1__ENTRY__INIT;
+    struct sum *left = user;
+
+    if (!is_sent || left->amount == 0) {
+        grpc_c_call_finish(call);
+        return;
+    }
+    entry.amount = left->amount--;
+    streams__v1__ledger__count__write(call, &entry, count_on, left);
+}
+
+static void handle_count(struct grpc_c_call *call, const Streams__V1__Total *request, void *user)
+{
+    struct sum *left = arena_alloc(grpc_c_call_arena(call), sizeof(*left));
+
+    (void)user;
+    left->amount = request->amount;
+    count_on(call, true, left);
+}
+
+static void *echo_main(void *argument)
+{
+    struct grpc_c_call *call = argument;
+    const Streams__V1__Entry *entry = NULL;
+
+    while (streams__v1__ledger__echo__read_wait(call, &entry) == GRPC_C_READ_MESSAGE &&
+           streams__v1__ledger__echo__write_wait(call, entry)) {
+    }
+    grpc_c_call_finish(call);
+    return NULL;
+}
+
+static void handle_echo(struct grpc_c_call *call, void *user)
+{
+    pthread_t thread;
+
+    (void)user;
+    assert_int_equal(pthread_create(&thread, NULL, echo_main, call), 0);
+    pthread_detach(thread);
+}
+
+static void handle_ping(struct grpc_c_call *call, const Google__Protobuf__Empty *request, void *user)
+{
+    (void)user;
+    streams__v1__ledger__ping__reply(call, request);
+}
+
+static const struct streams__v1__ledger__handlers ledger_handlers = {
+    .sum = handle_sum, .count = handle_count, .echo = handle_echo, .ping = handle_ping};
 static const struct shop__v1__order_service__handlers order_handlers = {
     .place_order = handle_place_order,
     .switch_ = handle_switch,
@@ -100,6 +180,7 @@ static int setup(void **state)
     shop__v1__order_admin__add(fixture->server, &admin_handlers, &fixture->admin_number);
     shop__v1__idle__add(fixture->server, &idle_handlers, NULL);
     lone__add(fixture->server, &lone_handlers, NULL);
+    streams__v1__ledger__add(fixture->server, &ledger_handlers, NULL);
     assert_true(grpc_c_server_listen(fixture->server, "127.0.0.1:0", &port, &error));
     assert_true(grpc_c_server_start(fixture->server, &error));
     snprintf(target, sizeof(target), "127.0.0.1:%d", port);
@@ -183,6 +264,68 @@ static void test_failures(void **state)
     assert_ptr_equal(response, &order);
 }
 
+/* Goal: each kind of stream, by its own typed functions. */
+static void test_streams(void **state)
+{
+    enum { ENTRIES = 10 };
+    struct fixture *fixture = *state;
+    Streams__V1__Entry entry = STREAMS__V1__ENTRY__INIT;
+    Streams__V1__Entry *next = NULL;
+    Streams__V1__Total total = STREAMS__V1__TOTAL__INIT;
+    Streams__V1__Total *sum = NULL;
+    Google__Protobuf__Empty nothing = GOOGLE__PROTOBUF__EMPTY__INIT;
+    Google__Protobuf__Empty *pong = NULL;
+
+    struct grpc_c_stream *stream = streams__v1__ledger__sum__open(fixture->channel, &patient);
+    for (entry.amount = 1; entry.amount <= ENTRIES; entry.amount++)
+        assert_true(streams__v1__ledger__sum__send(stream, &entry));
+    assert_int_equal(streams__v1__ledger__sum__finish(stream, &sum, NULL), GRPC_C_OK);
+    assert_int_equal(sum->amount, ENTRIES * (ENTRIES + 1) / 2);
+    streams__v1__total__free_unpacked(sum, NULL);
+    grpc_c_stream_free(stream);
+
+    total.amount = ENTRIES;
+    stream = streams__v1__ledger__count__open(fixture->channel, &total, &patient);
+    for (int64_t left = ENTRIES; left > 0; left--) {
+        assert_true(streams__v1__ledger__count__next(stream, &next));
+        assert_int_equal(next->amount, left);
+        streams__v1__entry__free_unpacked(next, NULL);
+    }
+    assert_false(streams__v1__ledger__count__next(stream, &next));
+    assert_int_equal(grpc_c_stream_finish(stream, NULL), GRPC_C_OK);
+    grpc_c_stream_free(stream);
+
+    stream = streams__v1__ledger__echo__open(fixture->channel, &patient);
+    assert_true(streams__v1__ledger__echo__send(stream, &entry));
+    assert_true(streams__v1__ledger__echo__next(stream, &next));
+    assert_int_equal(next->amount, entry.amount);
+    streams__v1__entry__free_unpacked(next, NULL);
+    assert_int_equal(grpc_c_stream_finish(stream, NULL), GRPC_C_OK);
+    grpc_c_stream_free(stream);
+
+    assert_int_equal(streams__v1__ledger__ping(fixture->channel, &nothing, &patient, &pong, NULL), GRPC_C_OK);
+    google__protobuf__empty__free_unpacked(pong, NULL);
+}
+
+/* Goal: the descriptors that reflection gives away are protoc's own, for the file and all that it imports. */
+static void test_files(void **state)
+{
+    const struct grpc_c_service *service = &streams__v1__ledger__grpc_service;
+
+    (void)state;
+    assert_int_equal(service->file_count, 3);
+    assert_string_equal(service->files[0].name, "streams.proto");
+    assert_string_equal(service->files[1].name, "google/protobuf/empty.proto");
+    assert_string_equal(service->files[2].name, "google/protobuf/timestamp.proto");
+    for (size_t i = 0; i < service->file_count; i++) {
+        const struct grpc_c_file *file = &service->files[i];
+        const size_t name_size = strlen(file->name);
+        assert_int_equal(file->descriptor[0], 0x0a); /* field 1, the name, comes first */
+        assert_int_equal(file->descriptor[1], name_size);
+        assert_memory_equal(file->descriptor + 2, file->name, name_size);
+    }
+}
+
 struct waiter {
     pthread_mutex_t lock;
     pthread_cond_t told;
@@ -263,6 +406,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_blocking, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_streams, setup, teardown),
+        cmocka_unit_test(test_files),
         cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_async, setup, teardown),
         cmocka_unit_test(test_descriptors),

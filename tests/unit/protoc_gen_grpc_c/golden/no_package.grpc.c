@@ -5,6 +5,18 @@
 
 #include "base/memory.h"
 
+/* FileDescriptorProto of this file and of what it imports, for server reflection. */
+static const uint8_t file_0[] = {
+    10, 16, 110, 111, 95, 112, 97, 99, 107, 97, 103, 101, 46, 112, 114, 111, 116, 111, 34, 9, 10, 7, 78, 111,
+    116, 104, 105, 110, 103, 50, 34, 10, 4, 76, 111, 110, 101, 18, 26, 10, 4, 67, 97, 108, 108, 18, 8, 46,
+    78, 111, 116, 104, 105, 110, 103, 26, 8, 46, 78, 111, 116, 104, 105, 110, 103, 98, 6, 112, 114, 111, 116, 111,
+    51,
+};
+
+static const struct grpc_c_file files[] = {
+    {.name = "no_package.proto", .descriptor = file_0, .size = sizeof(file_0)},
+};
+
 /* --- Lone --- */
 
 static const struct grpc_c_method lone__grpc_methods[] = {
@@ -13,6 +25,8 @@ static const struct grpc_c_method lone__grpc_methods[] = {
         .path = "/Lone/Call",
         .request = &nothing__descriptor,
         .response = &nothing__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
 };
 
@@ -21,6 +35,8 @@ const struct grpc_c_service lone__grpc_service = {
     .methods = lone__grpc_methods,
     .method_count =
         sizeof(lone__grpc_methods) / sizeof(lone__grpc_methods[0]),
+    .files = files,
+    .file_count = sizeof(files) / sizeof(files[0]),
 };
 
 static void lone__call__adapter(

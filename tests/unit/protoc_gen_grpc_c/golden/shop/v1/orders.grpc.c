@@ -5,6 +5,52 @@
 
 #include "base/memory.h"
 
+/* FileDescriptorProto of this file and of what it imports, for server reflection. */
+static const uint8_t file_0[] = {
+    10, 20, 115, 104, 111, 112, 47, 118, 49, 47, 111, 114, 100, 101, 114, 115, 46, 112, 114, 111, 116, 111, 18, 7,
+    115, 104, 111, 112, 46, 118, 49, 26, 18, 99, 111, 109, 109, 111, 110, 47, 109, 111, 110, 101, 121, 46, 112, 114,
+    111, 116, 111, 34, 194, 1, 10, 5, 79, 114, 100, 101, 114, 18, 41, 10, 5, 108, 105, 110, 101, 115, 24, 1,
+    32, 3, 40, 11, 50, 19, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 46, 76, 105, 110,
+    101, 82, 5, 108, 105, 110, 101, 115, 18, 24, 10, 7, 100, 101, 102, 97, 117, 108, 116, 24, 2, 32, 1, 40,
+    9, 82, 7, 100, 101, 102, 97, 117, 108, 116, 26, 116, 10, 4, 76, 105, 110, 101, 18, 18, 10, 4, 105, 116,
+    101, 109, 24, 1, 32, 1, 40, 9, 82, 4, 105, 116, 101, 109, 18, 53, 10, 7, 114, 101, 99, 101, 105, 112,
+    116, 24, 2, 32, 1, 40, 11, 50, 27, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 46,
+    76, 105, 110, 101, 46, 82, 101, 99, 101, 105, 112, 116, 82, 7, 114, 101, 99, 101, 105, 112, 116, 26, 33, 10,
+    7, 82, 101, 99, 101, 105, 112, 116, 18, 22, 10, 6, 110, 117, 109, 98, 101, 114, 24, 1, 32, 1, 40, 3,
+    82, 6, 110, 117, 109, 98, 101, 114, 50, 130, 3, 10, 12, 79, 114, 100, 101, 114, 83, 101, 114, 118, 105, 99,
+    101, 18, 57, 10, 10, 80, 108, 97, 99, 101, 79, 114, 100, 101, 114, 18, 14, 46, 115, 104, 111, 112, 46, 118,
+    49, 46, 79, 114, 100, 101, 114, 26, 27, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 46,
+    76, 105, 110, 101, 46, 82, 101, 99, 101, 105, 112, 116, 18, 45, 10, 11, 85, 110, 99, 111, 109, 109, 101, 110,
+    116, 101, 100, 18, 14, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 26, 14, 46, 115, 104,
+    111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 18, 40, 10, 6, 68, 101, 108, 101, 116, 101, 18, 14, 46,
+    115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 26, 14, 46, 115, 104, 111, 112, 46, 118, 49, 46,
+    79, 114, 100, 101, 114, 18, 45, 10, 6, 115, 119, 105, 116, 99, 104, 18, 19, 46, 115, 104, 111, 112, 46, 118,
+    49, 46, 79, 114, 100, 101, 114, 46, 76, 105, 110, 101, 26, 14, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79,
+    114, 100, 101, 114, 18, 90, 10, 13, 71, 101, 116, 72, 84, 84, 80, 65, 109, 111, 117, 110, 116, 18, 31, 46,
+    67, 111, 109, 109, 111, 110, 46, 109, 111, 110, 101, 121, 84, 121, 112, 101, 115, 46, 72, 84, 84, 80, 65, 109,
+    111, 117, 110, 116, 95, 120, 26, 40, 46, 67, 111, 109, 109, 111, 110, 46, 109, 111, 110, 101, 121, 84, 121, 112,
+    101, 115, 46, 72, 84, 84, 80, 65, 109, 111, 117, 110, 116, 95, 120, 46, 80, 117, 114, 115, 101, 50, 71, 79,
+    18, 37, 10, 3, 65, 100, 100, 18, 14, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 26,
+    14, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 18, 44, 10, 10, 108, 105, 115, 116, 95,
+    65, 108, 108, 95, 120, 18, 14, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 26, 14, 46,
+    115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 50, 6, 10, 4, 73, 100, 108, 101, 50, 59, 10,
+    11, 111, 114, 100, 101, 114, 95, 97, 100, 109, 105, 110, 18, 44, 10, 10, 80, 108, 97, 99, 101, 79, 114, 100,
+    101, 114, 18, 14, 46, 115, 104, 111, 112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 26, 14, 46, 115, 104, 111,
+    112, 46, 118, 49, 46, 79, 114, 100, 101, 114, 98, 6, 112, 114, 111, 116, 111, 51,
+};
+static const uint8_t file_1[] = {
+    10, 18, 99, 111, 109, 109, 111, 110, 47, 109, 111, 110, 101, 121, 46, 112, 114, 111, 116, 111, 18, 17, 67, 111,
+    109, 109, 111, 110, 46, 109, 111, 110, 101, 121, 84, 121, 112, 101, 115, 34, 68, 10, 12, 72, 84, 84, 80, 65,
+    109, 111, 117, 110, 116, 95, 120, 18, 20, 10, 5, 99, 101, 110, 116, 115, 24, 1, 32, 1, 40, 3, 82, 5,
+    99, 101, 110, 116, 115, 26, 30, 10, 8, 80, 117, 114, 115, 101, 50, 71, 79, 18, 18, 10, 4, 110, 97, 109,
+    101, 24, 1, 32, 1, 40, 9, 82, 4, 110, 97, 109, 101, 98, 6, 112, 114, 111, 116, 111, 51,
+};
+
+static const struct grpc_c_file files[] = {
+    {.name = "shop/v1/orders.proto", .descriptor = file_0, .size = sizeof(file_0)},
+    {.name = "common/money.proto", .descriptor = file_1, .size = sizeof(file_1)},
+};
+
 /* --- shop.v1.OrderService --- */
 
 static const struct grpc_c_method shop__v1__order_service__grpc_methods[] = {
@@ -13,42 +59,56 @@ static const struct grpc_c_method shop__v1__order_service__grpc_methods[] = {
         .path = "/shop.v1.OrderService/PlaceOrder",
         .request = &shop__v1__order__descriptor,
         .response = &shop__v1__order__line__receipt__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
     {
         .name = "Uncommented",
         .path = "/shop.v1.OrderService/Uncommented",
         .request = &shop__v1__order__descriptor,
         .response = &shop__v1__order__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
     {
         .name = "Delete",
         .path = "/shop.v1.OrderService/Delete",
         .request = &shop__v1__order__descriptor,
         .response = &shop__v1__order__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
     {
         .name = "switch",
         .path = "/shop.v1.OrderService/switch",
         .request = &shop__v1__order__line__descriptor,
         .response = &shop__v1__order__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
     {
         .name = "GetHTTPAmount",
         .path = "/shop.v1.OrderService/GetHTTPAmount",
         .request = &common__money_types__httpamount_x__descriptor,
         .response = &common__money_types__httpamount_x__purse2_go__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
     {
         .name = "Add",
         .path = "/shop.v1.OrderService/Add",
         .request = &shop__v1__order__descriptor,
         .response = &shop__v1__order__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
     {
         .name = "list_All_x",
         .path = "/shop.v1.OrderService/list_All_x",
         .request = &shop__v1__order__descriptor,
         .response = &shop__v1__order__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
 };
 
@@ -57,6 +117,8 @@ const struct grpc_c_service shop__v1__order_service__grpc_service = {
     .methods = shop__v1__order_service__grpc_methods,
     .method_count =
         sizeof(shop__v1__order_service__grpc_methods) / sizeof(shop__v1__order_service__grpc_methods[0]),
+    .files = files,
+    .file_count = sizeof(files) / sizeof(files[0]),
 };
 
 static void shop__v1__order_service__place_order__adapter(
@@ -469,7 +531,11 @@ void shop__v1__order_service__list__all_x__async(struct grpc_c_channel *channel,
 
 /* --- shop.v1.Idle --- */
 
-const struct grpc_c_service shop__v1__idle__grpc_service = {.name = "shop.v1.Idle"};
+const struct grpc_c_service shop__v1__idle__grpc_service = {
+    .name = "shop.v1.Idle",
+    .files = files,
+    .file_count = sizeof(files) / sizeof(files[0]),
+};
 
 void shop__v1__idle__add(
     struct grpc_c_server *server, const struct shop__v1__idle__handlers *handlers, void *user)
@@ -489,6 +555,8 @@ static const struct grpc_c_method shop__v1__order_admin__grpc_methods[] = {
         .path = "/shop.v1.order_admin/PlaceOrder",
         .request = &shop__v1__order__descriptor,
         .response = &shop__v1__order__descriptor,
+        .client_streams = false,
+        .server_streams = false,
     },
 };
 
@@ -497,6 +565,8 @@ const struct grpc_c_service shop__v1__order_admin__grpc_service = {
     .methods = shop__v1__order_admin__grpc_methods,
     .method_count =
         sizeof(shop__v1__order_admin__grpc_methods) / sizeof(shop__v1__order_admin__grpc_methods[0]),
+    .files = files,
+    .file_count = sizeof(files) / sizeof(files[0]),
 };
 
 static void shop__v1__order_admin__place_order__adapter(

@@ -5,14 +5,22 @@
  * Second paragraph; a comment that ends * / early and one that / * starts.
  *
  * Server: a table of handlers for each service. A handler is called once per call, on a thread of the server, and must
- * not block. Each call is answered exactly once, at once or later, from any thread: by the method's __reply() or by
- * grpc_c_call_fail(). `request` is valid until then. A NULL handler answers UNIMPLEMENTED.
+ * not block. Each call is ended exactly once, at once or later, from any thread: by the method's __reply(), by
+ * grpc_c_call_finish() where responses are streamed, or by grpc_c_call_fail(). `request` is valid until then. A NULL
+ * handler answers UNIMPLEMENTED. __read() and __write() ask for one request and send one response of a stream; their
+ * callbacks say when the next may be; __read_wait() and __write_wait() block instead, on threads of the handler's own.
  *
- * Client: the plain function blocks until the call has ended and returns its status; on GRPC_C_OK `*ret_response` is
- * the caller's, freed with protobuf_c_message_free_unpacked(). `options` and `ret_outcome` may be NULL. The __async
- * function returns at once; `callback` comes exactly once, on a thread of the channel, with a NULL response unless the
- * status is GRPC_C_OK, and what it is given is valid inside it only. `ret_pending` may be NULL; otherwise it is the
- * caller's, released with grpc_c_pending_unref(). grpc_c/client.h and grpc_c/server.h have the details. */
+ * Client, unary: the plain function blocks until the call has ended and returns its status; on GRPC_C_OK
+ * `*ret_response` is the caller's, freed with protobuf_c_message_free_unpacked(). `options` and `ret_outcome` may be
+ * NULL. The __async function returns at once; `callback` comes exactly once, on a thread of the channel, with a NULL
+ * response unless the status is GRPC_C_OK, and what it is given is valid inside it only. `ret_pending` may be NULL;
+ * otherwise it is the caller's, released with grpc_c_pending_unref().
+ *
+ * Client, streams: __open() begins the call; __send() sends one request, false when the call is over; __next() gives
+ * one response, the caller's, false when there are no more; then grpc_c_stream_finish(), or __finish() where there is
+ * one response, says how it ended; grpc_c_stream_free() releases it. The __async forms return at once.
+ *
+ * grpc_c/client.h and grpc_c/server.h have the details. */
 #ifndef GRPC_C_shop_2fv1_2forders_INCLUDED
 #define GRPC_C_shop_2fv1_2forders_INCLUDED
 
