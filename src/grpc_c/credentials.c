@@ -294,7 +294,9 @@ static grpc_ssl_certificate_config_reload_status fetch(void *user, grpc_ssl_serv
     if (tls->is_new) {
         const grpc_ssl_pem_key_cert_pair pair = {
             .private_key = tls->served.key, .cert_chain = tls->served.certificates};
-        *config = grpc_ssl_server_certificate_config_create(tls->served.roots, &pair, 1); /* copies */
+        /* The core asserts that there are roots, even where it asks nobody for a certificate: any will do there. */
+        const char *roots = tls->served.roots == NULL ? tls->served.certificates : tls->served.roots;
+        *config = grpc_ssl_server_certificate_config_create(roots, &pair, 1); /* copies */
         tls->is_new = false;
         status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
     }
