@@ -17,6 +17,7 @@
 #include "grpc_c/log.h"
 #include "migrate.h"
 #include "service.h"
+#include "transport_security.h"
 #include "version.h"
 
 enum {
@@ -36,7 +37,8 @@ static const char usage[] =
     "Serves gRPC until SIGTERM or SIGINT, then lets the calls under way end. A second signal ends them at once.\n"
     "The database must have the schema of this build (leadrouterd migrate up); the URL should log in as\n"
     "leadrouter_service. A database that does not answer within 5 s ends the start; one that goes away later is\n"
-    "waited for. Logs are JSON, a line each, on standard error.\n\n"
+    "waited for. Certificates are read again on SIGHUP and when their files change. Logs are JSON, a line each, on\n"
+    "standard error.\n\n"
     "Example: leadrouterd serve --embedded /var/lib/leadrouter";
 
 /* Everything a server has; taken apart in reverse. */
@@ -46,7 +48,8 @@ struct serving {
     struct pg_config database;
     struct service service;
     struct grpc_c_server *server;
-    sigset_t watched;           /* blocked, and waited for: SIGTERM, SIGINT, SIGCHLD */
+    struct transport_security security;
+    sigset_t watched;           /* blocked, and waited for: SIGTERM, SIGINT, SIGCHLD, with TLS SIGHUP */
     char address[ADDRESS_SIZE]; /* with the real port */
 };
 
@@ -177,7 +180,7 @@ static bool start_server(struct serving *serving, struct error *reterr_error)
     const struct grpc_c_server_options options = {.threads = cores < 4 ? 1 : (unsigned)cores / 2};
     serving->server = grpc_c_server_new(&options);
     service_register(serving->server, &serving->service);
-    if (!grpc_c_server_listen(serving->server, serving->config.listen, &port, reterr_error))
+    if (!transport_security_listen(&serving->security, &serving->config, serving->server, &port, reterr_error))
         return false;
     snprintf(serving->address, sizeof(serving->address), "%.*s:%d", (int)(colon - serving->config.listen),
         serving->config.listen, port);
@@ -204,6 +207,9 @@ static void log_started(const struct serving *serving)
     const struct log_field fields[] = {
         LOG_STRING("version", SERVER_VERSION),
         LOG_STRING("listen", serving->address),
+        LOG_STRING("security", !transport_security_is_on(&serving->config) ? "plain text"
+                               : serving->config.no_client_certificates    ? "TLS"
+                                                                           : "mutual TLS"),
         LOG_STRING("database", serving->embedded == NULL ? "external" : "embedded"),
         LOG_STRING("directory", serving->config.embedded),
         LOG_INTEGER("schema_version", serving->service.schema_version),
@@ -233,18 +239,26 @@ static void log_stopped(struct serving *serving, int signal_number)
     log_write(LOG_LEVEL_INFO, "server.stopped", "all calls are answered", fields);
 }
 
-/* Waits for a signal to stop. */
+/* Waits for a signal to stop; meanwhile looks after the database and the certificates. */
 static int wait_for_signal(struct serving *serving)
 {
     const struct timespec pause = {.tv_sec = KEEPING_MS / 1000, .tv_nsec = KEEPING_MS % 1000 * 1000000L};
+    bool has_tls = transport_security_is_on(&serving->config);
+    int64_t look_ns = clock_after_ms(TRANSPORT_LOOK_MS);
 
     for (;;) {
-        int number = serving->embedded == NULL ? sigwaitinfo(&serving->watched, NULL)
-                                               : sigtimedwait(&serving->watched, NULL, &pause);
+        int number = serving->embedded == NULL && !has_tls ? sigwaitinfo(&serving->watched, NULL)
+                                                           : sigtimedwait(&serving->watched, NULL, &pause);
         if (number == SIGTERM || number == SIGINT)
             return number;
         if (serving->embedded != NULL)
             keep_database(serving);
+        if (number == SIGHUP)
+            transport_security_reload(&serving->security, serving->server);
+        if (has_tls && clock_now_ns() >= look_ns) {
+            transport_security_look(&serving->security, serving->server);
+            look_ns = clock_after_ms(TRANSPORT_LOOK_MS);
+        }
     }
 }
 
@@ -257,7 +271,7 @@ static void *hurry(void *argument)
 
     do
         sigwait(&serving->watched, &number);
-    while (number == SIGCHLD);
+    while (number == SIGCHLD || number == SIGHUP);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     log_write(LOG_LEVEL_WARNING, "server.hurried", "a second signal: calls under way are cut off", NULL);
     embedded_stop(serving->embedded);
@@ -304,12 +318,18 @@ static bool parse_level(const char *name, enum log_level *ret_level)
 
 static bool check_config(const struct config *config, enum log_level *ret_level)
 {
+    struct error error = {0};
+
     if ((config->database == NULL) == (config->embedded == NULL)) {
         fprintf(stderr, "leadrouterd: serve needs either --database or --embedded; see --help\n");
         return false;
     }
     if (!parse_level(config->log_level, ret_level)) {
         fprintf(stderr, "leadrouterd: --log-level: \"%s\" is not debug, info, warning or error\n", config->log_level);
+        return false;
+    }
+    if (!transport_security_check(config, &error)) {
+        fprintf(stderr, "leadrouterd: %s\n", error.text);
         return false;
     }
     return true;
@@ -337,6 +357,8 @@ static void set_up_process(struct serving *serving, enum log_level level)
     sigaddset(&serving->watched, SIGTERM);
     sigaddset(&serving->watched, SIGINT);
     sigaddset(&serving->watched, SIGCHLD);
+    if (transport_security_is_on(&serving->config)) /* otherwise it means what it always does: the terminal is gone */
+        sigaddset(&serving->watched, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &serving->watched, NULL);
     /* A listener that runs out of descriptors once is dead for good (src/grpc_c/README.md). */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_MAX) {

@@ -17,6 +17,10 @@ struct config {
     const char *database; /* NULL: none */
     const char *embedded; /* NULL: none */
     const char *log_level;
+    const char *tls_certificate; /* NULL: plain text */
+    const char *tls_key;
+    const char *tls_client_ca;
+    bool no_client_certificates;
     int lanes;
     int batch_leads_max;
     int waiting_max;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "grpc_c/client_call.h"
+#include "grpc_c/credentials.h"
 #include "grpc_c/payload.h"
 
 enum {
@@ -394,7 +395,9 @@ void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc
 
 /* --- Channel ------------------------------------------------------------------------------------------------------ */
 
-static grpc_channel *core_channel_new(const char *target, size_t message_size_max)
+/* Takes the credentials over. `server_name` may be NULL. */
+static grpc_channel *core_channel_new(
+    const char *target, size_t message_size_max, const char *server_name, grpc_channel_credentials *credentials)
 {
     grpc_arg arguments[] = {
         {.type = GRPC_ARG_INTEGER,
@@ -408,31 +411,51 @@ static grpc_channel *core_channel_new(const char *target, size_t message_size_ma
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
             .value.integer = 0},
+        {.type = GRPC_ARG_STRING, /* the last one: left out when there is none */
+            .key = (char *)(uintptr_t)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
+            .value.string = (char *)(uintptr_t)server_name},
     };
-    grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    grpc_channel_args all = {.num_args = COUNT_OF(arguments) - (server_name == NULL ? 1 : 0), .args = arguments};
     grpc_channel *channel = grpc_channel_create(target, credentials, &all);
 
     grpc_channel_credentials_release(credentials);
     return channel;
 }
 
+/* Plain text for loopback, or what `tls` (NULL: none) says. */
+static bool credentials_new(const char *target, const struct grpc_c_channel_tls *tls,
+    grpc_channel_credentials **ret_credentials, struct error *reterr_error)
+{
+    char host[ADDRESS_HOST_SIZE];
+
+    if (tls != NULL)
+        return address_parse(target, host, reterr_error) && channel_tls_credentials(tls, ret_credentials, reterr_error);
+    if (!address_check_loopback(target, reterr_error))
+        return false;
+    *ret_credentials = grpc_insecure_credentials_create();
+    return true;
+}
+
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error)
 {
+    const struct grpc_c_channel_tls *tls = options == NULL ? NULL : options->tls;
+    grpc_channel_credentials *credentials = NULL;
     struct grpc_c_channel *channel = NULL;
     size_t message_size_max =
         options == NULL || options->message_size_max == 0 ? MESSAGE_SIZE_DEFAULT : options->message_size_max;
 
     assert(message_size_max <= INT32_MAX);
-    if (!address_check_loopback(target, reterr_error))
-        return false;
     runtime_init();
+    if (!credentials_new(target, tls, &credentials, reterr_error)) {
+        runtime_release();
+        return false;
+    }
     channel = memory_new(sizeof(*channel));
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->changed, NULL);
-    channel->channel = core_channel_new(target, message_size_max);
     channel->response_size_max = message_size_max;
+    channel->channel = core_channel_new(target, message_size_max, tls == NULL ? NULL : tls->server_name, credentials);
     channel->response_limits.depth_max = DEPTH_MAX;
     channel->response_limits.memory_size_max = MEMORY_FACTOR * message_size_max;
     if (channel->response_limits.memory_size_max < MEMORY_SIZE_LEAST)

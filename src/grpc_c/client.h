@@ -15,10 +15,19 @@ struct grpc_c_channel;
 struct grpc_c_pending;
 struct grpc_c_stream;
 
+/* How a channel uses TLS. Names of PEM files, read when the channel is made. */
+struct grpc_c_channel_tls {
+    const char *ca_file;          /* Required: whom to believe that a server is who it says */
+    const char *certificate_file; /* Optional: the client's certificate, then those between it and the root */
+    const char *key_file;         /* Required with it: its private key, without a pass phrase */
+    const char *server_name;      /* Optional: what the server's certificate must be for, if not the target's host */
+};
+
 /* Zero in a field means its default. */
 struct grpc_c_channel_options {
-    size_t message_size_max; /* bytes of one response; default 4 MiB */
-    unsigned threads;        /* threads that complete callback-style calls; default 1 */
+    size_t message_size_max;              /* bytes of one response; default 4 MiB */
+    unsigned threads;                     /* threads that complete callback-style calls; default 1 */
+    const struct grpc_c_channel_tls *tls; /* default: plain text, to loopback addresses only */
 };
 
 /* Zero in a field means its default. Everything is copied before the call returns. */
@@ -44,8 +53,10 @@ struct grpc_c_outcome {
 /* Frees what an outcome holds and zeroes it; zeroed or NULL is fine. Not for the outcome that a callback is given. */
 void grpc_c_outcome_release(struct grpc_c_outcome *outcome);
 
-/* A channel to "host:port" (plain text: loopback only, otherwise ERROR_INVALID; ERROR_SYSTEM when a thread could not be
- * made). Connects when first used. `options` are copied, NULL means defaults. */
+/* A channel to "host:port". Connects when first used, never through a proxy. `options` are copied, NULL means defaults.
+ * ERROR_INVALID: a malformed address, or one that is not loopback without TLS; a file that is not what it should be,
+ * or a key that is not its certificate's (the text names the file). ERROR_SYSTEM: a file could not be read, a thread
+ * could not be made. Whether client certificates are in date is the server's to judge. */
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error);
 

@@ -145,18 +145,27 @@ static bool is_loopback(const char *host)
     return inet_pton(AF_INET, host, &four) == 1 && (ntohl(four.s_addr) >> 24) == 127;
 }
 
-bool address_check_loopback(const char *address, struct error *reterr_error)
+bool address_parse(const char *address, char ret_host[ADDRESS_HOST_SIZE], struct error *reterr_error)
 {
     const char *colon = strrchr(address, ':');
-    char host[64] = "";
     char *end = NULL;
 
-    if (colon == NULL || colon == address || (size_t)(colon - address) >= sizeof(host))
+    if (colon == NULL || colon == address || colon - address >= ADDRESS_HOST_SIZE)
         return error_set(reterr_error, ERROR_INVALID, "\"%.100s\" is not an address of the form host:port", address);
-    memcpy(host, address, (size_t)(colon - address));
     long port = strtol(colon + 1, &end, 10);
     if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > 65535)
         return error_set(reterr_error, ERROR_INVALID, "\"%.100s\" has no port between 0 and 65535", address);
+    memcpy(ret_host, address, (size_t)(colon - address));
+    ret_host[colon - address] = '\0';
+    return true;
+}
+
+bool address_check_loopback(const char *address, struct error *reterr_error)
+{
+    char host[ADDRESS_HOST_SIZE] = "";
+
+    if (!address_parse(address, host, reterr_error))
+        return false;
     if (!is_loopback(host))
         return error_set(reterr_error, ERROR_INVALID,
             "\"%.100s\" is not a loopback address (127.0.0.0/8, [::1], localhost), and other addresses need TLS",

@@ -42,8 +42,13 @@ void queue_thread_release(struct queue_thread *queue);
 void runtime_init(void);
 void runtime_release(void);
 
-/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors: ERROR_INVALID that
- * names the address and says why. */
+enum { ADDRESS_HOST_SIZE = 256 }; /* a DNS name has 253 bytes at most */
+
+/* Takes "host:port" apart; `ret_host` gets the host as it is written ("[::1]" with its brackets). Errors: ERROR_INVALID
+ * that names the address and says why. */
+bool address_parse(const char *address, char ret_host[ADDRESS_HOST_SIZE], struct error *reterr_error);
+
+/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors as above. */
 bool address_check_loopback(const char *address, struct error *reterr_error);
 
 /* A time of the monotonic clock (ns) as the core wants it, and back; CLOCK_NEVER is infinity. */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "grpc_c/call.h"
+#include "grpc_c/credentials.h"
 #include "grpc_c/payload.h"
 
 enum {
@@ -28,6 +29,7 @@ enum {
     DEADLINE_GRACE_MS = 250, /* a handler that answers at its deadline still has the last word */
     CALLS_DEFAULT = 16384,
     CALLS_PUSHBACK_MS = 100,
+    HANDSHAKE_DEFAULT_MS = 10000,
     CORE_SHUTDOWN_MS = 100, /* for the core's last bytes; what is left then, no handler has seen */
     MEMORY_FACTOR = 8,      /* unpacked against packed, and the least: */
     MEMORY_SIZE_LEAST = 1024 * 1024,
@@ -43,6 +45,8 @@ struct grpc_c_server {
     struct served_method **methods; /* pointers: the core's tags hold their addresses */
     size_t method_count;
     struct served_method unknown;
+    struct server_tls **tls; /* one per listener that has it */
+    size_t tls_count;
     grpc_c_refusal_observer *observer;
     void *observer_user;
     bool is_started;
@@ -82,6 +86,8 @@ static struct grpc_c_server_options options_with_defaults(const struct grpc_c_se
         full.stream_idle_ms = STREAM_IDLE_DEFAULT_MS;
     if (full.calls_max == 0)
         full.calls_max = CALLS_DEFAULT;
+    if (full.handshake_ms == 0)
+        full.handshake_ms = HANDSHAKE_DEFAULT_MS;
     if (full.memory_size_max == 0)
         full.memory_size_max = MEMORY_FACTOR * full.message_size_max;
     if (full.memory_size_max < MEMORY_SIZE_LEAST)
@@ -111,6 +117,10 @@ static grpc_server *core_server_new(const struct grpc_c_server_options *options)
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_MAX_METADATA_SIZE,
             .value.integer = METADATA_CORE_SIZE},
+        /* TLS and HTTP/2's first frames together; the core's default is two minutes. */
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+            .value.integer = (int)options->handshake_ms},
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
             .value.integer = PAYLOAD_ENCODINGS},
@@ -131,6 +141,7 @@ struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *opti
     runtime_init();
     server->options = options_with_defaults(options);
     assert(server->options.depth_max <= WIRE_DEPTH_LIMIT && server->options.message_size_max <= INT32_MAX);
+    assert(server->options.handshake_ms > 0 && server->options.handshake_ms <= INT32_MAX);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&server->lock, NULL);
@@ -187,7 +198,7 @@ size_t grpc_c_server_call_count(const struct grpc_c_server *server)
 static int bind_failure(const char *address)
 {
     const char *colon = strrchr(address, ':');
-    char host[64];
+    char host[ADDRESS_HOST_SIZE];
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     int failure = 0;
@@ -210,16 +221,12 @@ static int bind_failure(const char *address)
     return failure;
 }
 
-bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int *ret_port, struct error *reterr_error)
+/* Takes the credentials over. */
+static bool listen_with(struct grpc_c_server *server, const char *address, grpc_server_credentials *credentials,
+    int *ret_port, struct error *reterr_error)
 {
-    grpc_server_credentials *credentials = NULL;
-    int port = 0;
+    int port = grpc_server_add_http2_port(server->server, address, credentials);
 
-    assert(!server->is_started);
-    if (!address_check_loopback(address, reterr_error))
-        return false;
-    credentials = grpc_insecure_server_credentials_create();
-    port = grpc_server_add_http2_port(server->server, address, credentials);
     grpc_server_credentials_release(credentials);
     if (port <= 0) {
         int failure = bind_failure(address);
@@ -230,6 +237,38 @@ bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int
     }
     if (ret_port != NULL)
         *ret_port = port;
+    return true;
+}
+
+bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int *ret_port, struct error *reterr_error)
+{
+    assert(!server->is_started);
+    return address_check_loopback(address, reterr_error) &&
+           listen_with(server, address, grpc_insecure_server_credentials_create(), ret_port, reterr_error);
+}
+
+bool grpc_c_server_listen_tls(struct grpc_c_server *server, const char *address, const struct grpc_c_server_tls *tls,
+    int *ret_port, struct error *reterr_error)
+{
+    char host[ADDRESS_HOST_SIZE];
+    struct server_tls *listener = NULL;
+
+    assert(!server->is_started);
+    if (!address_parse(address, host, reterr_error) || !server_tls_new(tls, &listener, reterr_error))
+        return false;
+    /* The core may keep the credentials even when it cannot listen: the server frees what they point to. */
+    server->tls = memory_resize(server->tls, server->tls_count + 1, sizeof(struct server_tls *));
+    server->tls[server->tls_count++] = listener;
+    return listen_with(server, address, server_tls_credentials(listener), ret_port, reterr_error);
+}
+
+bool grpc_c_server_reload_tls(struct grpc_c_server *server, struct error *reterr_error)
+{
+    for (size_t i = 0; i < server->tls_count; i++)
+        if (!server_tls_prepare(server->tls[i], reterr_error))
+            return false;
+    for (size_t i = 0; i < server->tls_count; i++)
+        server_tls_swap(server->tls[i]);
     return true;
 }
 
@@ -491,6 +530,9 @@ void grpc_c_server_free(struct grpc_c_server *server)
     for (size_t i = 0; i < server->method_count; i++)
         free(server->methods[i]);
     free(server->methods);
+    for (size_t i = 0; i < server->tls_count; i++)
+        server_tls_free(server->tls[i]);
+    free(server->tls);
     free(server->queues);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);

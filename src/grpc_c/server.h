@@ -30,6 +30,7 @@ struct grpc_c_server_options {
     size_t memory_size_max; /* bytes of one request once unpacked; default 8 times message_size_max, at least 1 MiB */
     size_t calls_max;       /* calls taken and not yet answered; more are refused; default 16,384 */
     int64_t stream_idle_ms; /* a stream whose peer neither sends nor reads for so long is ended; default 60,000 */
+    int64_t handshake_ms;   /* a connection that is not ready for calls by then is closed; default 10,000 */
 };
 
 /* Handles one call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the
@@ -50,6 +51,26 @@ void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c
  * loopback addresses only: ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is
  * in use" when the port is taken; ERROR_SYSTEM. Before start; several times for several addresses. */
 bool grpc_c_server_listen(struct grpc_c_server *server, const char *address, int *ret_port, struct error *reterr_error);
+
+/* How a server shows itself over TLS, and whom it lets in. Names of PEM files; copied. */
+struct grpc_c_server_tls {
+    const char *certificate_file;     /* Required: the server's certificate, then those between it and the root */
+    const char *key_file;             /* Required: its private key, without a pass phrase */
+    const char *client_ca_file;       /* Required unless the next: a client must show a certificate that one of these
+                                     signed, within its dates and fit for clients */
+    bool without_client_certificates; /* whoever reaches the address may call */
+};
+
+/* Listens on "host:port", any address, with TLS 1.2 or 1.3. The files are read and judged first: they parse, key and
+ * certificate belong together and are strong enough, the certificate is a server's, and all of its chain is within its
+ * dates. ERROR_INVALID or ERROR_SYSTEM names the file and the reason; the others as for grpc_c_server_listen(). */
+bool grpc_c_server_listen_tls(struct grpc_c_server *server, const char *address, const struct grpc_c_server_tls *tls,
+    int *ret_port, struct error *reterr_error);
+
+/* Reads the files of all TLS listeners again. When all are good, new connections get them; otherwise nothing changes
+ * (errors as above). Connections that there are live on with what they began with, even when their certificates' CA
+ * is no longer among those trusted. Any thread, but one at a time, until the server is freed. */
+bool grpc_c_server_reload_tls(struct grpc_c_server *server, struct error *reterr_error);
 
 /* Starts to serve. ERROR_SYSTEM when a thread could not be made: all that is left to do then is
  * grpc_c_server_free(). */
@@ -99,6 +120,13 @@ void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user
  * Borrowed until the answer. */
 const char *grpc_c_call_method(const struct grpc_c_call *call);
 const char *grpc_c_call_peer(const struct grpc_c_call *call);
+
+/* The names in the client's certificate, each with its kind in front: "dns:router.example.com", "uri:spiffe://…",
+ * "email:…", "ip:…" (those kinds of subject alternative names, and nothing of the subject). That the client holds the
+ * certificate's key, and that the certificate was signed by one of the CAs in client_ca_file, within its dates and fit
+ * for clients, was verified when the connection was made; what the names permit is the handler's business. 0 on plain
+ * text and from servers without client certificates. In the call's arena; inside the handler or later, on one thread. */
+size_t grpc_c_call_peer_names(struct grpc_c_call *call, const char *const **ret_names);
 
 /* First value of a request metadata key (lower case), NUL-terminated; NULL when absent. Borrowed until the answer.
  * `ret_size` may be NULL. Values of "-bin" keys are decoded: any bytes. */

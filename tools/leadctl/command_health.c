@@ -77,7 +77,7 @@ int command_health(int argc, char **argv)
         break;
     }
     request.workspace_id = (char *)(uintptr_t)workspace;
-    struct grpc_c_channel *channel = connect_to(common.target);
+    struct grpc_c_channel *channel = connect_to(&common);
     if (channel == NULL)
         return EXIT_USAGE;
     if (leadrouter__v1__routing_service__health(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {

@@ -191,7 +191,7 @@ int command_import(int argc, char **argv)
     case OPTIONS_OK:
         code = check_usage(&import, operand_count);
         if (code == EXIT_DONE) {
-            struct grpc_c_channel *channel = connect_to(import.common.target);
+            struct grpc_c_channel *channel = connect_to(&import.common);
             code = channel == NULL ? EXIT_USAGE : run(&import, channel);
             grpc_c_channel_free(channel);
         }

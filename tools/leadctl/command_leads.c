@@ -91,7 +91,7 @@ static int show(const struct common_options *common, const char *lead_id, const 
     Leadrouter__V1__GetLeadRequest request = LEADROUTER__V1__GET_LEAD_REQUEST__INIT;
     Leadrouter__V1__GetLeadResponse *response = NULL;
     struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = connect_to(common->target);
+    struct grpc_c_channel *channel = connect_to(common);
     int code = EXIT_DONE;
 
     if (channel == NULL)

@@ -30,7 +30,7 @@ static void print_table(const Leadrouter__V1__RouteLeadResponse *response)
 
 static int route(const struct common_options *common, const Leadrouter__V1__RouteLeadRequest *request)
 {
-    struct grpc_c_channel *channel = connect_to(common->target);
+    struct grpc_c_channel *channel = connect_to(common);
     Leadrouter__V1__RouteLeadResponse *response = NULL;
     struct grpc_c_outcome outcome = {0};
     int code = EXIT_DONE;

@@ -4,21 +4,31 @@
 #include "base/clock.h"
 #include "command.h"
 
-struct grpc_c_channel *connect_to(const char *target)
+struct grpc_c_channel *connect_to(const struct common_options *common)
 {
+    const struct grpc_c_channel_tls tls = {.ca_file = common->tls_ca,
+        .certificate_file = common->tls_certificate,
+        .key_file = common->tls_key,
+        .server_name = common->tls_server_name};
+    bool has_tls =
+        tls.ca_file != NULL || tls.certificate_file != NULL || tls.key_file != NULL || tls.server_name != NULL;
+    const struct grpc_c_channel_options options = {.tls = has_tls ? &tls : NULL};
     struct grpc_c_channel *channel = NULL;
     struct error error = {0};
 
-    if (grpc_c_channel_new(target, NULL, &channel, &error))
+    if (grpc_c_channel_new(common->target, &options, &channel, &error))
         return channel;
-    fprintf(stderr, "leadctl: --target: %s\n", error.text);
+    fprintf(stderr, "leadctl: %s: %s\n", has_tls ? "--tls-ca" : "--target", error.text);
     return NULL;
 }
 
 void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error)
 {
     /* The core's words; a server's own, about its database, are another thing. */
-    if (outcome->status == GRPC_C_UNAVAILABLE && strstr(outcome->message, "failed to connect to all addresses") != NULL)
+    if (outcome->status == GRPC_C_UNAVAILABLE && strstr(outcome->message, "handshake") != NULL)
+        error_set(ret_error, ERROR_UNAVAILABLE, "no agreement on TLS with %s: %s", target, outcome->message);
+    else if (outcome->status == GRPC_C_UNAVAILABLE &&
+             strstr(outcome->message, "failed to connect to all addresses") != NULL)
         error_set(
             ret_error, ERROR_UNAVAILABLE, "nobody answers at %s (is leadrouterd running? --target says where)", target);
     else

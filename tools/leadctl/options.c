@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,30 @@
 
 enum { OPTIONS_MAX = 16, WORD_SIZE_MAX = 40 };
 
-static const char TARGET_DEFAULT[] = "127.0.0.1:7450";
+/* Text that every command takes, from a flag or else from the environment. The variables of the client's certificate
+ * are not those of leadrouterd: both programs may have one environment. */
+static const struct {
+    const char *name;
+    const char *placeholder;
+    const char *variable;
+    const char *standard; /* default; NULL: none */
+    const char *help;
+    size_t offset; /* in struct common_options */
+} texts[] = {
+    {"target", "HOST:PORT", "LEADROUTER_TARGET", "127.0.0.1:7450",
+        "server to ask; LEADROUTER_TARGET, default 127.0.0.1:7450", offsetof(struct common_options, target)},
+    {"tls-ca", "FILE", "LEADROUTER_TLS_CA", NULL, "use TLS, and believe servers that this CA signed; LEADROUTER_TLS_CA",
+        offsetof(struct common_options, tls_ca)},
+    {"tls-certificate", "FILE", "LEADROUTER_TLS_CLIENT_CERTIFICATE", NULL,
+        "certificate to show; LEADROUTER_TLS_CLIENT_CERTIFICATE", offsetof(struct common_options, tls_certificate)},
+    {"tls-key", "FILE", "LEADROUTER_TLS_CLIENT_KEY", NULL, "its private key; LEADROUTER_TLS_CLIENT_KEY",
+        offsetof(struct common_options, tls_key)},
+    {"tls-server-name", "NAME", "LEADROUTER_TLS_SERVER_NAME", NULL,
+        "name the server must have, if not the target's; LEADROUTER_TLS_SERVER_NAME",
+        offsetof(struct common_options, tls_server_name)},
+};
+
+enum { TEXT_OPTION = 1024 }; /* what getopt_long() gives for the first of them */
 
 /* Edits between two short words: insertions, deletions, replacements (Wagner and Fischer, 1974). */
 static size_t edit_distance(const char *left, const char *right)
@@ -67,7 +91,8 @@ static void show_help(const char *usage, const struct option_spec *specs, size_t
     printf("%s\n\nFlags:\n", usage);
     for (size_t i = 0; i < count; i++)
         show_flag(specs[i].name, specs[i].placeholder, specs[i].help);
-    show_flag("target", "HOST:PORT", "server to ask; LEADROUTER_TARGET, default 127.0.0.1:7450");
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        show_flag(texts[i].name, texts[i].placeholder, texts[i].help);
     show_flag("json", NULL, "print JSON for programs");
     show_flag("help", NULL, "show this");
 }
@@ -111,16 +136,19 @@ static bool set(const struct option_spec *spec, const char *text)
 /* The reason, with what may have been meant. */
 static void wrong_flag(const struct option_spec *specs, size_t count, int option, const char *typed)
 {
-    const char *names[OPTIONS_MAX + 3] = {"target", "json", "help"};
+    const char *names[OPTIONS_MAX + COUNT_OF(texts) + 2] = {"json", "help"};
+    size_t name_count = 2;
     const char *nearest = NULL;
 
     if (option == ':') {
         fprintf(stderr, "leadctl: %s: needs a value\n", typed);
         return;
     }
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        names[name_count++] = texts[i].name;
     for (size_t i = 0; i < count; i++)
-        names[3 + i] = specs[i].name;
-    nearest = nearest_word(typed + strspn(typed, "-"), names, 3 + count);
+        names[name_count++] = specs[i].name;
+    nearest = nearest_word(typed + strspn(typed, "-"), names, name_count);
     fprintf(stderr, "leadctl: %s: no such flag", typed);
     if (nearest != NULL)
         fprintf(stderr, "; did you mean --%s?", nearest);
@@ -132,21 +160,37 @@ static void make_long_options(const struct option_spec *specs, size_t count, str
     for (size_t i = 0; i < count; i++)
         ret_options[i] = (struct option){
             specs[i].name, specs[i].kind == OPTION_SWITCH ? no_argument : required_argument, NULL, (int)(256 + i)};
-    ret_options[count] = (struct option){"target", required_argument, NULL, 't'};
-    ret_options[count + 1] = (struct option){"json", no_argument, NULL, 'j'};
-    ret_options[count + 2] = (struct option){"help", no_argument, NULL, 'h'};
-    ret_options[count + 3] = (struct option){0};
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        ret_options[count++] = (struct option){texts[i].name, required_argument, NULL, (int)(TEXT_OPTION + i)};
+    ret_options[count++] = (struct option){"json", no_argument, NULL, 'j'};
+    ret_options[count++] = (struct option){"help", no_argument, NULL, 'h'};
+    ret_options[count] = (struct option){0};
+}
+
+static void set_text(struct common_options *common, size_t index, const char *value)
+{
+    *(const char **)(void *)((char *)common + texts[index].offset) = value;
+}
+
+static struct common_options common_from_environment(void)
+{
+    struct common_options common = {0};
+
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        const char *value = getenv(texts[i].variable);
+        set_text(&common, i, value == NULL || value[0] == '\0' ? texts[i].standard : value);
+    }
+    return common;
 }
 
 enum options_result options_parse(const char *usage, const struct option_spec *specs, size_t spec_count, int argc,
     char **argv, struct common_options *ret_common, const char **ret_operands, size_t operand_max,
     size_t *ret_operand_count)
 {
-    struct option long_options[OPTIONS_MAX + 4];
-    const char *target = getenv("LEADROUTER_TARGET");
+    struct option long_options[OPTIONS_MAX + COUNT_OF(texts) + 3];
     int option = 0;
 
-    *ret_common = (struct common_options){.target = target == NULL || target[0] == '\0' ? TARGET_DEFAULT : target};
+    *ret_common = common_from_environment();
     *ret_operand_count = 0;
     make_long_options(specs, spec_count, long_options);
     optind = 1;
@@ -156,9 +200,6 @@ enum options_result options_parse(const char *usage, const struct option_spec *s
         case 'h':
             show_help(usage, specs, spec_count);
             return OPTIONS_HELP_SHOWN;
-        case 't':
-            ret_common->target = optarg;
-            break;
         case 'j':
             ret_common->json = true;
             break;
@@ -167,7 +208,9 @@ enum options_result options_parse(const char *usage, const struct option_spec *s
             wrong_flag(specs, spec_count, option, argv[optind - 1]);
             return OPTIONS_WRONG;
         default:
-            if (!set(&specs[option - 256], optarg))
+            if (option >= TEXT_OPTION)
+                set_text(ret_common, (size_t)(option - TEXT_OPTION), optarg);
+            else if (!set(&specs[option - 256], optarg))
                 return OPTIONS_WRONG;
         }
     }

@@ -29,13 +29,17 @@ struct option_spec {
 /* What every command has. */
 struct common_options {
     const char *target;
+    const char *tls_ca;          /* NULL: plain text */
+    const char *tls_certificate; /* this one and the rest: NULL: none */
+    const char *tls_key;
+    const char *tls_server_name;
     bool json;
 };
 
 enum options_result { OPTIONS_OK, OPTIONS_HELP_SHOWN, OPTIONS_WRONG };
 
 /* Reads the flags of argv[1…] and the words that are none, at most `operand_max`, into `ret_operands`. --target,
- * --json and --help are known to every command. `usage` comes before the flags in the help. On OPTIONS_WRONG the
+ * those about TLS, --json and --help are known to every command. `usage` comes before the flags in the help. On OPTIONS_WRONG the
  * reason was written to standard error. */
 enum options_result options_parse(const char *usage, const struct option_spec *specs, size_t spec_count, int argc,
     char **argv, struct common_options *ret_common, const char **ret_operands, size_t operand_max,

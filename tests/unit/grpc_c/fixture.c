@@ -62,7 +62,8 @@ static void handle_fail(struct grpc_c_call *call, const Test__V1__FailRequest *r
     grpc_c_call_fail(call, (enum grpc_c_status)request->status, request->message);
 }
 
-/* "x-text" goes back as initial metadata, "x-data-bin" as trailing; the text says who called what. */
+/* "x-text" goes back as initial metadata, "x-data-bin" as trailing; the text says who called what, and the
+ * peer's names go back as trailing "x-peer-name". */
 static void handle_reflect(struct grpc_c_call *call, const Test__V1__EchoRequest *request, void *user)
 {
     Test__V1__EchoResponse response = TEST__V1__ECHO_RESPONSE__INIT;
@@ -70,6 +71,8 @@ static void handle_reflect(struct grpc_c_call *call, const Test__V1__EchoRequest
     const char *text = grpc_c_call_metadata(call, "x-text", &size);
     size_t data_size = 0;
     const char *data = grpc_c_call_metadata(call, "x-data-bin", &data_size);
+    const char *const *names = NULL;
+    size_t name_count = grpc_c_call_peer_names(call, &names);
 
     (void)user;
     (void)request;
@@ -77,6 +80,8 @@ static void handle_reflect(struct grpc_c_call *call, const Test__V1__EchoRequest
         grpc_c_call_add_initial_metadata(call, "x-text-back", text, size);
     if (data != NULL)
         grpc_c_call_add_trailing_metadata(call, "x-data-back-bin", data, data_size);
+    for (size_t i = 0; i < name_count; i++)
+        grpc_c_call_add_trailing_metadata(call, "x-peer-name", names[i], strlen(names[i]));
     if (grpc_c_call_metadata(call, "x-absent", NULL) == NULL)
         grpc_c_call_add_trailing_metadata(call, "x-absent", "yes", 3);
     response.text = arena_format(grpc_c_call_arena(call), "%s %s", grpc_c_call_method(call), grpc_c_call_peer(call));
@@ -108,21 +113,31 @@ void fixture_serve(struct fixture *fixture, const struct grpc_c_server_options *
     fixture->server = grpc_c_server_new(options);
     test__v1__echo_service__add(fixture->server, &handlers, fixture);
     grpc_c_server_observe_refusals(fixture->server, note_refusal, fixture);
-    if (!grpc_c_server_listen(fixture->server, address, &fixture->port, &error) ||
-        !grpc_c_server_start(fixture->server, &error))
+    bool ok = fixture->tls == NULL
+                  ? grpc_c_server_listen(fixture->server, address, &fixture->port, &error)
+                  : grpc_c_server_listen_tls(fixture->server, address, fixture->tls, &fixture->port, &error);
+    if (!ok || !grpc_c_server_start(fixture->server, &error))
         fail_msg("%s", error.text);
 }
 
 struct fixture *fixture_new(const struct grpc_c_server_options *options)
 {
+    return fixture_new_tls(options, NULL, NULL);
+}
+
+struct fixture *fixture_new_tls(const struct grpc_c_server_options *options, const struct grpc_c_server_tls *server_tls,
+    const struct grpc_c_channel_tls *channel_tls)
+{
+    const struct grpc_c_channel_options channel_options = {.tls = channel_tls};
     struct fixture *fixture = memory_new(sizeof(*fixture));
     struct error error = {0};
 
+    fixture->tls = server_tls;
     pthread_mutex_init(&fixture->lock, NULL);
     pthread_cond_init(&fixture->changed, NULL);
     fixture_serve(fixture, options, "127.0.0.1:0");
     snprintf(fixture->target, sizeof(fixture->target), "127.0.0.1:%d", fixture->port);
-    assert_true(grpc_c_channel_new(fixture->target, NULL, &fixture->channel, &error));
+    assert_true(grpc_c_channel_new(fixture->target, &channel_options, &fixture->channel, &error));
     return fixture;
 }
 

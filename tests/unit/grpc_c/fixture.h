@@ -21,6 +21,7 @@ struct fixture {
     struct grpc_c_channel *channel;
     int port;
     char target[64];
+    const struct grpc_c_server_tls *tls; /* NULL: plain text */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -58,6 +59,10 @@ extern const struct grpc_c_call_options patient;
 
 /* A server that listens on a port of its own, and a channel. */
 struct fixture *fixture_new(const struct grpc_c_server_options *options);
+
+/* The same with TLS at both ends; NULL: without. Borrowed until the end. */
+struct fixture *fixture_new_tls(const struct grpc_c_server_options *options, const struct grpc_c_server_tls *server_tls,
+    const struct grpc_c_channel_tls *channel_tls);
 
 /* The server part of it, on an address; for tests that have freed the first one. */
 void fixture_serve(struct fixture *fixture, const struct grpc_c_server_options *options, const char *address);

@@ -1,0 +1,90 @@
+#include "transport_security.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+bool transport_security_is_on(const struct config *config)
+{
+    return config->tls_certificate != NULL;
+}
+
+bool transport_security_check(const struct config *config, struct error *reterr_error)
+{
+    if ((config->tls_certificate == NULL) != (config->tls_key == NULL))
+        return error_set(reterr_error, ERROR_INVALID, "--tls-certificate and --tls-key go together");
+    if (!transport_security_is_on(config) && (config->tls_client_ca != NULL || config->no_client_certificates))
+        return error_set(reterr_error, ERROR_INVALID, "%s is of no use without --tls-certificate",
+            config->tls_client_ca != NULL ? "--tls-client-ca" : "--no-client-certificates");
+    if (config->tls_client_ca != NULL && config->no_client_certificates)
+        return error_set(
+            reterr_error, ERROR_INVALID, "--tls-client-ca and --no-client-certificates exclude each other");
+    if (transport_security_is_on(config) && config->tls_client_ca == NULL && !config->no_client_certificates)
+        return error_set(reterr_error, ERROR_INVALID,
+            "TLS needs --tls-client-ca FILE, or --no-client-certificates to serve whoever reaches the address");
+    return true;
+}
+
+/* How the files are now. A file that is not there looks zeroed. */
+static void look(const struct transport_security *security, struct stat ret_status[TRANSPORT_FILES])
+{
+    memset(ret_status, 0, TRANSPORT_FILES * sizeof(*ret_status));
+    for (size_t i = 0; i < TRANSPORT_FILES; i++)
+        if (security->files[i] != NULL && stat(security->files[i], &ret_status[i]) != 0)
+            ret_status[i] = (struct stat){0};
+}
+
+/* True when neither content nor name can have changed between two looks. */
+static bool is_same(const struct stat *old, const struct stat *now)
+{
+    for (size_t i = 0; i < TRANSPORT_FILES; i++)
+        if (old[i].st_dev != now[i].st_dev || old[i].st_ino != now[i].st_ino || old[i].st_size != now[i].st_size ||
+            old[i].st_mtim.tv_sec != now[i].st_mtim.tv_sec || old[i].st_mtim.tv_nsec != now[i].st_mtim.tv_nsec)
+            return false;
+    return true;
+}
+
+bool transport_security_listen(struct transport_security *security, const struct config *config,
+    struct grpc_c_server *server, int *ret_port, struct error *reterr_error)
+{
+    *security = (struct transport_security){0};
+    if (!transport_security_is_on(config))
+        return grpc_c_server_listen(server, config->listen, ret_port, reterr_error);
+    security->tls = (struct grpc_c_server_tls){.certificate_file = config->tls_certificate,
+        .key_file = config->tls_key,
+        .client_ca_file = config->tls_client_ca,
+        .without_client_certificates = config->no_client_certificates};
+    security->files[0] = config->tls_certificate;
+    security->files[1] = config->tls_key;
+    security->files[2] = config->tls_client_ca;
+    look(security, security->read);
+    memcpy(security->seen, security->read, sizeof(security->seen));
+    return grpc_c_server_listen_tls(server, config->listen, &security->tls, ret_port, reterr_error);
+}
+
+void transport_security_reload(struct transport_security *security, struct grpc_c_server *server)
+{
+    struct error error = {0};
+
+    look(security, security->read); /* before they are read: what changes meanwhile is read again */
+    memcpy(security->seen, security->read, sizeof(security->seen));
+    if (grpc_c_server_reload_tls(server, &error)) {
+        const struct log_field fields[] = {LOG_STRING("certificate", security->tls.certificate_file), LOG_END};
+        log_write(LOG_LEVEL_INFO, "tls.reloaded", "new connections get the certificates in the files", fields);
+    } else {
+        const struct log_field fields[] = {LOG_STRING("error", error.text), LOG_END};
+        log_write(LOG_LEVEL_ERROR, "tls.refused", "the certificates in use stay", fields);
+    }
+}
+
+void transport_security_look(struct transport_security *security, struct grpc_c_server *server)
+{
+    struct stat now[TRANSPORT_FILES];
+    bool is_still = false;
+
+    look(security, now);
+    is_still = is_same(security->seen, now);
+    memcpy(security->seen, now, sizeof(security->seen));
+    if (is_still && !is_same(security->read, now))
+        transport_security_reload(security, server);
+}
