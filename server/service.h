@@ -57,7 +57,12 @@ void service_register(struct grpc_c_server *server, struct service *service);
 extern const struct leadrouter__v1__routing_service__handlers service_routing_handlers;
 extern const struct leadrouter__v1__lead_service__handlers service_lead_handlers;
 
-/* RoutingService.Health; in a file of its own. */
+/* Reads a request's fields except for the deadline. Errors: ERROR_INVALID with the field. */
+bool service_route_request(
+    const Leadrouter__V1__RouteLeadRequest *message, struct routing_request *ret_request, struct error *reterr_error);
+
+/* RoutingService.RouteLeads and Health; in files of their own. */
+void service_handle_route_leads(struct grpc_c_call *call, void *user);
 void service_handle_health(struct grpc_c_call *call, const Leadrouter__V1__HealthRequest *request, void *user);
 
 /* What is known about a call while it is under way: part of what its handler keeps in the call's arena. */

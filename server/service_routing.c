@@ -1,4 +1,4 @@
-/* RoutingService: RouteLead. Health is in service_health.c. */
+/* RoutingService: RouteLead. RouteLeads is in service_route_leads.c, Health in service_health.c. */
 #include "service.h"
 
 /* One call; in its arena. */
@@ -45,7 +45,7 @@ static void route_cancelled(void *user)
     atomic_store(&route->ticket.abandoned, true);
 }
 
-static bool route_request(
+bool service_route_request(
     const Leadrouter__V1__RouteLeadRequest *message, struct routing_request *ret_request, struct error *reterr_error)
 {
     if (!service_parse_id("lead_id", message->lead_id, false, &ret_request->lead_id, reterr_error) ||
@@ -72,7 +72,7 @@ static void handle_route_lead(struct grpc_c_call *call, const Leadrouter__V1__Ro
     route->ticket.callback = route_answered;
     route->ticket.user = route;
     request->deadline_ns = grpc_c_call_deadline_ns(call);
-    ok = route_request(message, request, &error);
+    ok = service_route_request(message, request, &error);
     route->base.lead_id = request->lead_id;
     route->base.workspace_id = request->source_workspace_id;
     if (ok) {
@@ -85,5 +85,6 @@ static void handle_route_lead(struct grpc_c_call *call, const Leadrouter__V1__Ro
 
 const struct leadrouter__v1__routing_service__handlers service_routing_handlers = {
     .route_lead = handle_route_lead,
+    .route_leads = service_handle_route_leads,
     .health = service_handle_health,
 };

@@ -25,7 +25,8 @@ struct grpc_c_channel *connect_to(const struct common_options *common)
 void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error)
 {
     /* The core's words; a server's own, about its database, are another thing. */
-    if (outcome->status == GRPC_C_UNAVAILABLE && strstr(outcome->message, "handshake") != NULL)
+    if (outcome->status == GRPC_C_UNAVAILABLE &&
+        (strstr(outcome->message, "handshake") != NULL || strstr(outcome->message, "peer certificate") != NULL))
         error_set(ret_error, ERROR_UNAVAILABLE, "no agreement on TLS with %s: %s", target, outcome->message);
     else if (outcome->status == GRPC_C_UNAVAILABLE &&
              strstr(outcome->message, "failed to connect to all addresses") != NULL)
