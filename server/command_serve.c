@@ -25,7 +25,7 @@ enum {
     WORKERS_WAITING_MAX = 1000,
     DATABASE_WAIT_MS = 5000,
     DATABASE_POLL_MS = 100,
-    KEEPING_MS = 1000, /* how often an embedded database is looked after */
+    KEEPING_MS = 500, /* how often everything is looked after */
     PARTITION_DAYS = 30,
     PARTITIONS_MS = 10000,
     DESCRIPTORS_MAX = 65536,
@@ -247,8 +247,8 @@ static int wait_for_signal(struct serving *serving)
     int64_t look_ns = clock_after_ms(TRANSPORT_LOOK_MS);
 
     for (;;) {
-        int number = serving->embedded == NULL && !has_tls ? sigwaitinfo(&serving->watched, NULL)
-                                                           : sigtimedwait(&serving->watched, NULL, &pause);
+        service_tell_health(&serving->service);
+        int number = sigtimedwait(&serving->watched, NULL, &pause);
         if (number == SIGTERM || number == SIGINT)
             return number;
         if (serving->embedded != NULL)
@@ -298,6 +298,7 @@ static void serve(struct serving *serving)
     log_started(serving);
     signal_number = wait_for_signal(serving);
     log_write(LOG_LEVEL_INFO, "server.stopping", "taking no more calls", NULL);
+    service_stop_health(&serving->service);
     drain(serving);
     log_stopped(serving, signal_number);
 }

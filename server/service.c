@@ -14,11 +14,14 @@ enum { PUSHBACK_MS = 100, REPEATS_MAX = 10, REPEAT_PAUSE_MS = 10 };
 void service_init(struct service *service)
 {
     pthread_mutex_init(&service->counts_lock, NULL);
+    service->health = grpc_c_health_new();
 }
 
 void service_release(struct service *service)
 {
     pthread_mutex_destroy(&service->counts_lock);
+    grpc_c_health_free(service->health);
+    grpc_c_reflection_free(service->reflection);
 }
 
 /* --- What callers are told ---------------------------------------------------------------------------------------- */
@@ -249,5 +252,21 @@ void service_register(struct grpc_c_server *server, struct service *service)
 {
     leadrouter__v1__routing_service__add(server, &service_routing_handlers, service);
     leadrouter__v1__lead_service__add(server, &service_lead_handlers, service);
+    grpc_c_health_add(server, service->health);
+    service->reflection = grpc_c_reflection_add(server);
     grpc_c_server_observe_refusals(server, log_refusal, service);
+}
+
+void service_tell_health(struct service *service)
+{
+    bool is_serving = routing_engine_is_connected(service->engine);
+
+    grpc_c_health_set(service->health, "", is_serving);
+    grpc_c_health_set(service->health, leadrouter__v1__routing_service__grpc_service.name, is_serving);
+    grpc_c_health_set(service->health, leadrouter__v1__lead_service__grpc_service.name, is_serving);
+}
+
+void service_stop_health(struct service *service)
+{
+    grpc_c_health_stop(service->health);
 }

@@ -10,6 +10,8 @@
 
 #include "base/arena.h"
 #include "grpc_c/server.h"
+#include "grpc_c/services/health.h"
+#include "grpc_c/services/reflection.h"
 #include "leadrouter/v1/leads.grpc.h"
 #include "leadrouter/v1/routing.grpc.h"
 #include "pg/pg.h"
@@ -32,6 +34,10 @@ struct service {
     struct worker_pool *workers;
     int schema_version;
 
+    /* the standard services; set by service_init() and service_register() */
+    struct grpc_c_health *health;
+    struct grpc_c_reflection *reflection;
+
     atomic_uint_fast64_t calls;    /* taken by a handler */
     atomic_uint_fast64_t failures; /* of them answered with a status other than OK */
     atomic_uint creates;           /* CreateLeads under way */
@@ -49,8 +55,13 @@ struct service {
 void service_init(struct service *service);
 void service_release(struct service *service);
 
-/* Registers both services; `service` is borrowed until the server is freed. */
+/* Registers both services, and health and reflection; `service` is borrowed until the server is freed. */
 void service_register(struct grpc_c_server *server, struct service *service);
+
+/* Tells the standard health service whether leads can be routed now. From time to time, and once the server is to stop:
+ * who watches is sent away. */
+void service_tell_health(struct service *service);
+void service_stop_health(struct service *service);
 
 /* --- Shared by the services' files -------------------------------------------------------------------------------- */
 

@@ -43,7 +43,10 @@ static void on_closed(struct tag *tag, bool ok)
         if (!call->is_answered && call->on_cancel != NULL)
             call->on_cancel(call->on_cancel_user);
         call->on_cancel = NULL;
+        bool is_answered = call->is_answered;
         pthread_mutex_unlock(&call->lock);
+        if (!is_answered && call->on_gone != NULL)
+            call->on_gone(call, call->on_gone_user);
     }
     call_unref(call);
 }
@@ -115,6 +118,7 @@ void call_clear(struct grpc_c_call *call)
     call->bad = GRPC_C_OK;
     call->idle_ns = 0;
     call->on_cancel = NULL;
+    call->on_gone = NULL;
     call->close_was_cancel = 0;
     atomic_store(&call->is_cancelled, false);
     arena_clear(call->arena);
@@ -189,6 +193,18 @@ void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user
         call->on_cancel_user = user;
     }
     pthread_mutex_unlock(&call->lock);
+}
+
+void grpc_c_call_on_gone(struct grpc_c_call *call, void (*callback)(struct grpc_c_call *call, void *user), void *user)
+{
+    pthread_mutex_lock(&call->lock);
+    assert(call->on_gone == NULL && !call->is_answered);
+    bool is_gone = atomic_load(&call->is_cancelled);
+    call->on_gone = is_gone ? NULL : callback;
+    call->on_gone_user = user;
+    pthread_mutex_unlock(&call->lock);
+    if (is_gone)
+        callback(call, user);
 }
 
 const char *grpc_c_call_method(const struct grpc_c_call *call)

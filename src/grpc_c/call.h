@@ -81,6 +81,8 @@ struct grpc_c_call {
     bool is_answered;
     void (*on_cancel)(void *user);
     void *on_cancel_user;
+    void (*on_gone)(struct grpc_c_call *call, void *user);
+    void *on_gone_user;
     bool is_begun; /* the initial metadata are on their way */
     bool is_reading;
     bool is_writing;

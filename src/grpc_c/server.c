@@ -45,6 +45,8 @@ struct grpc_c_server {
     struct served_method **methods; /* pointers: the core's tags hold their addresses */
     size_t method_count;
     struct served_method unknown;
+    const struct grpc_c_service **services;
+    size_t service_count;
     struct server_tls **tls; /* one per listener that has it */
     size_t tls_count;
     grpc_c_refusal_observer *observer;
@@ -163,6 +165,8 @@ void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c
     grpc_c_adapter *const *adapters, const void *handlers, void *user)
 {
     assert(!server->is_started);
+    server->services = memory_resize(server->services, server->service_count + 1, sizeof(*server->services));
+    server->services[server->service_count++] = service;
     for (size_t i = 0; i < service->method_count; i++) {
         struct served_method *served = memory_new(sizeof(*served));
         *served = (struct served_method){.server = server,
@@ -178,6 +182,12 @@ void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c
         server->methods = memory_resize(server->methods, server->method_count + 1, sizeof(*server->methods));
         server->methods[server->method_count++] = served;
     }
+}
+
+size_t grpc_c_server_services(const struct grpc_c_server *server, const struct grpc_c_service *const **ret_services)
+{
+    *ret_services = server->services;
+    return server->service_count;
 }
 
 void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal_observer *observer, void *user)
@@ -530,6 +540,7 @@ void grpc_c_server_free(struct grpc_c_server *server)
     for (size_t i = 0; i < server->method_count; i++)
         free(server->methods[i]);
     free(server->methods);
+    free(server->services);
     for (size_t i = 0; i < server->tls_count; i++)
         server_tls_free(server->tls[i]);
     free(server->tls);

@@ -47,6 +47,9 @@ struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *opti
 void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c_service *service,
     grpc_c_adapter *const *adapters, const void *handlers, void *user);
 
+/* The services that were added so far, in that order; borrowed until the next is added. */
+size_t grpc_c_server_services(const struct grpc_c_server *server, const struct grpc_c_service *const **ret_services);
+
 /* Listens on "host:port" (port 0: any free one). `ret_port` (may be NULL) gets the real port. Plain text, hence
  * loopback addresses only: ERROR_INVALID for any other address or a malformed one; ERROR_EXISTS "127.0.0.1:7450 is
  * in use" when the port is taken; ERROR_SYSTEM. Before start; several times for several addresses. */
@@ -115,6 +118,12 @@ bool grpc_c_call_is_cancelled(const struct grpc_c_call *call);
  * returned. So the callback must not answer the call itself, nor wait for a lock that is held while the call is
  * answered. Set at most one, inside the handler. */
 void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user), void *user);
+
+/* Calls `callback` once if the call is cancelled before it is ended, on a completion queue thread. Unlike the callback
+ * of grpc_c_call_on_cancel() it may end the call, which it finds still valid; but another thread may be ending it in
+ * the same moment, so who ends it is for a lock of the handler's own to say. For streams that only write and may have
+ * nothing to write for long. Set at most one, inside the handler. */
+void grpc_c_call_on_gone(struct grpc_c_call *call, void (*callback)(struct grpc_c_call *call, void *user), void *user);
 
 /* "/leadrouter.v1.RoutingService/RouteLead"; and the peer's address as the core prints it ("ipv4:127.0.0.1:50312").
  * Borrowed until the answer. */

@@ -74,6 +74,11 @@ bool routing_engine_submit(struct routing_engine *engine, struct routing_ticket 
     return routing_engine_submit_many(engine, &ticket, 1, reterr_error);
 }
 
+bool routing_engine_is_connected(struct routing_engine *engine)
+{
+    return atomic_load(&engine->shared.connected) > 0;
+}
+
 size_t routing_engine_load(struct routing_engine *engine)
 {
     return request_queue_count(engine->shared.queue);

@@ -102,6 +102,9 @@ bool routing_engine_submit(struct routing_engine *engine, struct routing_ticket 
 bool routing_engine_submit_many(
     struct routing_engine *engine, struct routing_ticket *const *tickets, size_t count, struct error *reterr_error);
 
+/* True while at least one lane has a connection to the database. Any thread. */
+bool routing_engine_is_connected(struct routing_engine *engine);
+
 /* Requests waiting or being decided. Any thread. */
 size_t routing_engine_load(struct routing_engine *engine);
 
