@@ -18,7 +18,8 @@ BATCH = 1000
 
 RULES = f"""
 insert into workspaces (id, name, workspace_type) values ('{PARTNER}', 'Partner', 'partner'), ('{DESK}', 'Desk', 'standard');
-insert into lead_routing_rules (workspace_id, rule_name, conditions, destination_workspace_id) values ('{PARTNER}', 'all', '{{}}', '{DESK}');
+insert into lead_routing_rules (workspace_id, rule_name, conditions, destination_workspace_id) values
+    ('{PARTNER}', 'all', '{{}}', '{DESK}');
 """
 
 

@@ -15,6 +15,7 @@
 #include "ceiling.h"
 #include "machine.h"
 #include "naive.h"
+#include "stream.h"
 #include "unary.h"
 
 enum { CONNECT_MS = 30000, ADMINISTRATION_MS = 120000, ROUNDS_MAX = 9, PATH_SIZE = 4096 };
@@ -32,7 +33,7 @@ struct compare {
 };
 
 typedef bool measure_function(struct compare *compare, struct run *run, unsigned parallel, struct error *reterr_error);
-static measure_function measure_unary, measure_naive, measure_ceiling;
+static measure_function measure_unary, measure_stream, measure_naive, measure_ceiling;
 
 /* What is measured in each round. Ratios are taken from the first line on. */
 static const struct measurement {
@@ -43,6 +44,7 @@ static const struct measurement {
 } measurements[] = {
     {"unary", "64 in flight", measure_unary, 64},
     {"unary", "256 in flight", measure_unary, 256},
+    {"stream", "512 under way", measure_stream, STREAM_UNDER_WAY},
     {"naive", "8 connections", measure_naive, 8},
     {"naive", "16 connections", measure_naive, 16},
     {"naive", "32 connections", measure_naive, 32},
@@ -71,10 +73,20 @@ static void note_memory(struct compare *compare, pid_t pid)
         compare->memory.resident_max_kib = memory.resident_max_kib;
 }
 
-/* A server of its own for each run: it starts with cold caches, like what it is compared with. */
-static bool measure_unary(struct compare *compare, struct run *run, unsigned parallel, struct error *reterr_error)
+/* How a run's leads go to a server. */
+typedef bool send_function(struct run *run, const char *target, unsigned parallel, struct error *reterr_error);
+
+static bool send_unary(struct run *run, const char *target, unsigned parallel, struct error *reterr_error)
 {
-    struct unary_options options = {.in_flight = parallel};
+    const struct unary_options options = {.target = target, .in_flight = parallel};
+
+    return unary_run(run, &options, reterr_error);
+}
+
+/* A server of its own for each run: it starts with cold caches, like what it is compared with. */
+static bool measure_server(
+    struct compare *compare, struct run *run, send_function *send, unsigned parallel, struct error *reterr_error)
+{
     struct server server = {0};
     char log_path[PATH_SIZE + 16];
     char *url = NULL;
@@ -85,13 +97,22 @@ static bool measure_unary(struct compare *compare, struct run *run, unsigned par
         !server_start(compare->leadrouterd, url, log_path, &server, reterr_error) ||
         !unary_wait_ready(server.target, reterr_error))
         goto cleanup;
-    options.target = server.target;
-    ok = unary_run(run, &options, reterr_error);
+    ok = send(run, server.target, parallel, reterr_error);
     note_memory(compare, server.child.pid);
 cleanup:
     server_stop(&server);
     free(url);
     return ok;
+}
+
+static bool measure_unary(struct compare *compare, struct run *run, unsigned parallel, struct error *reterr_error)
+{
+    return measure_server(compare, run, send_unary, parallel, reterr_error);
+}
+
+static bool measure_stream(struct compare *compare, struct run *run, unsigned parallel, struct error *reterr_error)
+{
+    return measure_server(compare, run, stream_run, parallel, reterr_error);
 }
 
 static bool measure_naive(struct compare *compare, struct run *run, unsigned parallel, struct error *reterr_error)
@@ -232,6 +253,7 @@ static void sum_up(struct compare *compare, struct run_summary summaries[][ROUND
         .line_count = COUNT_OF(measurements)};
     double naive = 0;
     double ceiling = 0;
+    double stream = 0;
 
     for (size_t i = 0; i < COUNT_OF(measurements); i++) {
         qsort(summaries[i], (size_t)report.rounds, sizeof(summaries[i][0]), compare_speed);
@@ -243,11 +265,15 @@ static void sum_up(struct compare *compare, struct run_summary summaries[][ROUND
             naive = speed;
         if (measurements[i].measure == measure_ceiling)
             ceiling = speed;
+        if (measurements[i].measure == measure_stream)
+            stream = speed;
     }
     if (naive > 0)
         report.unary_to_naive = report.lines[0].summary.leads_per_second / naive;
     if (ceiling > 0)
         report.unary_to_ceiling = report.lines[0].summary.leads_per_second / ceiling;
+    if (report.lines[0].summary.leads_per_second > 0)
+        report.stream_to_unary = stream / report.lines[0].summary.leads_per_second;
     *ret_report = report;
 }
 

@@ -42,6 +42,8 @@ void report_print_table(FILE *output, const struct report *report)
         fprintf(output, "unary, 64 in flight, to the best naive:  %.2f\n", report->unary_to_naive);
     if (report->unary_to_ceiling > 0)
         fprintf(output, "unary, 64 in flight, to the ceiling:     %.2f\n", report->unary_to_ceiling);
+    if (report->stream_to_unary > 0)
+        fprintf(output, "one stream, to unary, 64 in flight:      %.2f\n", report->stream_to_unary);
     if (report->memory.resident_max_kib > 0)
         fprintf(output, "server memory (RSS): %.1f MiB at the end, %.1f MiB at most\n",
             (double)report->memory.resident_kib / 1024, (double)report->memory.resident_max_kib / 1024);
@@ -76,12 +78,13 @@ void report_print_json(FILE *output, const struct report *report)
 
     for (size_t i = 0; i < report->line_count; i++)
         json_array_append_new(lines, line_to_json(&report->lines[i]));
-    object = json_pack("{s:i, s:i, s:i, s:I, s:o, s:f, s:f, s:I, s:I, s:f}", "workspaces",
+    object = json_pack("{s:i, s:i, s:i, s:I, s:o, s:f, s:f, s:f, s:I, s:I, s:f}", "workspaces",
         (int)report->workload.workspaces, "rules", (int)report->workload.rules, "duplicates_percent",
         (int)report->workload.duplicates_percent, "rounds", (json_int_t)report->rounds, "runs", lines, "unary_to_naive",
-        report->unary_to_naive, "unary_to_ceiling", report->unary_to_ceiling, "server_resident_kib",
-        (json_int_t)report->memory.resident_kib, "server_resident_max_kib", (json_int_t)report->memory.resident_max_kib,
-        "other_work_percent", report->other_work_percent);
+        report->unary_to_naive, "unary_to_ceiling", report->unary_to_ceiling, "stream_to_unary",
+        report->stream_to_unary, "server_resident_kib", (json_int_t)report->memory.resident_kib,
+        "server_resident_max_kib", (json_int_t)report->memory.resident_max_kib, "other_work_percent",
+        report->other_work_percent);
     json_dumpf(object, output, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     fputc('\n', output);
     json_decref(object);

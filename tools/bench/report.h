@@ -23,6 +23,7 @@ struct report {
     size_t line_count;
     double unary_to_naive;      /* 0: not measured */
     double unary_to_ceiling;    /* 0: not measured */
+    double stream_to_unary;     /* 0: not measured */
     struct child_memory memory; /* of the server, highest of all runs; zero: not measured */
     double other_work_percent;  /* of the machine, when a run began: highest of all runs */
 };

@@ -22,7 +22,8 @@ int command_health(int argc, char **argv);
 /* Shows one lead. */
 int command_leads_show(int argc, char **argv);
 
-/* A channel to the server, with TLS if the options say so; on failure the reason was written and NULL is given. Freed with grpc_c_channel_free(). */
+/* A channel to the server, with TLS if the options say so; on failure the reason was written and NULL is given. Freed
+ * with grpc_c_channel_free(). */
 struct grpc_c_channel *connect_to(const struct common_options *common);
 
 /* Why a call failed, for people: "NOT_FOUND: no such lead in that workspace", or that nobody answers at `target`. */
