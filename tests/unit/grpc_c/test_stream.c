@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "fixture.h"
+#include "grpc_c/details.h"
 
 enum { COLLECT, LIST, CHAT, METHODS };
 
@@ -44,7 +45,7 @@ struct log {
     size_t gone_count;    /* streams that ended early for the server */
     size_t written_count; /* writes of List and Chat that were done */
     size_t end_count;     /* half-closes */
-    bool refuses;         /* Chat fails the call at the first message */
+    bool refuses;         /* Chat fails the call at the first message, with details */
 };
 
 struct streams {
@@ -166,8 +167,13 @@ static void *chat_main(void *argument)
         note(log, &log->end_count);
         grpc_c_call_finish(call);
     } else {
+        const struct grpc_c_detail details[] = {
+            {.type_url = "type.googleapis.com/test.v1.Leaf", .bytes = "\x0a\x01x", .size = 3},
+            {.type_url = "type.googleapis.com/test.v1.Empty", .bytes = "", .size = 0},
+        };
         note(log, &log->gone_count);
-        grpc_c_call_fail(call, GRPC_C_FAILED_PRECONDITION, "no more of this");
+        grpc_c_call_fail_with_details(
+            call, GRPC_C_FAILED_PRECONDITION, "no more of this: \xc3\xbc", details, COUNT_OF(details));
     }
     return NULL;
 }
@@ -377,20 +383,36 @@ static void test_cancel_is_no_end(void **state)
     assert_int_equal(streams->log.end_count, 0);
 }
 
-/* Goal: the client learns that the server has ended the call while it still writes. */
+/* Goal: the client learns that the server has ended the call while it still writes, and why, in words and details. */
 static void test_server_ends(void **state)
 {
     struct streams *streams = *state;
     Test__V1__EchoRequest request = TEST__V1__ECHO_REQUEST__INIT;
     struct grpc_c_outcome outcome;
+    struct arena *arena = arena_new(0);
+    const struct grpc_c_detail *details = NULL;
+    size_t detail_count = 0;
+    struct error error = {0};
 
     streams->log.refuses = true;
     struct grpc_c_stream *stream = open_stream(streams, CHAT, NULL);
     while (grpc_c_stream_write(stream, &request.base)) {
     }
     assert_int_equal(grpc_c_stream_finish(stream, &outcome), GRPC_C_FAILED_PRECONDITION);
-    assert_string_equal(outcome.message, "no more of this");
+    assert_string_equal(outcome.message, "no more of this: \xc3\xbc");
+    assert_true(grpc_c_outcome_details(&outcome, arena, &details, &detail_count, &error));
+    assert_int_equal(detail_count, 2);
+    assert_string_equal(details[0].type_url, "type.googleapis.com/test.v1.Leaf");
+    assert_int_equal(details[0].size, 3);
+    assert_memory_equal(details[0].bytes, "\x0a\x01x", 3);
+    assert_int_equal(details[1].size, 0);
+    outcome.status = GRPC_C_ABORTED; /* a server that contradicts itself */
+    assert_false(grpc_c_outcome_details(&outcome, arena, &details, &detail_count, &error));
+    assert_string_equal(error.text, "grpc-status-details-bin: speaks of code 9, and the call ended with 10");
+    outcome.trailing_metadata[0].size = 2; /* cut off */
+    assert_false(grpc_c_outcome_details(&outcome, arena, &details, &detail_count, &error));
     grpc_c_outcome_release(&outcome);
+    arena_free(arena);
     grpc_c_stream_free(stream);
 }
 
