@@ -8,6 +8,7 @@
 #include "load.h"
 #include "options.h"
 #include "report.h"
+#include "rpc.h"
 
 enum { EXIT_OPERATION = 1, EXIT_USAGE = 2 };
 
@@ -15,6 +16,19 @@ static void interrupted(int signal_number)
 {
     (void)signal_number;
     atomic_store(&run_interrupted, true);
+}
+
+static int run_rpc(const struct bench_options *options)
+{
+    struct rpc_report report = {0};
+    struct error error = {0};
+
+    if (!rpc_run(options, &report, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    rpc_print(stdout, &report, options->json);
+    return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -36,6 +50,8 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    if (options.command == BENCH_RPC)
+        return run_rpc(&options);
     ok = options.command == BENCH_LOAD ? load_run(&options, &report, &error) : compare_run(&options, &report, &error);
     if (!ok) {
         fprintf(stderr, "leadrouter-bench: %s\n", error.text);

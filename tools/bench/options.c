@@ -10,7 +10,12 @@
 
 enum option_type { OPTION_INT32, OPTION_INT64, OPTION_TEXT, OPTION_FLAG };
 
-enum { IN_LOAD = 1 << BENCH_LOAD, IN_COMPARE = 1 << BENCH_COMPARE, IN_BOTH = IN_LOAD | IN_COMPARE };
+enum {
+    IN_LOAD = 1 << BENCH_LOAD,
+    IN_COMPARE = 1 << BENCH_COMPARE,
+    IN_RPC = 1 << BENCH_RPC,
+    IN_BOTH = IN_LOAD | IN_COMPARE
+};
 
 /* One option: where its value goes, its bounds, its help. */
 struct option {
@@ -30,29 +35,31 @@ static const struct option option_table[] = {
     {"--target", "HOST:PORT", OPTION_TEXT, FIELD(target), 0, 0, IN_LOAD, "the server (default 127.0.0.1:7450)"},
     {"--database", "URL", OPTION_TEXT, FIELD(database), 0, 0, IN_LOAD,
         "its database, as a role that may insert leads; required"},
-    {"--in-flight", "N", OPTION_INT64, FIELD(in_flight), 1, 4096, IN_LOAD, "calls under way at once (default 64)"},
+    {"--in-flight", "N", OPTION_INT64, FIELD(in_flight), 1, 4096, IN_LOAD | IN_RPC,
+        "calls under way at once (default 64)"},
     {"--pending", NULL, OPTION_FLAG, FIELD(pending), 0, 0, IN_LOAD,
         "route the leads that wait in the database, up to --leads, instead of inserting some"},
     {"--rate", "N", OPTION_INT64, FIELD(rate), 0, 1000000, IN_LOAD,
         "calls a second, due by the clock (default 0: as fast as answers come)"},
-    {"--duration", "SECONDS", OPTION_INT64, FIELD(duration_s), 1, 3600, IN_BOTH, "length of a run (default 5)"},
+    {"--duration", "SECONDS", OPTION_INT64, FIELD(duration_s), 1, 3600, IN_BOTH | IN_RPC,
+        "length of a run (default 5)"},
     {"--leads", "N", OPTION_INT32, FIELD(workload.leads), 1, 5000000, IN_BOTH,
         "leads at most in a run (default 150000)"},
     {"--workspaces", "N", OPTION_INT32, FIELD(workload.workspaces), 2, 1000, IN_BOTH, "workspaces (default 50)"},
     {"--rules", "N", OPTION_INT32, FIELD(workload.rules), 1, 200, IN_BOTH, "rules in each (default 20)"},
     {"--duplicates", "PERCENT", OPTION_INT32, FIELD(workload.duplicates_percent), 0, 90, IN_BOTH,
         "leads that copy an earlier one (default 10)"},
-    {"--rounds", "N", OPTION_INT64, FIELD(rounds), 1, 9, IN_COMPARE,
+    {"--rounds", "N", OPTION_INT64, FIELD(rounds), 1, 9, IN_COMPARE | IN_RPC,
         "alternating rounds; medians are reported (default 3)"},
     {"--directory", "DIR", OPTION_TEXT, FIELD(directory), 0, 0, IN_COMPARE,
         "where the private cluster is made and removed again (default /var/tmp)"},
     {"--leadrouterd", "PATH", OPTION_TEXT, FIELD(leadrouterd), 0, 0, IN_COMPARE,
         "the server to measure (default: the one of this build)"},
-    {"--json", NULL, OPTION_FLAG, FIELD(json), 0, 0, IN_BOTH, "one JSON object instead of a table"},
-    {"--help", NULL, OPTION_FLAG, FIELD(help), 0, 0, IN_BOTH, "this text"},
+    {"--json", NULL, OPTION_FLAG, FIELD(json), 0, 0, IN_BOTH | IN_RPC, "one JSON object instead of a table"},
+    {"--help", NULL, OPTION_FLAG, FIELD(help), 0, 0, IN_BOTH | IN_RPC, "this text"},
 };
 
-static const char *const command_names[] = {[BENCH_LOAD] = "load", [BENCH_COMPARE] = "compare"};
+static const char *const command_names[] = {[BENCH_LOAD] = "load", [BENCH_COMPARE] = "compare", [BENCH_RPC] = "rpc"};
 
 static bool store(
     const struct option *option, const char *text, struct bench_options *options, struct error *reterr_error)
@@ -147,15 +154,24 @@ static void print_options(FILE *output, enum bench_command command)
 void options_print_help(FILE *output)
 {
     fputs("usage: leadrouter-bench load --database URL [options]\n"
-          "       leadrouter-bench compare [options]\n\n"
+          "       leadrouter-bench compare [options]\n"
+          "       leadrouter-bench rpc [options]\n\n"
           "load: inserts workspaces, rules and undecided leads into the database of a running server and has them "
           "routed by\n"
           "RouteLead. They stay there.\n",
         output);
     print_options(output, BENCH_LOAD);
-    fputs("\ncompare: makes a private, durable PostgreSQL cluster and measures, in alternating rounds on copies of one "
-          "prepared\n"
-          "database, RouteLead (unary), one statement at a time (naive) and the engine without RPC (ceiling).\n",
+    fputs(
+        "\ncompare: makes a private, durable PostgreSQL cluster and measures, in alternating rounds on copies of one "
+        "prepared\n"
+        "database, RouteLead (unary), RouteLeads (stream), one statement at a time (naive) and the engine without RPC\n"
+        "(ceiling).\n",
         output);
     print_options(output, BENCH_COMPARE);
+    fputs(
+        "\nrpc: measures, in alternating rounds, empty unary calls through generated code and the same written by hand "
+        "on\n"
+        "the gRPC core. Needs neither server nor database.\n",
+        output);
+    print_options(output, BENCH_RPC);
 }
