@@ -1,12 +1,12 @@
 """Goal: every command of docs/grpcurl.md prints what stands there (… is anything within a line), against a running leadrouterd."""
 import os
-import pathlib
 import re
 import subprocess
 
 import pytest
 
-from support.postgres import BUILD, ROOT
+from support.go_program import go_program
+from support.postgres import ROOT
 from support.product_cluster import wait_until
 
 PAGE = ROOT / "docs/grpcurl.md"
@@ -26,11 +26,7 @@ insert into leads (id, workspace_id, email, country) values
 
 @pytest.fixture(scope="module")
 def grpcurl():
-    done = subprocess.run([ROOT / "tools/grpcurl", BUILD / "tools"], stdout=subprocess.PIPE, text=True)
-    if done.returncode == 77:
-        pytest.skip("grpcurl cannot be had here: no Go, or it could not fetch the module")
-    assert done.returncode == 0
-    return pathlib.Path(done.stdout.strip())
+    return go_program("grpcurl")
 
 
 def blocks():
@@ -47,10 +43,11 @@ def matches(expected, got):
 
 def test_the_page_is_true(server, sql, grpcurl, tmp_path):
     sql(DATA)
-    (tmp_path / "grpcurl").symlink_to(grpcurl.resolve())
+    (tmp_path / "grpcurl").symlink_to(grpcurl)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     check = [grpcurl, "-plaintext", server.address, "grpc.health.v1.Health/Check"]
-    wait_until(lambda: "\"SERVING\"" in subprocess.run(check, capture_output=True, text=True, timeout=TIMEOUT_S).stdout, "the server serves")
+    wait_until(lambda: "\"SERVING\"" in subprocess.run(check, capture_output=True, text=True,
+                                                          timeout=TIMEOUT_S).stdout, "the server serves")
     for command, expected in blocks():
         assert "127.0.0.1:7450" in command
         done = subprocess.run(["sh", "-c", command.replace("127.0.0.1:7450", server.address)], env=environment, stdout=subprocess.PIPE,
