@@ -28,7 +28,14 @@ struct grpc_c_server_options {
     int64_t deadline_default_ms; /* given to calls that name none; default 5,000 */
     int64_t deadline_max_ms;     /* the most a call may ask for; default 30,000 */
     size_t memory_size_max; /* bytes of one request once unpacked; default 8 times message_size_max, at least 1 MiB */
-    size_t calls_max;       /* calls taken and not yet answered; more are refused; default 16,384 */
+    int64_t
+        connection_age_max_ms; /* a connection is closed, calls under way first, at this age (the core adds or takes up
+                                        to a tenth); default 30 minutes */
+    int64_t connection_age_grace_ms; /* what those calls get before they are cut off; default deadline_max_ms + 5,000 */
+    int64_t keepalive_ms;            /* a silent connection is asked this often whether it lives; default 60,000 */
+    int64_t keepalive_answer_ms;     /* and is closed without an answer in this time; default 20,000 */
+    unsigned connection_streams_max; /* calls under way on one connection; default 1,024 */
+    size_t calls_max;                /* calls taken and not yet answered; more are refused; default 16,384 */
 };
 
 /* Handles one unary call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the
