@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "embedded.h"
 #include "grpc_c/log.h"
 #include "migrate.h"
+#include "self_probe.h"
 #include "service.h"
 #include "transport_security.h"
 #include "version.h"
@@ -28,7 +28,7 @@ enum {
     KEEPING_MS = 500, /* how often everything is looked after */
     PARTITION_DAYS = 30,
     PARTITIONS_MS = 10000,
-    DESCRIPTORS_MAX = 65536,
+    PROBE_PATIENCE_MS = 5000,
     ADDRESS_SIZE = 128,
 };
 
@@ -49,6 +49,8 @@ struct serving {
     struct service service;
     struct grpc_c_server *server;
     struct transport_security security;
+    struct self_probe *probe; /* NULL: none is wanted */
+    int64_t descriptors_limit;
     sigset_t watched;           /* blocked, and waited for: SIGTERM, SIGINT, SIGCHLD, with TLS SIGHUP */
     char address[ADDRESS_SIZE]; /* with the real port */
 };
@@ -177,7 +179,11 @@ static bool start_server(struct serving *serving, struct error *reterr_error)
     /* Calls are an eighth of the work; the database, on the same machine or not, and the lanes are the rest. A thread
      * too many costs more in switches than it adds. */
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    const struct grpc_c_server_options options = {.threads = cores < 4 ? 1 : (unsigned)cores / 2};
+    const struct grpc_c_server_options options = {
+        .threads = cores < 4 ? 1 : (unsigned)cores / 2,
+        .connection_age_max_ms = serving->config.connection_age_s * INT64_C(1000),
+        .connection_streams_max = (unsigned)serving->config.streams_max,
+    };
     serving->server = grpc_c_server_new(&options);
     service_register(serving->server, &serving->service);
     if (!transport_security_listen(&serving->security, &serving->config, serving->server, &port, reterr_error))
@@ -187,11 +193,34 @@ static bool start_server(struct serving *serving, struct error *reterr_error)
     return grpc_c_server_start(serving->server, reterr_error);
 }
 
+/* The listener is lost, and nothing in this process can bring it back: whoever supervises us starts us again. Decisions are
+ * transactions, so that calls under way lose nothing that their callers cannot ask for again. */
+static void on_listener_lost(const struct error *error, void *user)
+{
+    (void)user;
+    log_error(LOG_LEVEL_ERROR, "listener.lost", "new connections are not answered; ending", error);
+    _exit(EXIT_FAILED);
+}
+
+static bool start_probe(struct serving *serving, struct error *reterr_error)
+{
+    const struct self_probe_options options = {
+        .address = serving->address,
+        .is_tls = transport_security_is_on(&serving->config),
+        .interval_ms = serving->config.self_probe_ms,
+        .patience_ms = PROBE_PATIENCE_MS,
+        .observer = on_listener_lost,
+    };
+
+    return serving->config.self_probe_ms == 0 || self_probe_new(&options, &serving->probe, reterr_error);
+}
+
 /* No new calls; those under way are answered by the engine and the workers, which must therefore outlive the server. */
 static void take_apart(struct serving *serving)
 {
     struct service *service = &serving->service;
 
+    self_probe_free(serving->probe);
     grpc_c_server_free(serving->server);
     worker_pool_free(service->workers);
     routing_engine_free(service->engine, serving->config.drain_ms);
@@ -214,6 +243,7 @@ static void log_started(const struct serving *serving)
         LOG_STRING("directory", serving->config.embedded),
         LOG_INTEGER("schema_version", serving->service.schema_version),
         LOG_INTEGER("lanes", serving->config.lanes),
+        LOG_INTEGER("descriptors_max", serving->descriptors_limit),
         LOG_END,
     };
 
@@ -298,6 +328,8 @@ static void serve(struct serving *serving)
     log_started(serving);
     signal_number = wait_for_signal(serving);
     log_write(LOG_LEVEL_INFO, "server.stopping", "taking no more calls", NULL);
+    self_probe_free(serving->probe);
+    serving->probe = NULL;
     service_stop_health(&serving->service);
     drain(serving);
     log_stopped(serving, signal_number);
@@ -349,8 +381,6 @@ static void log_core(bool is_error, const char *message, uint64_t dropped, void 
 /* What belongs to the process rather than to a part of it. The signals are blocked in every thread made later. */
 static void set_up_process(struct serving *serving, enum log_level level)
 {
-    struct rlimit limit;
-
     log_setup(STDERR_FILENO, level);
     grpc_c_log_observe(level == LOG_LEVEL_DEBUG ? log_core : NULL, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -361,11 +391,8 @@ static void set_up_process(struct serving *serving, enum log_level level)
     if (transport_security_is_on(&serving->config)) /* otherwise it means what it always does: the terminal is gone */
         sigaddset(&serving->watched, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &serving->watched, NULL);
-    /* A listener that runs out of descriptors once is dead for good (src/grpc_c/README.md). */
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_MAX) {
-        limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    /* A listener that runs out of descriptors once is dead for good (SECURITY.md). */
+    serving->descriptors_limit = descriptors_raise();
 }
 
 int command_serve(int argc, char **argv)
@@ -388,7 +415,8 @@ int command_serve(int argc, char **argv)
         return EXIT_USAGE;
     set_up_process(&serving, level);
     service_init(&serving.service);
-    if (open_database(&serving, &error) && start_service(&serving, &error) && start_server(&serving, &error)) {
+    if (open_database(&serving, &error) && start_service(&serving, &error) && start_server(&serving, &error) &&
+        start_probe(&serving, &error)) {
         serve(&serving);
     } else {
         log_error(LOG_LEVEL_ERROR, "server.failed", "could not start", &error);

@@ -25,6 +25,9 @@ struct config {
     int batch_leads_max;
     int waiting_max;
     int drain_ms;
+    int self_probe_ms; /* 0: no probes */
+    int connection_age_s;
+    int streams_max;
     bool unnamed_statements;
     bool disposable;
     bool migrate;

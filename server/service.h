@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "descriptors.h"
 #include "grpc_c/server.h"
 #include "grpc_c/services/health.h"
 #include "grpc_c/services/reflection.h"
@@ -41,6 +42,7 @@ struct service {
     atomic_uint_fast64_t calls;    /* taken by a handler */
     atomic_uint_fast64_t failures; /* of them answered with a status other than OK */
     atomic_uint creates;           /* CreateLeads under way */
+    struct descriptors descriptors;
 
     pthread_mutex_t counts_lock;
     /* under the lock */

@@ -55,6 +55,19 @@ static void judge(const struct health_call *health, const struct service_counts 
                 counts->stale_locks == 1 ? "lead is" : "leads are"));
 }
 
+/* A server short of descriptors answers those it has, but should get no more connections: one too many may cost it the
+ * listener (SECURITY.md). */
+static void judge_descriptors(struct service *service, struct arena *arena, Leadrouter__V1__HealthResponse *response)
+{
+    int64_t used = descriptors_used(&service->descriptors);
+    int64_t limit = descriptors_limit();
+
+    if (descriptors_are_short(used, limit))
+        add_problem(response, true,
+            arena_format(arena, "%lld of %lld file descriptors are in use, more than %d %%", (long long)used,
+                (long long)limit, DESCRIPTORS_USED_PERCENT_MAX));
+}
+
 static void answer(struct health_call *health, const struct service_counts *counts)
 {
     struct arena *arena = grpc_c_call_arena(health->base.call);
@@ -71,6 +84,7 @@ static void answer(struct health_call *health, const struct service_counts *coun
     response.server_version = arena_copy_string(arena, SERVER_VERSION);
     response.schema_version = health->base.service->schema_version;
     judge(health, counts, arena, &response);
+    judge_descriptors(health->base.service, arena, &response);
     leadrouter__v1__routing_service__health__reply(health->base.call, &response);
 }
 

@@ -28,6 +28,11 @@ enum {
     STREAM_IDLE_DEFAULT_MS = 60000,
     DEADLINE_GRACE_MS = 250, /* a handler that answers at its deadline still has the last word */
     CALLS_DEFAULT = 16384,
+    CONNECTION_AGE_DEFAULT_MS = 30 * 60 * 1000,
+    CONNECTION_AGE_GRACE_MORE_MS = 5000, /* beyond the longest deadline: only what nobody waits for is cut off */
+    KEEPALIVE_DEFAULT_MS = 60000,
+    KEEPALIVE_ANSWER_DEFAULT_MS = 20000,
+    STREAMS_DEFAULT = 1024,
     CALLS_PUSHBACK_MS = 100,
     HANDSHAKE_DEFAULT_MS = 10000,
     CORE_SHUTDOWN_MS = 100, /* for the core's last bytes; what is left then, no handler has seen */
@@ -63,6 +68,20 @@ struct grpc_c_server {
     bool core_is_down;
 };
 
+static void set_connection_defaults(struct grpc_c_server_options *options)
+{
+    if (options->connection_age_max_ms == 0)
+        options->connection_age_max_ms = CONNECTION_AGE_DEFAULT_MS;
+    if (options->connection_age_grace_ms == 0)
+        options->connection_age_grace_ms = options->deadline_max_ms + CONNECTION_AGE_GRACE_MORE_MS;
+    if (options->keepalive_ms == 0)
+        options->keepalive_ms = KEEPALIVE_DEFAULT_MS;
+    if (options->keepalive_answer_ms == 0)
+        options->keepalive_answer_ms = KEEPALIVE_ANSWER_DEFAULT_MS;
+    if (options->connection_streams_max == 0)
+        options->connection_streams_max = STREAMS_DEFAULT;
+}
+
 static struct grpc_c_server_options options_with_defaults(const struct grpc_c_server_options *options)
 {
     struct grpc_c_server_options full = options == NULL ? (struct grpc_c_server_options){0} : *options;
@@ -86,6 +105,7 @@ static struct grpc_c_server_options options_with_defaults(const struct grpc_c_se
         full.deadline_default_ms = full.deadline_max_ms;
     if (full.stream_idle_ms == 0)
         full.stream_idle_ms = STREAM_IDLE_DEFAULT_MS;
+    set_connection_defaults(&full);
     if (full.calls_max == 0)
         full.calls_max = CALLS_DEFAULT;
     if (full.handshake_ms == 0)
@@ -109,6 +129,13 @@ static void on_shutdown(struct tag *tag, bool ok)
     pthread_mutex_unlock(&server->lock);
 }
 
+static grpc_arg integer_argument(const char *key, int64_t value)
+{
+    return (grpc_arg){.type = GRPC_ARG_INTEGER,
+        .key = (char *)(uintptr_t)key,
+        .value.integer = value > INT32_MAX ? INT32_MAX : (int)value};
+}
+
 static grpc_server *core_server_new(const struct grpc_c_server_options *options)
 {
     grpc_arg arguments[] = {
@@ -129,6 +156,14 @@ static grpc_server *core_server_new(const struct grpc_c_server_options *options)
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
             .value.integer = 0},
+        integer_argument(GRPC_ARG_MAX_CONNECTION_AGE_MS, options->connection_age_max_ms),
+        integer_argument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, options->connection_age_grace_ms),
+        /* Peers that are gone without a word: their descriptors come back. */
+        integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, options->keepalive_ms),
+        integer_argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options->keepalive_answer_ms),
+        integer_argument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        integer_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options->connection_streams_max),
     };
     grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
 

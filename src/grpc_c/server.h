@@ -31,6 +31,12 @@ struct grpc_c_server_options {
     size_t calls_max;       /* calls taken and not yet answered; more are refused; default 16,384 */
     int64_t stream_idle_ms; /* a stream whose peer neither sends nor reads for so long is ended; default 60,000 */
     int64_t handshake_ms;   /* a connection that is not ready for calls by then is closed; default 10,000 */
+    int64_t connection_age_max_ms; /* a connection is closed at this age, give or take a tenth; default 30 minutes */
+    int64_t
+        connection_age_grace_ms; /* what calls under way then get before they are cut off; default deadline_max_ms + 5,000 */
+    int64_t keepalive_ms;        /* a silent connection is asked this often whether it lives; default 60,000 */
+    int64_t keepalive_answer_ms;     /* and is closed without an answer in this time; default 20,000 */
+    unsigned connection_streams_max; /* calls under way on one connection; default 1,024 */
 };
 
 /* Handles one call: generated code, which knows the types behind `request` and `handlers`. `request` lives in the

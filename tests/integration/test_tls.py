@@ -170,6 +170,6 @@ def test_leadctl(server, ca):
     done = leadctl("--tls-ca", ca.file, *certificate, "--tls-server-name", "elsewhere.example.com")
     assert done.returncode == 1 and "no agreement on TLS with 127.0.0.1" in done.stderr
     done = leadctl("--tls-ca", "/nonexistent.pem", *certificate)
-    assert done.returncode == 1 and "could not open /nonexistent.pem: No such file or directory" in done.stderr
+    assert done.returncode == 2 and "could not open /nonexistent.pem: No such file or directory" in done.stderr
     done = leadctl(*certificate)
-    assert done.returncode == 1 and "TLS needs the CA of the server's certificate" in done.stderr
+    assert done.returncode == 2 and "TLS needs the CA of the server's certificate" in done.stderr

@@ -1,0 +1,109 @@
+"""HTTP/2 by hand: what no decent client sends. Frames (RFC 9113) with headers in HPACK literals (RFC 7541, section 6.2.2), so
+that nothing of one call is needed to read the next.
+"""
+import socket
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
+CANCEL = 8
+PATIENCE_S = 60
+ROUTE_LEAD = "/leadrouter.v1.RoutingService/RouteLead"
+HEALTH = "/leadrouter.v1.RoutingService/Health"
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def text(value):
+    """An HPACK string, not Huffman-coded."""
+    raw = value if isinstance(value, bytes) else value.encode()
+    if len(raw) < 127:
+        return bytes([len(raw)]) + raw
+    left, size = len(raw) - 127, b"\x7f"
+    while left >= 128:
+        size, left = size + bytes([left % 128 | 128]), left // 128
+    return size + bytes([left]) + raw
+
+
+def block(path, authority="localhost", content_type="application/grpc", **more):
+    """The headers of a gRPC call; `more` with _ for -."""
+    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": authority, "te": "trailers",
+              "content-type": content_type, **{name.replace("_", "-"): value for name, value in more.items()}}
+    return b"".join(b"\x00" + text(name) + text(value) for name, value in fields.items())
+
+
+def message(payload=b""):
+    """A gRPC message, uncompressed."""
+    return struct.pack(">BI", 0, len(payload)) + payload
+
+
+class Peer:
+    """A connection that has said its preface."""
+
+    def __init__(self, address, **socket_options):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if "receive_size" in socket_options:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, socket_options["receive_size"])
+        self.socket.settimeout(PATIENCE_S)
+        self.socket.connect((host, int(port)))
+        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
+        self.left = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, frames):
+        self.socket.sendall(frames)
+
+    def call(self, stream, path, payload=b"", **headers):
+        self.send(frame(HEADERS, END_HEADERS, stream, block(path, **headers)) + frame(DATA, END_STREAM, stream, message(payload)))
+
+    def _take(self, size):
+        while len(self.left) < size:
+            got = self.socket.recv(65536)
+            if not got:
+                return None
+            self.left += got
+        taken, self.left = self.left[:size], self.left[size:]
+        return taken
+
+    def read(self):
+        """The next frame as (kind, flags, stream, payload), SETTINGS and PINGs answered; None at the end."""
+        while True:
+            head = self._take(9)
+            if head is None:
+                return None
+            size, kind, flags, stream = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
+            payload = self._take(size)
+            if kind in (SETTINGS, PING):
+                if not flags & ACK:
+                    self.send(frame(kind, ACK, 0, payload if kind == PING else b""))
+                continue
+            return kind, flags, stream, payload
+
+    def frames_of(self, stream):
+        """The frames of a stream up to its end, or to the connection's."""
+        frames = []
+        while True:
+            got = self.read()
+            if got is None or got[0] == GOAWAY:
+                return frames
+            if got[2] == stream:
+                frames.append(got)
+                if got[1] & END_STREAM and got[0] in (DATA, HEADERS) or got[0] == RST_STREAM:
+                    return frames
+
+
+def resets(count, first=1, path=ROUTE_LEAD):
+    """Frames that begin `count` calls and take each back at once."""
+    headers = block(path)
+    cancel = struct.pack(">I", CANCEL)
+    return b"".join(frame(HEADERS, END_HEADERS, stream, headers) + frame(RST_STREAM, 0, stream, cancel)
+                    for stream in range(first, first + 2 * count, 2))
