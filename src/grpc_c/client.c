@@ -187,7 +187,8 @@ void client_initial_prepare(
     size_t count = options->metadata_count;
 
     *initial = (struct client_initial){.count = count};
-    initial->metadata = memory_new_array(count + 1, sizeof(*initial->metadata));
+    initial->metadata =
+        count + 1 <= COUNT_OF(initial->few) ? initial->few : memory_new_array(count + 1, sizeof(grpc_metadata));
     if (!metadata_to_core(options, initial->metadata)) {
         /* the core would refuse the batch: nobody would hear how the call ended */
         grpc_call_cancel_with_status(call->call, GRPC_STATUS_INVALID_ARGUMENT,
@@ -213,7 +214,8 @@ void client_initial_release(struct client_initial *initial)
         grpc_slice_unref(initial->metadata[i].key);
         grpc_slice_unref(initial->metadata[i].value);
     }
-    free(initial->metadata);
+    if (initial->metadata != initial->few)
+        free(initial->metadata);
 }
 
 void client_fill_ending(struct client_call *call, grpc_op *initial, grpc_op *status)

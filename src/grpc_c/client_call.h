@@ -64,8 +64,9 @@ ProtobufCMessage *client_unpack(struct client_call *call, grpc_byte_buffer *buff
 
 /* The metadata of a request, for as long as a batch is being started. */
 struct client_initial {
-    grpc_metadata *metadata;
+    grpc_metadata *metadata; /* `few`, or on the heap */
     size_t count;
+    grpc_metadata few[4];
 };
 
 /* Fills a SEND_INITIAL_METADATA. Metadata that cannot be sent end the call with INVALID_ARGUMENT. `options` are never
