@@ -398,8 +398,13 @@ void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc
 /* --- Channel ------------------------------------------------------------------------------------------------------ */
 
 /* Takes the credentials over. `server_name` may be NULL. */
-static grpc_channel *core_channel_new(
-    const char *target, size_t message_size_max, const char *server_name, grpc_channel_credentials *credentials)
+static grpc_arg string_argument(const char *key, const char *value)
+{
+    return (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key, .value.string = (char *)(uintptr_t)value};
+}
+
+static grpc_channel *core_channel_new(const char *target, size_t message_size_max, const char *server_name,
+    const char *service_config, grpc_channel_credentials *credentials)
 {
     grpc_arg arguments[] = {
         {.type = GRPC_ARG_INTEGER,
@@ -413,13 +418,17 @@ static grpc_channel *core_channel_new(
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
             .value.integer = 0},
-        {.type = GRPC_ARG_STRING, /* the last one: left out when there is none */
-            .key = (char *)(uintptr_t)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
-            .value.string = (char *)(uintptr_t)server_name},
+        {0}, /* room for the optional ones */
+        {0},
     };
-    grpc_channel_args all = {.num_args = COUNT_OF(arguments) - (server_name == NULL ? 1 : 0), .args = arguments};
-    grpc_channel *channel = grpc_channel_create(target, credentials, &all);
+    grpc_channel_args all = {.num_args = COUNT_OF(arguments) - 2, .args = arguments};
+    grpc_channel *channel = NULL;
 
+    if (server_name != NULL)
+        arguments[all.num_args++] = string_argument(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, server_name);
+    if (service_config != NULL)
+        arguments[all.num_args++] = string_argument(GRPC_ARG_SERVICE_CONFIG, service_config);
+    channel = grpc_channel_create(target, credentials, &all);
     grpc_channel_credentials_release(credentials);
     return channel;
 }
@@ -457,7 +466,8 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->changed, NULL);
     channel->response_size_max = message_size_max;
-    channel->channel = core_channel_new(target, message_size_max, tls == NULL ? NULL : tls->server_name, credentials);
+    channel->channel = core_channel_new(target, message_size_max, tls == NULL ? NULL : tls->server_name,
+        options == NULL ? NULL : options->service_config_json, credentials);
     channel->response_limits.depth_max = DEPTH_MAX;
     channel->response_limits.memory_size_max = MEMORY_FACTOR * message_size_max;
     if (channel->response_limits.memory_size_max < MEMORY_SIZE_LEAST)

@@ -28,6 +28,7 @@ struct grpc_c_channel_options {
     size_t message_size_max;              /* bytes of one response; default 4 MiB */
     unsigned threads;                     /* threads that complete callback-style calls; default 1 */
     const struct grpc_c_channel_tls *tls; /* default: plain text, to loopback addresses only */
+    const char *service_config_json;      /* gRPC's service config, e.g. a retry policy; malformed: every call fails */
 };
 
 /* Zero in a field means its default. Everything is copied before the call returns. */
