@@ -307,8 +307,8 @@ static void test_both_stream(void **state)
     wait_for(&streams->log.lock, &streams->log.changed, &streams->log.end_count, 1);
 }
 
-/* Goal: a reader that does not read stops the writer after a window's worth, not after 5,000 messages; and what was
- * held back is lost to nobody. */
+/* Goal: a reader that does not read stops the writer after a window's worth (the core lets it grow to 16 MiB when the
+ * connection is fast), not after 50 MB; and what was held back is lost to nobody. */
 static void test_push_back(void **state)
 {
     enum { MESSAGES = 5000, SIZE = 10000 };
@@ -332,7 +332,7 @@ static void test_push_back(void **state)
         stopped_at = streams->log.written_count;
         pthread_mutex_unlock(&streams->log.lock);
     }
-    assert_in_range(stopped_at, 1, MESSAGES / 5);
+    assert_in_range(stopped_at, 1, MESSAGES / 2);
     for (count = 1; grpc_c_stream_read(stream, &response); count++)
         protobuf_c_message_free_unpacked(response, NULL);
     assert_int_equal(count, MESSAGES);
