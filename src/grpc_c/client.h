@@ -11,10 +11,6 @@
 #include "base/error.h"
 #include "grpc_c/status.h"
 
-struct grpc_c_channel;
-struct grpc_c_pending;
-struct grpc_c_stream;
-
 /* How a channel uses TLS. Names of PEM files, read when the channel is made. */
 struct grpc_c_channel_tls {
     const char *ca_file;          /* Required: whom to believe that a server is who it says */
@@ -29,26 +25,6 @@ struct grpc_c_channel_options {
     unsigned threads;                     /* threads that complete callback-style calls; default 1 */
     const struct grpc_c_channel_tls *tls; /* default: plain text, to loopback addresses only */
     const char *service_config_json;      /* gRPC's service config, e.g. a retry policy; malformed: every call fails */
-};
-
-/* Zero in a field means its default. Everything is copied before the call returns. */
-struct grpc_c_call_options {
-    int64_t deadline_ms;                    /* from now; default 5,000; for a stream: none */
-    bool compress;                          /* requests go out compressed (gzip) */
-    bool wait_for_ready;                    /* wait for the connection instead of failing at once with UNAVAILABLE */
-    const struct grpc_c_metadata *metadata; /* Optional */
-    size_t metadata_count;
-};
-
-/* How a call ended. Owned by the caller, released with grpc_c_outcome_release(). */
-struct grpc_c_outcome {
-    enum grpc_c_status status;
-    char *message; /* UTF-8; "" when there is none */
-    struct grpc_c_metadata *initial_metadata;
-    size_t initial_metadata_count;
-    struct grpc_c_metadata *trailing_metadata;
-    size_t trailing_metadata_count;
-    bool was_compressed; /* the last response came compressed */
 };
 
 /* Frees what an outcome holds and zeroes it; zeroed or NULL is fine. Not for the outcome that a callback is given. */
@@ -73,10 +49,6 @@ void grpc_c_channel_free(struct grpc_c_channel *channel);
 enum grpc_c_status grpc_c_channel_call(struct grpc_c_channel *channel, const struct grpc_c_method *method,
     const ProtobufCMessage *request, const struct grpc_c_call_options *options, ProtobufCMessage **ret_response,
     struct grpc_c_outcome *ret_outcome);
-
-/* Told once how a call ended, on a thread of the channel; must not block. `response` (NULL unless status is OK) and
- * `outcome` are valid during the callback only. Other callback-style calls may be started inside. */
-typedef void grpc_c_call_callback(const ProtobufCMessage *response, const struct grpc_c_outcome *outcome, void *user);
 
 /* One unary call in the background. `request` is packed before the function returns. The callback always comes, also
  * on failure; it may come on its own thread before this function returns, `*ret_pending` being written before it.
@@ -126,10 +98,7 @@ enum grpc_c_status grpc_c_stream_finish(struct grpc_c_stream *stream, struct grp
 enum grpc_c_status grpc_c_stream_finish_reply(
     struct grpc_c_stream *stream, ProtobufCMessage **ret_response, struct grpc_c_outcome *ret_outcome);
 
-/* Callback forms. `message` is valid during the callback, NULL when there are no more. */
-typedef void grpc_c_stream_read_callback(struct grpc_c_stream *stream, const ProtobufCMessage *message, void *user);
-typedef void grpc_c_stream_write_callback(struct grpc_c_stream *stream, bool is_sent, void *user);
-typedef void grpc_c_stream_end_callback(struct grpc_c_stream *stream, const struct grpc_c_outcome *outcome, void *user);
+/* Callback forms. */
 void grpc_c_stream_read_async(struct grpc_c_stream *stream, grpc_c_stream_read_callback *callback, void *user);
 void grpc_c_stream_write_async(
     struct grpc_c_stream *stream, const ProtobufCMessage *message, grpc_c_stream_write_callback *callback, void *user);

@@ -55,9 +55,41 @@ static plugin_file *new_file(struct arena *arena, const struct file_model *model
     return file;
 }
 
+/* What the parameter of the request asks for. */
+struct options {
+    bool is_client_only;
+    const char *runtime_prefix;
+};
+
+static bool parse_options(const char *parameter, struct options *ret_options, struct error *reterr_error)
+{
+    static const char client_only[] = "client_only";
+    const char *rest = parameter;
+    const char *prefix = NULL;
+
+    *ret_options = (struct options){.runtime_prefix = "grpc_c_"};
+    if (parameter == NULL || *parameter == '\0')
+        return true;
+    if (strncmp(parameter, client_only, strlen(client_only)) != 0)
+        goto unknown;
+    ret_options->is_client_only = true;
+    rest += strlen(client_only);
+    if (*rest == '\0')
+        return true;
+    prefix = rest + 1;
+    if (*rest != '=' || *prefix == '\0' || prefix[strspn(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_")] != '\0')
+        goto unknown;
+    ret_options->runtime_prefix = prefix;
+    return true;
+
+unknown:
+    return error_set(
+        reterr_error, ERROR_INVALID, "unknown option \"%s\": there are client_only and client_only=PREFIX_", parameter);
+}
+
 /* Adds the files of one .proto to the response. */
 static bool generate_file(struct arena *arena, const plugin_request *request, const file_proto *proto,
-    plugin_response *response, struct error *reterr_error)
+    const struct options *options, plugin_response *response, struct error *reterr_error)
 {
     struct file_model model = {0};
     plugin_file *header = NULL;
@@ -67,6 +99,8 @@ static bool generate_file(struct arena *arena, const plugin_request *request, co
         return false;
     if (model.service_count == 0)
         return true;
+    model.is_client_only = options->is_client_only;
+    model.runtime_prefix = options->runtime_prefix;
     header = new_file(arena, &model, ".grpc.h", print_header);
     source = new_file(arena, &model, ".grpc.c", print_source);
     if (header->content == NULL || source->content == NULL)
@@ -81,11 +115,12 @@ static bool generate_all(
     struct arena *arena, const plugin_request *request, plugin_response *ret_response, struct error *reterr_error)
 {
     struct error refusal = {0};
+    struct options options = {0};
 
     if (request->n_file_to_generate == 0)
         return error_set(reterr_error, ERROR_INVALID, "the request on standard input names no file to generate");
-    if (request->parameter != NULL && *request->parameter != '\0')
-        return error_set(reterr_error, ERROR_INVALID, "unknown option \"%s\": there are none", request->parameter);
+    if (!parse_options(request->parameter, &options, reterr_error))
+        return false;
     ret_response->file = arena_alloc_array(arena, 2 * request->n_file_to_generate, sizeof(plugin_file *));
     for (size_t i = 0; i < request->n_file_to_generate; i++) {
         const file_proto *proto = find_file(request, request->file_to_generate[i]);
@@ -93,7 +128,7 @@ static bool generate_all(
         if (proto == NULL)
             return error_set(
                 reterr_error, ERROR_INVALID, "the request names %s, which is not in it", request->file_to_generate[i]);
-        if (!generate_file(arena, request, proto, ret_response, &refusal)) {
+        if (!generate_file(arena, request, proto, &options, ret_response, &refusal)) {
             ret_response->error = arena_copy_string(arena, refusal.text);
             ret_response->n_file = 0;
             break;

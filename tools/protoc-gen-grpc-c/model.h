@@ -49,6 +49,8 @@ struct file_model {
     size_t service_count;
     const struct descriptor_model *descriptors; /* this file's, then those of all that it imports, however deep */
     size_t descriptor_count;
+    bool is_client_only;        /* nothing of servers is written */
+    const char *runtime_prefix; /* what the runtime's functions are called for users of the header: "grpc_c_" */
 };
 
 /* Builds the model of a file that has a name; everything lies in the arena or is borrowed from `file` and `all`, the

@@ -37,20 +37,20 @@ static const char methods_end[] =
     "    .name = \"$service$\",\n"
     "    .methods = $prefix$__grpc_methods,\n"
     "    .method_count =\n"
-    "        sizeof($prefix$__grpc_methods) / sizeof($prefix$__grpc_methods[0]),\n"
-    "    .files = files,\n"
-    "    .file_count = sizeof(files) / sizeof(files[0]),\n"
-    "};\n";
+    "        sizeof($prefix$__grpc_methods) / sizeof($prefix$__grpc_methods[0]),\n";
 
 static const char methods_none[] =
     "\n"
     "/* --- $service$ --- */\n"
     "\n"
     "const struct grpc_c_service $prefix$__grpc_service = {\n"
-    "    .name = \"$service$\",\n"
+    "    .name = \"$service$\",\n";
+
+static const char service_files[] =
     "    .files = files,\n"
-    "    .file_count = sizeof(files) / sizeof(files[0]),\n"
-    "};\n";
+    "    .file_count = sizeof(files) / sizeof(files[0]),\n";
+
+static const char service_end[] = "};\n";
 
 static const char adapter_of_request[] =
     "\n"
@@ -383,15 +383,29 @@ static void print_files(struct buffer *out, const struct file_model *file)
     buffer_append_string(out, "};\n");
 }
 
-static void print_service(struct buffer *out, const struct service_model *service)
+/* Adapters, registration and what handlers call. */
+static void print_server(struct buffer *out, const struct service_model *service)
+{
+    const struct template_value values[] = {{"prefix", service->prefix}};
+
+    print_methods(out, service, adapter_of_request, has_one_request);
+    print_methods(out, service, adapter_of_stream, has_requests);
+    template_print(out, add_start, values, COUNT_OF(values));
+    print_methods(out, service, add_entry, is_any);
+    if (service->method_count == 0)
+        buffer_append_string(out, add_none);
+    template_print(out, add_end, values, COUNT_OF(values));
+    print_methods(out, service, server_reply, has_one_response);
+    print_methods(out, service, server_read, has_requests);
+    print_methods(out, service, server_write, has_responses);
+}
+
+static void print_service(struct buffer *out, const struct service_model *service, bool is_client_only)
 {
     static const struct {
         const char *text;
         method_filter *filter;
     } functions[] = {
-        {server_reply, has_one_response},
-        {server_read, has_requests},
-        {server_write, has_responses},
         {client_unary, is_unary},
         {client_unary_async, is_unary},
         {client_open_with_request, has_responses_only},
@@ -409,13 +423,11 @@ static void print_service(struct buffer *out, const struct service_model *servic
         print_methods(out, service, method_entry, is_any);
         template_print(out, methods_end, values, COUNT_OF(values));
     }
-    print_methods(out, service, adapter_of_request, has_one_request);
-    print_methods(out, service, adapter_of_stream, has_requests);
-    template_print(out, add_start, values, COUNT_OF(values));
-    print_methods(out, service, add_entry, is_any);
-    if (service->method_count == 0)
-        buffer_append_string(out, add_none);
-    template_print(out, add_end, values, COUNT_OF(values));
+    if (!is_client_only)
+        buffer_append_string(out, service_files);
+    buffer_append_string(out, service_end);
+    if (!is_client_only)
+        print_server(out, service);
     for (size_t i = 0; i < COUNT_OF(functions); i++)
         print_methods(out, service, functions[i].text, functions[i].filter);
 }
@@ -425,7 +437,10 @@ void print_source(struct buffer *out, const struct file_model *file)
     const struct template_value values[] = {{"proto", file->proto}, {"stem", file->stem}};
 
     template_print(out, file_start, values, COUNT_OF(values));
-    print_files(out, file);
+    if (file->is_client_only)
+        buffer_append_string(out, "#include \"grpc_c/client.h\"\n"); /* of which its header has the types only */
+    else
+        print_files(out, file);
     for (size_t i = 0; i < file->service_count; i++)
-        print_service(out, &file->services[i]);
+        print_service(out, &file->services[i], file->is_client_only);
 }

@@ -210,7 +210,7 @@ static void test_bad_requests(void **state)
     assert_null(generate(set, "absent.proto", NULL, &error));
     assert_string_equal(error.text, "the request names absent.proto, which is not in it");
     assert_null(generate(set, "shop/v1/orders.proto", "color=red", &error));
-    assert_string_equal(error.text, "unknown option \"color=red\": there are none");
+    assert_string_equal(error.text, "unknown option \"color=red\": there are client_only and client_only=PREFIX_");
     assert_int_equal(out.size, 0);
     buffer_release(&out);
     google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
