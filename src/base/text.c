@@ -109,7 +109,7 @@ static bool normalize_ascii(const char *text, size_t size, enum text_form form, 
             ret_text[length++] = ' ';
             space_waits = false;
         }
-        ret_text[length++] = (char)(c >= 'A' && c <= 'Z' ? c + CASE_DISTANCE : c);
+        ret_text[length++] = (char)(form != TEXT_EXACT && c >= 'A' && c <= 'Z' ? c + CASE_DISTANCE : c);
     }
     ret_text[length] = '\0';
     *ret_size = length;
@@ -228,8 +228,10 @@ static void map_unicode(const char *text, size_t size, enum text_form form, char
         code_points_lower(&points);
     }
     length = code_points_write(&points, ret_text);
-    code_points_read(&points, ret_text, length, form == TEXT_FOLD ? UTF8PROC_CASEFOLD : 0);
-    length = code_points_write(&points, ret_text);
+    if (form != TEXT_EXACT) {
+        code_points_read(&points, ret_text, length, form == TEXT_FOLD ? UTF8PROC_CASEFOLD : 0);
+        length = code_points_write(&points, ret_text);
+    }
     ret_text[length] = '\0';
     *ret_size = length;
     code_points_release(&points);

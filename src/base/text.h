@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What text_normalize() makes. Both forms are NFC, trimmed, with each run of white space as one U+0020, and making
+/* What text_normalize() makes. All forms are NFC, trimmed, with each run of white space as one U+0020, and making
  * them twice changes nothing. */
 enum text_form {
     /* Simple lower case, code point by code point, without context or language: U+03A3 and U+03C2 (sigma) become
@@ -21,6 +21,8 @@ enum text_form {
     /* Full case folding: U+00DF equals "ss", accents count. For comparisons in memory: it follows the library's
      * version of Unicode. */
     TEXT_FOLD,
+    /* As it was written otherwise: case counts. */
+    TEXT_EXACT,
 };
 
 /* A capacity that is enough for the normalised form of `size` bytes, with its NUL. */

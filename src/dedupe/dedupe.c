@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 
 #include "base/memory.h"
+#include "base/phone.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
@@ -20,7 +21,6 @@ enum {
     FIELD_COUNT,
 
     DIGEST_SIZE = 32,
-    NATIONAL_DIGITS = 10, /* of a North American number without its country code */
     STACK_TEXT_SIZE = 256,
 };
 
@@ -51,72 +51,12 @@ bool dedupe_normalize_text(const char *text, struct buffer *buffer)
     return ok;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-/* True when `size` letters at `word` announce an extension. Whole words only: the x of "fax" announces nothing. */
-static bool is_extension_word(const char *word, size_t size)
-{
-    static const char *const names[] = {"x", "ext", "extn", "extension"};
-    char lower[sizeof("extension")] = "";
-    if (size >= sizeof(lower)) {
-        return false;
-    }
-    for (size_t i = 0; i < size; i++) {
-        lower[i] = (char)(word[i] | ('a' - 'A')); /* not tolower(): that follows the process's locale */
-    }
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (strcmp(names[i], lower) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Bytes of `text` before its extension; all of it when there is none. */
-static size_t phone_size_without_extension(const char *text, size_t size)
-{
-    size_t word = 0;
-    while (word < size) {
-        size_t end = word;
-        while (end < size && is_letter(text[end])) {
-            end++;
-        }
-        if (end > word && is_extension_word(text + word, end - word)) {
-            return word;
-        }
-        word = end + 1;
-    }
-    return size;
-}
-
-/* How a number says that its country code is there. */
-static size_t international_prefix_size(const char *digits, size_t count, bool has_plus)
-{
-    if (has_plus) {
-        return 0; /* the plus itself is no digit */
-    }
-    if (count >= 2 && memcmp(digits, "00", 2) == 0) {
-        return 2;
-    }
-    if (count >= 3 && memcmp(digits, "011", 3) == 0) {
-        return 3;
-    }
-    return 0;
-}
-
 bool dedupe_normalize_phone(const char *text, struct buffer *buffer)
 {
-    struct buffer digits = {0};
+    char stack[PHONE_CAPACITY(STACK_TEXT_SIZE)];
     size_t size = text == NULL ? 0 : strlen(text);
-    bool has_plus = false;
+    size_t capacity = sizeof(stack);
+    char *digits = stack;
     bool ok = false;
 
     if (size == 0) {
@@ -125,21 +65,14 @@ bool dedupe_normalize_phone(const char *text, struct buffer *buffer)
     if (!utf8_is_valid(text, size, NULL)) {
         return false;
     }
-    buffer_init(&digits, size);
-    size = phone_size_without_extension(text, size);
-    for (size_t i = 0; i < size; i++) {
-        if (is_digit(text[i])) {
-            (void)buffer_append(&digits, text + i, 1);
-        } else if (text[i] == '+' && digits.size == 0) {
-            has_plus = true;
-        }
+    if (size > STACK_TEXT_SIZE) {
+        capacity = PHONE_CAPACITY(size);
+        digits = memory_new(capacity);
     }
-    assert(!digits.overflowed);
-    const char *start = buffer_text(&digits);
-    size_t prefix = international_prefix_size(start, digits.size, has_plus);
-    bool is_national = !has_plus && prefix == 0 && digits.size == NATIONAL_DIGITS;
-    ok = (!is_national || buffer_append(buffer, "1", 1)) && buffer_append(buffer, start + prefix, digits.size - prefix);
-    buffer_release(&digits);
+    ok = buffer_append(buffer, digits, phone_digits(text, size, digits, capacity));
+    if (digits != stack) {
+        free(digits);
+    }
     return ok;
 }
 

@@ -101,8 +101,14 @@ static struct cached_rules *compile(const struct store_rules *rules)
     if (!rule_policy_parse(rules->routing_config, &policy, &cached->error))
         return cached;
     policy.fallback_is_active = rules->fallback_is_active;
-    if (!rule_set_compile(&rules->workspace_id, rules->rules_version, &policy, rules->rules, rules->rule_count,
-            &cached->set, &cached->error))
+    const struct rule_set_source source = {
+        .workspace_id = rules->workspace_id,
+        .version = rules->rules_version,
+        .policy = &policy,
+        .rules = rules->rules,
+        .rule_count = rules->rule_count,
+    };
+    if (!rule_set_compile(&source, &cached->set, &cached->error))
         cached->set = NULL;
     return cached;
 }

@@ -14,6 +14,15 @@ const char *place_country_code(const char *folded);
 /* The state given by code ("ca", "us-ca") or name, as a set of one; the empty set when the table does not know it. */
 place_states place_state(const char *folded);
 
+/* The two capitals of the same ("CA"); NULL when the table does not know it. Static storage. */
+const char *place_state_code(const char *folded);
+
+/* The region of a state given by code or name ("West"); NULL for what is no state, or in no region. Static storage. */
+const char *place_state_region(const char *folded);
+
+/* A region's name as it is written ("West") for any case of it; NULL for any other name. Static storage. */
+const char *place_region_name(const char *folded);
+
 /* The states of a region ("northeast", "southeast", "midwest", "southwest", "west"); empty for any other name. */
 place_states place_region(const char *folded);
 

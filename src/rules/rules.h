@@ -13,7 +13,8 @@
 #include "base/error.h"
 #include "base/uuid.h"
 
-/* What a lead shows to rules: texts as stored (UTF-8, borrowed for the call); NULL or only white space means missing. */
+/* What a lead shows to rules: texts as stored (UTF-8, borrowed for the call); NULL or only white space means missing. What no
+ * rule of the set asks for may be left out (rule_set_needs()). */
 struct rule_lead {
     const char *company_industry;
     const char *company_size;
@@ -28,7 +29,10 @@ struct rule_lead {
     const char *first_name;
     const char *last_name;
     const char *company_name;
-    const char *attributes_json; /* one JSON object, or NULL */
+    const char *external_id;
+    const char *attributes_json; /* one JSON object, or NULL; anything else counts as an empty one */
+    int64_t created_at_us;       /* microseconds since 1970 UTC; 0: missing */
+    int64_t now_us;              /* when it is decided, by the database's clock: what within_last looks back from */
 };
 
 /* What happens to a lead that no rule takes. */
@@ -58,23 +62,43 @@ struct rule_source {
     const char *name;
     int32_t priority;
     int64_t created_at_us;       /* microseconds since 1970 UTC: orders rules of one priority */
-    const char *conditions_json; /* the simple form: an object of lists; {} is a catch-all */
+    const char *conditions_json; /* docs/rules.md; {} is a catch-all */
     struct uuid destination_workspace_id;
     bool destination_is_active; /* false: inactive or gone; the rule is passed over */
 };
 
+/* Match order: below zero when `left` is asked first. */
+int rule_source_compare(const struct rule_source *left, const struct rule_source *right);
+
+/* A named set of values that rules share; all pointers borrowed for the call. */
+struct rule_named_set {
+    const char *name;
+    const char *const *values;
+    size_t count;
+};
+
 struct rule_set;
 
-/* Checks `conditions_json` as it is checked when a rule is saved: shape, known keys, known states and regions.
+/* Checks `conditions_json` as it is checked when a rule is saved: everything but whether the sets that it names exist.
  * Errors: ERROR_INVALID with the JSON path to the fault, as in "$.us_states[2]: unknown state \"XX\"". */
 bool rule_conditions_check(const char *conditions_json, struct error *reterr_error);
+
+/* What a set is compiled from; all pointers borrowed for the call. */
+struct rule_set_source {
+    struct uuid workspace_id;
+    int64_t version;
+    const struct rule_policy *policy; /* Required */
+    const struct rule_source *rules;
+    size_t rule_count;
+    const struct rule_named_set *sets; /* those that the rules name, at least */
+    size_t set_count;
+};
 
 /* Compiles the active rules of one workspace. The set gets one reference, the caller's. Rules are put into match
  * order here: priority descending, then created_at, then id. A rule whose conditions are bad fails the whole
  * compilation (ERROR_INVALID, naming the rule's id and the path): a rule that is silently left out routes leads
  * wrongly. */
-bool rule_set_compile(const struct uuid *workspace_id, int64_t version, const struct rule_policy *policy,
-    const struct rule_source *rules, size_t rule_count, struct rule_set **ret_set, struct error *reterr_error);
+bool rule_set_compile(const struct rule_set_source *source, struct rule_set **ret_set, struct error *reterr_error);
 
 /* One more reference; returns the set. Any thread. */
 struct rule_set *rule_set_ref(struct rule_set *set);
@@ -87,6 +111,16 @@ int64_t rule_set_version(const struct rule_set *set);
 
 /* The number of its rules, those with an inactive destination too. */
 size_t rule_set_count(const struct rule_set *set);
+
+/* What the rules of a set ask of a lead, besides industry, size, revenue, country and state. */
+struct rule_needs {
+    bool columns;    /* other columns */
+    bool attributes; /* attributes_json */
+};
+struct rule_needs rule_set_needs(const struct rule_set *set);
+
+/* Bytes that the set takes. */
+size_t rule_set_size(const struct rule_set *set);
 
 /* The workspace's policy; borrowed from the set. */
 const struct rule_policy *rule_set_policy(const struct rule_set *set);

@@ -69,11 +69,13 @@ static struct rule_set *rules_with(const char *policy_json)
         .conditions_json = "{\"industries\": [\"software\"]}",
         .destination_workspace_id = partner,
         .destination_is_active = true};
+    const struct rule_set_source set_source = {
+        .workspace_id = source, .version = 9, .policy = &policy, .rules = &one, .rule_count = 1};
     struct rule_set *set = NULL;
 
     assert_true(rule_policy_parse(policy_json, &policy, NULL));
     policy.fallback_is_active = strstr(policy_json, "0300") != NULL;
-    assert_true(rule_set_compile(&source, 9, &policy, &one, 1, &set, NULL));
+    assert_true(rule_set_compile(&set_source, &set, NULL));
     return set;
 }
 

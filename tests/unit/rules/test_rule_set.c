@@ -38,12 +38,19 @@ static struct rule_source source_of(uint8_t number, int32_t priority, const char
         .destination_is_active = true};
 }
 
+static bool try_compile(const struct rule_policy *policy, const struct rule_source *rules, size_t count,
+    struct rule_set **ret_set, struct error *reterr_error)
+{
+    const struct rule_set_source source = {
+        .workspace_id = id_of(255), .version = 7, .policy = policy, .rules = rules, .rule_count = count};
+    return rule_set_compile(&source, ret_set, reterr_error);
+}
+
 static struct rule_set *compile(const struct rule_policy *policy, const struct rule_source *rules, size_t count)
 {
-    struct uuid workspace = id_of(255);
     struct rule_set *set = NULL;
     struct error error = {0};
-    if (!rule_set_compile(&workspace, 7, policy, rules, count, &set, &error)) {
+    if (!try_compile(policy, rules, count, &set, &error)) {
         fail_msg("%s", error.text);
     }
     return set;
@@ -247,16 +254,15 @@ static void test_bad_rule_fails_the_set(void **state)
 {
     (void)state;
     struct rule_source rules[] = {source_of(1, 2, "{}"), source_of(2, 1, "{\"us_states\":[\"CA\",\"XX\"]}")};
-    struct uuid workspace = id_of(9);
     struct rule_set *set = NULL;
     struct error error = {0};
-    assert_false(rule_set_compile(&workspace, 1, &plain_policy, rules, 2, &set, &error));
+    assert_false(try_compile(&plain_policy, rules, 2, &set, &error));
     assert_null(set);
     assert_int_equal(error.code, ERROR_INVALID);
     assert_string_equal(error.text, "rule 00000000-0000-0000-0000-000000000002: $.us_states[1]: unknown state \"XX\"");
-    assert_false(rule_set_compile(&workspace, 1, &plain_policy, rules, 2, &set, NULL));
+    assert_false(try_compile(&plain_policy, rules, 2, &set, NULL));
     rules[1].conditions_json = NULL;
-    assert_false(rule_set_compile(&workspace, 1, &plain_policy, rules, 2, &set, NULL));
+    assert_false(try_compile(&plain_policy, rules, 2, &set, NULL));
 }
 
 /* The set keeps nothing of what it was made from. */
@@ -283,7 +289,6 @@ static void test_too_many_values(void **state)
     (void)state;
     enum { RULES = 101, VALUES = 10000 };
     struct buffer json;
-    struct uuid workspace = id_of(1);
     struct rule_set *set = NULL;
     struct error error = {0};
     buffer_init(&json, 1 << 18);
@@ -296,8 +301,8 @@ static void test_too_many_values(void **state)
     for (size_t i = 0; i < RULES; i++) {
         rules[i] = source_of((uint8_t)i, 0, buffer_text(&json));
     }
-    assert_false(rule_set_compile(&workspace, 1, &plain_policy, rules, RULES, &set, &error));
-    assert_non_null(strstr(error.text, "more than 1000000 values in the rules of the workspace"));
+    assert_false(try_compile(&plain_policy, rules, RULES, &set, &error));
+    assert_non_null(strstr(error.text, "more than 1000000 values in the rules of one workspace"));
     free(rules);
     buffer_release(&json);
 }
