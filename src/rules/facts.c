@@ -63,6 +63,13 @@ static char *take(struct rule_facts *facts, size_t size)
     return arena_alloc(facts->arena, size);
 }
 
+/* Gives back what was taken last but for `size` bytes, so that texts lie side by side. */
+static void keep(struct rule_facts *facts, const char *taken, size_t size)
+{
+    if (taken >= facts->scratch && taken < facts->scratch + sizeof(facts->scratch))
+        facts->scratch_size = (size_t)(taken - facts->scratch) + size;
+}
+
 static struct rule_value value_of(const char *text)
 {
     return (struct rule_value){text, text == NULL ? 0 : strlen(text)};
@@ -272,30 +279,33 @@ static struct rule_value read_field(struct rule_facts *facts, const struct rule_
     return columns[ref->field] != NULL ? value_of(columns[ref->field]) : derived(facts, ref->field);
 }
 
-bool rule_facts_text(
-    struct rule_facts *facts, const struct rule_field_ref *field, enum rule_form form, struct rule_value *ret_value)
+bool rule_facts_make_text(struct rule_facts *facts, const struct rule_field_ref *field, enum rule_form form)
 {
     struct rule_fact *fact = &facts->items[field->number];
     uint16_t bit = (uint16_t)(1U << form);
+    char *made = NULL;
+    size_t capacity = 0;
+    size_t size = 0;
 
     assert(field->number < facts->fields->count);
     if ((fact->known & BIT_RAW) == 0) {
         fact->raw = read_field(facts, field);
         fact->known |= BIT_RAW;
     }
-    if ((fact->known & bit) == 0) {
-        size_t capacity = RULE_VALUE_CAPACITY(fact->raw.size);
-        char *made = take(facts, capacity);
-        size_t size = 0;
-        fact->known |= bit;
-        if (fact->raw.text != NULL &&
-            rule_value_make(form, field->field, fact->raw.text, fact->raw.size, made, capacity, &size)) {
-            fact->forms[form] = (struct rule_value){made, size};
-            fact->valid |= bit;
-        }
+    fact->known |= bit;
+    fact->forms[form] = (struct rule_value){0};
+    if (fact->raw.text == NULL)
+        return false;
+    capacity = RULE_VALUE_CAPACITY(fact->raw.size);
+    made = take(facts, capacity);
+    if (!rule_value_make(form, field->field, fact->raw.text, fact->raw.size, made, capacity, &size)) {
+        keep(facts, made, 0);
+        return false;
     }
-    *ret_value = fact->forms[form];
-    return (fact->valid & bit) != 0;
+    keep(facts, made, size + 1);
+    fact->forms[form] = (struct rule_value){made, size};
+    fact->valid |= bit;
+    return true;
 }
 
 bool rule_facts_is_present(struct rule_facts *facts, const struct rule_field_ref *field)

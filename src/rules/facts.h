@@ -24,10 +24,10 @@ struct rule_value_set {
 struct rule_fact {
     uint16_t known; /* bits of facts.c */
     uint16_t valid;
-    struct rule_value raw; /* as it was written */
     struct rule_value forms[RULE_FORM_COUNT];
     double number;
     int64_t moment_us;
+    struct rule_value raw; /* as it was written */
 };
 
 struct rule_facts {
@@ -51,9 +51,20 @@ void rule_facts_release(struct rule_facts *facts);
 /* False when the field is missing. */
 bool rule_facts_is_present(struct rule_facts *facts, const struct rule_field_ref *field);
 
+/* Makes the field's text in a form; false when it is missing. */
+bool rule_facts_make_text(struct rule_facts *facts, const struct rule_field_ref *field, enum rule_form form);
+
 /* The field's text in a form; false when it is missing. Valid until the release. */
-bool rule_facts_text(
-    struct rule_facts *facts, const struct rule_field_ref *field, enum rule_form form, struct rule_value *ret_value);
+static inline bool rule_facts_text(
+    struct rule_facts *facts, const struct rule_field_ref *field, enum rule_form form, struct rule_value *ret_value)
+{
+    const struct rule_fact *fact = &facts->items[field->number];
+    bool is_there =
+        (fact->known >> form & 1) != 0 ? (fact->valid >> form & 1) != 0 : rule_facts_make_text(facts, field, form);
+
+    *ret_value = fact->forms[form];
+    return is_there;
+}
 
 /* The field's text as it was written; false when it is missing. */
 bool rule_facts_raw(struct rule_facts *facts, const struct rule_field_ref *field, struct rule_value *ret_value);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "rules/disjuncts.h"
 #include "rules/evaluate.h"
 #include "rules/values.h"
@@ -18,6 +19,7 @@ enum {
     WORD_BITS = 64,
     DIMENSIONS_MAX = 64, /* those that exclude most; conditions on others are looked at on candidates only */
     BUCKETS_MAX = 64,    /* of a dimension of numbers */
+    BLOCK_WORDS = 64,    /* words that are and-ed at a time */
     ENTRIES_MAX = 1 << 24,
     NONE = UINT32_MAX,
 };
@@ -29,6 +31,7 @@ struct flips {
     const uint32_t *entries; /* ascending */
     uint32_t count;
     const uint64_t *bitmap; /* NULL: the list */
+    uint32_t taken;         /* entries that take the value */
 };
 
 struct dimension {
@@ -41,8 +44,12 @@ struct dimension {
     /* values and sets */
     struct rule_value *values; /* sorted; a set has one value without a name: being in it */
     uint32_t value_count;
-    uint64_t *other;   /* entries that take any value that is not among them */
-    uint64_t *missing; /* entries that take a lead without the field (or, for numbers, without a number) */
+    uint32_t *slots; /* hash table of the numbers of values, open addressing; NONE: empty */
+    uint32_t slot_mask;
+    uint64_t *other;      /* entries that take any value that is not among them */
+    uint64_t *missing;    /* entries that take a lead without the field (or, for numbers, without a number) */
+    uint32_t other_taken; /* entries in `other`; in `missing` */
+    uint32_t missing_taken;
     struct flips *flips;
     uint32_t *flip_entries;
     uint64_t *flip_bitmaps;
@@ -51,6 +58,7 @@ struct dimension {
     double *bounds;
     uint32_t bound_count;
     uint64_t **buckets;
+    uint32_t *bucket_taken; /* entries in each */
 };
 
 struct rule_index {
@@ -60,6 +68,7 @@ struct rule_index {
     uint64_t *exact;       /* entries for which the index alone is the truth */
     uint32_t entry_count;
     size_t word_count;
+    uint64_t seed;                /* of hashes: nobody chooses values that collide */
     struct dimension *dimensions; /* the one that excludes most first */
     size_t dimension_count;
     size_t size;
@@ -132,6 +141,66 @@ static void set_bit(uint64_t *bitmap, uint32_t bit)
 static void clear_bit(uint64_t *bitmap, uint32_t bit)
 {
     bitmap[bit / WORD_BITS] &= ~(UINT64_C(1) << (bit % WORD_BITS));
+}
+
+/* Eight bytes at a time: multiply and fold, as in "wyhash" (W. Yi, 2019); the seed is secret. */
+static uint64_t hash_value(uint64_t seed, const struct rule_value *value)
+{
+    const char *at = value->text;
+    size_t left = value->size;
+    uint64_t hash = seed ^ value->size;
+
+    while (left > 0) {
+        size_t size = left < sizeof(uint64_t) ? left : sizeof(uint64_t);
+        uint64_t word = 0;
+        if (size == sizeof(word)) {
+            memcpy(&word, at, sizeof(word));
+        } else {
+            for (size_t i = 0; i < size; i++)
+                word = word << 8 | (unsigned char)at[i];
+        }
+        unsigned __int128 product = (unsigned __int128)(hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+        at += size;
+        left -= size;
+    }
+    return hash ^ hash >> 32;
+}
+
+/* Equality of two texts of one size, most of which are short: without a call, which costs more than the work. */
+static bool is_same(const char *left, const char *right, size_t size)
+{
+    for (; size >= sizeof(uint64_t); size -= sizeof(uint64_t)) {
+        uint64_t a = 0;
+        uint64_t b = 0;
+        memcpy(&a, left, sizeof(a));
+        memcpy(&b, right, sizeof(b));
+        if (a != b)
+            return false;
+        left += sizeof(a);
+        right += sizeof(b);
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (left[i] != right[i])
+            return false;
+    }
+    return true;
+}
+
+/* The number of a value; NONE when no rule names it. */
+static uint32_t value_number(
+    const struct rule_index *index, const struct dimension *dimension, const struct rule_value *value)
+{
+    uint32_t slot = (uint32_t)hash_value(index->seed, value) & dimension->slot_mask;
+
+    for (;; slot = (slot + 1) & dimension->slot_mask) {
+        uint32_t number = dimension->slots[slot];
+        if (number == NONE)
+            return NONE;
+        if (dimension->values[number].size == value->size &&
+            is_same(dimension->values[number].text, value->text, value->size))
+            return number;
+    }
 }
 
 /* --- Which dimensions a test is about ---------------------------------------------------------------------------- */
@@ -331,6 +400,24 @@ static int compare_use(const void *left, const void *right)
     return (a->use_count < b->use_count) - (a->use_count > b->use_count);
 }
 
+/* At most half full, so that a value that is not there is soon known. */
+static void make_slots(struct rule_index *index, struct dimension *dimension)
+{
+    uint32_t size = 2;
+
+    while (size < 2 * dimension->value_count)
+        size *= 2;
+    dimension->slot_mask = size - 1;
+    dimension->slots = allocate(index, size, sizeof(*dimension->slots));
+    memset(dimension->slots, 0xFF, size * sizeof(*dimension->slots));
+    for (uint32_t i = 0; i < dimension->value_count; i++) {
+        uint32_t slot = (uint32_t)hash_value(index->seed, &dimension->values[i]) & dimension->slot_mask;
+        while (dimension->slots[slot] != NONE)
+            slot = (slot + 1) & dimension->slot_mask;
+        dimension->slots[slot] = i;
+    }
+}
+
 /* The different values of a dimension, sorted. */
 static void take_values(struct builder *builder, struct dimension *dimension, struct value_list *list)
 {
@@ -347,6 +434,7 @@ static void take_values(struct builder *builder, struct dimension *dimension, st
         if (i == 0 || rule_value_compare(&list->items[i - 1], &list->items[i]) != 0)
             dimension->values[dimension->value_count++] = list->items[i];
     }
+    make_slots(builder->index, dimension);
 }
 
 /* Bounds of buckets: ends of intervals, evenly by their number. */
@@ -394,6 +482,7 @@ static void choose_dimensions(struct builder *builder)
         builder->by_field[dimension->field.number * slots + slot] = (uint32_t)i;
         if (i >= DIMENSIONS_MAX) {
             free(dimension->values);
+            free(dimension->slots);
             free(dimension->bounds);
         }
     }
@@ -448,6 +537,7 @@ static void make_bitmaps(struct builder *builder)
             dimension->other = new_full(index);
             continue;
         }
+        dimension->bucket_taken = allocate(index, dimension->bound_count + 1, sizeof(*dimension->bucket_taken));
         dimension->buckets = allocate(index, dimension->bound_count + 1, sizeof(*dimension->buckets));
         for (uint32_t k = 0; k <= dimension->bound_count; k++)
             dimension->buckets[k] = new_full(index);
@@ -504,14 +594,6 @@ static void narrow(struct builder *builder, struct constraint *constraint, const
     constraint->takes_missing = constraint->takes_missing && by->takes_missing;
 }
 
-static uint32_t value_number(const struct dimension *dimension, const struct rule_value *value)
-{
-    const struct rule_value *found =
-        bsearch(value, dimension->values, dimension->value_count, sizeof(*value), compare_values);
-
-    return found == NULL ? NONE : (uint32_t)(found - dimension->values);
-}
-
 /* What a test of values, of presence or of a set takes. */
 static struct constraint values_taken(
     struct builder *builder, const struct dimension *dimension, const struct rule_literal *literal, enum part part)
@@ -527,7 +609,7 @@ static struct constraint values_taken(
         taken.count = part == PART_SET ? 1 : (uint32_t)test->count;
         taken.numbers = arena_alloc_array(builder->arena, taken.count, sizeof(*taken.numbers));
         for (uint32_t i = 0; part == PART_VALUES && i < taken.count; i++) /* ascending, as the values are */
-            taken.numbers[i] = value_number(dimension, &test->values[i]);
+            taken.numbers[i] = value_number(builder->index, dimension, &test->values[i]);
     }
     if (literal->is_negated) {
         taken.takes_missing = !taken.takes_missing;
@@ -669,6 +751,36 @@ static void write_flips(struct builder *builder, struct dimension *dimension, co
     }
 }
 
+static uint32_t count_bits(const uint64_t *bitmap, size_t word_count)
+{
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < word_count; i++)
+        count += (uint32_t)__builtin_popcountll(bitmap[i]);
+    return count;
+}
+
+/* How many entries each class takes: what is smallest is read first. */
+static void count_taken(const struct rule_index *index, struct dimension *dimension)
+{
+    dimension->missing_taken = count_bits(dimension->missing, index->word_count);
+    if (is_of_numbers(dimension)) {
+        for (uint32_t k = 0; k <= dimension->bound_count; k++)
+            dimension->bucket_taken[k] = count_bits(dimension->buckets[k], index->word_count);
+        return;
+    }
+    dimension->other_taken = count_bits(dimension->other, index->word_count);
+    for (uint32_t i = 0; i < dimension->value_count; i++) {
+        struct flips *flips = &dimension->flips[i];
+        flips->taken = dimension->other_taken;
+        for (uint32_t k = 0; k < flips->count; k++) {
+            uint32_t entry = flips->entries[k];
+            bool is_taken_by_other = (dimension->other[entry / WORD_BITS] >> (entry % WORD_BITS) & 1) != 0;
+            flips->taken += is_taken_by_other ? UINT32_MAX : 1; /* one less, or one more */
+        }
+    }
+}
+
 static void second_pass(struct builder *builder)
 {
     struct rule_index *index = builder->index;
@@ -690,6 +802,7 @@ static void second_pass(struct builder *builder)
     for (size_t i = 0; i < index->dimension_count; i++) {
         if (!is_of_numbers(&index->dimensions[i]))
             write_flips(builder, &index->dimensions[i], &builder->pairs[i]);
+        count_taken(index, &index->dimensions[i]);
         free(builder->pairs[i].items);
     }
 }
@@ -701,6 +814,7 @@ struct rule_index *rule_index_new(
     struct builder builder = {.index = index, .fields = fields, .arena = arena_new(0)};
     size_t slots = (size_t)DIMENSION_LONGITUDE + 1 + RULE_FORM_COUNT;
 
+    random_bytes(&index->seed, sizeof(index->seed));
     index->rules = allocate(index, rule_count, sizeof(*index->rules));
     index->rule_count = rule_count;
     if (rule_count > 0)
@@ -730,7 +844,9 @@ void rule_index_free(struct rule_index *index)
             free(dimension->buckets[k]);
         free(dimension->buckets);
         free(dimension->bounds);
+        free(dimension->bucket_taken);
         free(dimension->values);
+        free(dimension->slots);
         free(dimension->other);
         free(dimension->missing);
         free(dimension->flips);
@@ -751,12 +867,13 @@ size_t rule_index_size(const struct rule_index *index)
 
 /* --- Matching ---------------------------------------------------------------------------------------------------- */
 
-/* One dimension's bitmap for the lead at hand, read word by word. */
+/* One dimension's bitmap for the lead at hand. */
 struct probe {
     const uint64_t *base;
     const uint64_t *flip_bitmap; /* NULL: none, or a list */
-    const uint32_t *flip;
+    const uint32_t *flip;        /* what of the list is still to come */
     const uint32_t *flip_end;
+    uint32_t taken; /* entries in it */
 };
 
 static struct probe probe_number(const struct dimension *dimension, struct rule_facts *facts)
@@ -764,52 +881,85 @@ static struct probe probe_number(const struct dimension *dimension, struct rule_
     double number = 0;
     double longitude = 0;
     bool is_there = false;
+    uint32_t bucket = 0;
 
     if (dimension->kind == DIMENSION_NUMBER)
         is_there = rule_facts_number(facts, &dimension->field, &number);
     else
         is_there = rule_facts_location(facts, &number, &longitude);
-    if (dimension->kind == DIMENSION_LONGITUDE)
-        number = longitude;
-    return (struct probe){.base = is_there ? dimension->buckets[bucket_of(dimension, number)] : dimension->missing};
+    if (!is_there)
+        return (struct probe){.base = dimension->missing, .taken = dimension->missing_taken};
+    bucket = bucket_of(dimension, dimension->kind == DIMENSION_LONGITUDE ? longitude : number);
+    return (struct probe){.base = dimension->buckets[bucket], .taken = dimension->bucket_taken[bucket]};
 }
 
-static struct probe probe_value(const struct dimension *dimension, struct rule_facts *facts)
+static struct probe probe_value(
+    const struct rule_index *index, const struct dimension *dimension, struct rule_facts *facts)
 {
     struct rule_value value = {0};
-    struct probe probe = {.base = dimension->other};
+    struct probe probe = {.base = dimension->other, .taken = dimension->other_taken};
+    const struct flips *flips = NULL;
     uint32_t number = NONE;
 
-    if (!rule_facts_text(facts, &dimension->field, dimension->form, &value)) {
-        probe.base = dimension->missing;
-        return probe;
-    }
+    if (!rule_facts_text(facts, &dimension->field, dimension->form, &value))
+        return (struct probe){.base = dimension->missing, .taken = dimension->missing_taken};
     if (dimension->kind == DIMENSION_VALUE)
-        number = value_number(dimension, &value);
+        number = value_number(index, dimension, &value);
     else if (rule_facts_is_in_set(facts, dimension->set_number, &value))
         number = 0;
-    if (number != NONE) {
-        const struct flips *flips = &dimension->flips[number];
-        probe.flip_bitmap = flips->bitmap;
-        if (flips->bitmap == NULL) {
-            probe.flip = flips->entries;
-            probe.flip_end = flips->entries + flips->count;
-        }
+    if (number == NONE)
+        return probe;
+    flips = &dimension->flips[number];
+    probe.taken = flips->taken;
+    probe.flip_bitmap = flips->bitmap;
+    if (flips->bitmap == NULL) {
+        probe.flip = flips->entries;
+        probe.flip_end = flips->entries + flips->count;
     }
     return probe;
 }
 
-static uint64_t probe_word(struct probe *probe, size_t word)
+/* The words of a block of a probe whose flips are a list; `room` is written when some lie in the block. */
+static const uint64_t *list_words(struct probe *probe, size_t first_word, size_t word_count, uint64_t room[BLOCK_WORDS])
 {
-    uint64_t bits = probe->base[word];
+    const uint64_t *base = probe->base + first_word;
 
-    if (probe->flip_bitmap != NULL)
-        return bits ^ probe->flip_bitmap[word];
-    while (probe->flip != probe->flip_end && *probe->flip / WORD_BITS < word)
-        probe->flip++;
-    while (probe->flip != probe->flip_end && *probe->flip / WORD_BITS == word)
-        bits ^= UINT64_C(1) << (*probe->flip++ % WORD_BITS);
-    return bits;
+    while (probe->flip != probe->flip_end && *probe->flip / WORD_BITS < first_word)
+        probe->flip++; /* in blocks that others had emptied */
+    if (probe->flip == probe->flip_end || *probe->flip / WORD_BITS >= first_word + word_count)
+        return base;
+    memcpy(room, base, word_count * sizeof(*base));
+    for (; probe->flip != probe->flip_end && *probe->flip / WORD_BITS < first_word + word_count; probe->flip++)
+        room[*probe->flip / WORD_BITS - first_word] ^= UINT64_C(1) << (*probe->flip % WORD_BITS);
+    return room;
+}
+
+/* Keeps of a block what the probe has as well; whether a bit is left. */
+static bool and_probe(struct probe *probe, size_t first_word, size_t word_count, uint64_t block[BLOCK_WORDS])
+{
+    uint64_t room[BLOCK_WORDS];
+    const uint64_t *words = NULL;
+    uint64_t left = 0;
+
+    if (probe->flip_bitmap != NULL) {
+        const uint64_t *base = probe->base + first_word;
+        const uint64_t *flips = probe->flip_bitmap + first_word;
+        for (size_t i = 0; i < word_count; i++)
+            left |= block[i] &= base[i] ^ flips[i];
+        return left != 0;
+    }
+    words = list_words(probe, first_word, word_count, room);
+    for (size_t i = 0; i < word_count; i++)
+        left |= block[i] &= words[i];
+    return left != 0;
+}
+
+/* All entries of a block. */
+static void fill(const struct rule_index *index, size_t first_word, size_t word_count, uint64_t block[BLOCK_WORDS])
+{
+    memset(block, 0xFF, word_count * sizeof(*block));
+    if (first_word + word_count == index->word_count && index->entry_count % WORD_BITS != 0)
+        block[word_count - 1] = (UINT64_C(1) << (index->entry_count % WORD_BITS)) - 1;
 }
 
 /* The first of some entries of one word whose rule takes the lead. */
@@ -831,23 +981,41 @@ static bool first_of_word(const struct rule_index *index, size_t word, uint64_t 
     return false;
 }
 
+/* All probes, the smallest bitmap first; false when one of them is empty. */
+static bool make_probes(const struct rule_index *index, struct rule_facts *facts, struct probe *ret_probes)
+{
+    for (size_t i = 0; i < index->dimension_count; i++) {
+        const struct dimension *dimension = &index->dimensions[i];
+        struct probe probe =
+            is_of_numbers(dimension) ? probe_number(dimension, facts) : probe_value(index, dimension, facts);
+        size_t at = i;
+        if (probe.taken == 0)
+            return false;
+        for (; at > 0 && ret_probes[at - 1].taken > probe.taken; at--)
+            ret_probes[at] = ret_probes[at - 1];
+        ret_probes[at] = probe;
+    }
+    return true;
+}
+
 bool rule_index_first(const struct rule_index *index, struct rule_facts *facts, size_t *ret_rule)
 {
     struct probe probes[DIMENSIONS_MAX];
+    uint64_t block[BLOCK_WORDS];
     uint32_t refused = NONE;
 
-    for (size_t i = 0; i < index->dimension_count; i++) {
-        const struct dimension *dimension = &index->dimensions[i];
-        probes[i] = is_of_numbers(dimension) ? probe_number(dimension, facts) : probe_value(dimension, facts);
-    }
-    for (size_t word = 0; word < index->word_count; word++) {
-        uint64_t bits = UINT64_MAX;
-        for (size_t i = 0; i < index->dimension_count && bits != 0; i++)
-            bits &= probe_word(&probes[i], word);
-        if (word == index->word_count - 1 && index->entry_count % WORD_BITS != 0)
-            bits &= (UINT64_C(1) << (index->entry_count % WORD_BITS)) - 1;
-        if (bits != 0 && first_of_word(index, word, bits, facts, &refused, ret_rule))
-            return true;
+    if (index->entry_count == 0 || !make_probes(index, facts, probes))
+        return false;
+    for (size_t first = 0; first < index->word_count; first += BLOCK_WORDS) {
+        size_t count = index->word_count - first < BLOCK_WORDS ? index->word_count - first : BLOCK_WORDS;
+        bool is_left = true;
+        fill(index, first, count, block);
+        for (size_t i = 0; i < index->dimension_count && is_left; i++)
+            is_left = and_probe(&probes[i], first, count, block);
+        for (size_t i = 0; i < count && is_left; i++) {
+            if (block[i] != 0 && first_of_word(index, first + i, block[i], facts, &refused, ret_rule))
+                return true;
+        }
     }
     return false;
 }

@@ -9,6 +9,7 @@
 #include "options.h"
 #include "report.h"
 #include "rpc.h"
+#include "rules.h"
 
 enum { EXIT_OPERATION = 1, EXIT_USAGE = 2 };
 
@@ -28,6 +29,19 @@ static int run_rpc(const struct bench_options *options)
         return EXIT_OPERATION;
     }
     rpc_print(stdout, &report, options->json);
+    return EXIT_SUCCESS;
+}
+
+static int run_rules(const struct bench_options *options)
+{
+    struct rules_report report = {0};
+    struct error error = {0};
+
+    if (!rules_run(&report, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    rules_print(stdout, &report, options->json);
     return EXIT_SUCCESS;
 }
 
@@ -52,6 +66,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (options.command == BENCH_RPC)
         return run_rpc(&options);
+    if (options.command == BENCH_RULES)
+        return run_rules(&options);
     ok = options.command == BENCH_LOAD ? load_run(&options, &report, &error) : compare_run(&options, &report, &error);
     if (!ok) {
         fprintf(stderr, "leadrouter-bench: %s\n", error.text);

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "workload.h"
 
-enum bench_command { BENCH_LOAD, BENCH_COMPARE, BENCH_RPC };
+enum bench_command { BENCH_LOAD, BENCH_COMPARE, BENCH_RPC, BENCH_RULES };
 
 struct bench_options {
     enum bench_command command;
