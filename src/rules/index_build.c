@@ -1,5 +1,3 @@
-#include "rules/index.h"
-
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,71 +6,8 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "rules/disjuncts.h"
-#include "rules/evaluate.h"
+#include "rules/index_layout.h"
 #include "rules/values.h"
-
-/* Words used here. An *entry* is one conjunction of one rule; entries stand in match order, one bit each. A *dimension* is something of the
- * lead that is looked up once (its industry, folded; its score as a number; whether its postal code is in a set) and gives one bitmap: the
- * entries that this does not exclude. The bitmap of a value is that of "any other value" with a few bits *flipped*. */
-
-enum {
-    WORD_BITS = 64,
-    DIMENSIONS_MAX = 64, /* those that exclude most; conditions on others are looked at on candidates only */
-    BUCKETS_MAX = 64,    /* of a dimension of numbers */
-    BLOCK_WORDS = 64,    /* words that are and-ed at a time */
-    ENTRIES_MAX = 1 << 24,
-    NONE = UINT32_MAX,
-};
-
-enum dimension_kind { DIMENSION_VALUE, DIMENSION_SET, DIMENSION_NUMBER, DIMENSION_LATITUDE, DIMENSION_LONGITUDE };
-
-/* Which bits of "any other value" a value flips: a list of entries, or a bitmap where that is smaller. */
-struct flips {
-    const uint32_t *entries; /* ascending */
-    uint32_t count;
-    const uint64_t *bitmap; /* NULL: the list */
-    uint32_t taken;         /* entries that take the value */
-};
-
-struct dimension {
-    enum dimension_kind kind;
-    struct rule_field_ref field;
-    enum rule_form form;
-    uint32_t set_number;
-    uint32_t use_count; /* entries that it can exclude */
-
-    /* values and sets */
-    struct rule_value *values; /* sorted; a set has one value without a name: being in it */
-    uint32_t value_count;
-    uint32_t *slots; /* hash table of the numbers of values, open addressing; NONE: empty */
-    uint32_t slot_mask;
-    uint64_t *other;      /* entries that take any value that is not among them */
-    uint64_t *missing;    /* entries that take a lead without the field (or, for numbers, without a number) */
-    uint32_t other_taken; /* entries in `other`; in `missing` */
-    uint32_t missing_taken;
-    struct flips *flips;
-    uint32_t *flip_entries;
-    uint64_t *flip_bitmaps;
-
-    /* numbers: bucket k is (bounds[k - 1], bounds[k]], the first from -infinity, the last to infinity */
-    double *bounds;
-    uint32_t bound_count;
-    uint64_t **buckets;
-    uint32_t *bucket_taken; /* entries in each */
-};
-
-struct rule_index {
-    struct rule_index_source *rules;
-    size_t rule_count;
-    uint32_t *entry_rules; /* by entry */
-    uint64_t *exact;       /* entries for which the index alone is the truth */
-    uint32_t entry_count;
-    size_t word_count;
-    uint64_t seed;                /* of hashes: nobody chooses values that collide */
-    struct dimension *dimensions; /* the one that excludes most first */
-    size_t dimension_count;
-    size_t size;
-};
 
 /* What a conjunction asks of one dimension. */
 struct constraint {
@@ -94,7 +29,7 @@ struct builder {
     struct rule_index *index;
     const struct rule_fields *fields;
     struct arena *arena;   /* of the rule at hand */
-    uint32_t *by_field;    /* dimension of (field, kind, form), or NONE */
+    uint32_t *by_field;    /* dimension of (field, kind, form), or INDEX_NONE */
     struct dimension *all; /* before the choice */
     size_t count;
     size_t capacity;
@@ -135,72 +70,12 @@ static void *allocate(struct rule_index *index, size_t count, size_t size)
 
 static void set_bit(uint64_t *bitmap, uint32_t bit)
 {
-    bitmap[bit / WORD_BITS] |= UINT64_C(1) << (bit % WORD_BITS);
+    bitmap[bit / INDEX_WORD_BITS] |= UINT64_C(1) << (bit % INDEX_WORD_BITS);
 }
 
 static void clear_bit(uint64_t *bitmap, uint32_t bit)
 {
-    bitmap[bit / WORD_BITS] &= ~(UINT64_C(1) << (bit % WORD_BITS));
-}
-
-/* Eight bytes at a time: multiply and fold, as in "wyhash" (W. Yi, 2019); the seed is secret. */
-static uint64_t hash_value(uint64_t seed, const struct rule_value *value)
-{
-    const char *at = value->text;
-    size_t left = value->size;
-    uint64_t hash = seed ^ value->size;
-
-    while (left > 0) {
-        size_t size = left < sizeof(uint64_t) ? left : sizeof(uint64_t);
-        uint64_t word = 0;
-        if (size == sizeof(word)) {
-            memcpy(&word, at, sizeof(word));
-        } else {
-            for (size_t i = 0; i < size; i++)
-                word = word << 8 | (unsigned char)at[i];
-        }
-        unsigned __int128 product = (unsigned __int128)(hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
-        at += size;
-        left -= size;
-    }
-    return hash ^ hash >> 32;
-}
-
-/* Equality of two texts of one size, most of which are short: without a call, which costs more than the work. */
-static bool is_same(const char *left, const char *right, size_t size)
-{
-    for (; size >= sizeof(uint64_t); size -= sizeof(uint64_t)) {
-        uint64_t a = 0;
-        uint64_t b = 0;
-        memcpy(&a, left, sizeof(a));
-        memcpy(&b, right, sizeof(b));
-        if (a != b)
-            return false;
-        left += sizeof(a);
-        right += sizeof(b);
-    }
-    for (size_t i = 0; i < size; i++) {
-        if (left[i] != right[i])
-            return false;
-    }
-    return true;
-}
-
-/* The number of a value; NONE when no rule names it. */
-static uint32_t value_number(
-    const struct rule_index *index, const struct dimension *dimension, const struct rule_value *value)
-{
-    uint32_t slot = (uint32_t)hash_value(index->seed, value) & dimension->slot_mask;
-
-    for (;; slot = (slot + 1) & dimension->slot_mask) {
-        uint32_t number = dimension->slots[slot];
-        if (number == NONE)
-            return NONE;
-        if (dimension->values[number].size == value->size &&
-            is_same(dimension->values[number].text, value->text, value->size))
-            return number;
-    }
+    bitmap[bit / INDEX_WORD_BITS] &= ~(UINT64_C(1) << (bit % INDEX_WORD_BITS));
 }
 
 /* --- Which dimensions a test is about ---------------------------------------------------------------------------- */
@@ -219,7 +94,7 @@ static uint32_t find_dimension(struct builder *builder, const struct dimension *
                 other->field.number == wanted->field.number)
                 return (uint32_t)i;
         }
-    } else if (*known != NONE) {
+    } else if (*known != INDEX_NONE) {
         return *known;
     }
     if (builder->count == builder->capacity) {
@@ -350,7 +225,7 @@ static void note_literal(struct builder *builder, const struct rule_literal *lit
 {
     const struct rule_test *test = literal->test;
     enum part part = part_of(test);
-    uint32_t dimension = NONE;
+    uint32_t dimension = INDEX_NONE;
     struct value_list *values = NULL;
 
     if (part == PART_NONE || (literal->is_negated && (part == PART_NUMBERS || part == PART_CIRCLE)))
@@ -411,8 +286,8 @@ static void make_slots(struct rule_index *index, struct dimension *dimension)
     dimension->slots = allocate(index, size, sizeof(*dimension->slots));
     memset(dimension->slots, 0xFF, size * sizeof(*dimension->slots));
     for (uint32_t i = 0; i < dimension->value_count; i++) {
-        uint32_t slot = (uint32_t)hash_value(index->seed, &dimension->values[i]) & dimension->slot_mask;
-        while (dimension->slots[slot] != NONE)
+        uint32_t slot = (uint32_t)index_hash(index->seed, &dimension->values[i]) & dimension->slot_mask;
+        while (dimension->slots[slot] != INDEX_NONE)
             slot = (slot + 1) & dimension->slot_mask;
         dimension->slots[slot] = i;
     }
@@ -447,15 +322,10 @@ static void take_bounds(struct builder *builder, struct dimension *dimension, st
         if (isfinite(ends->items[i]) && (distinct == 0 || ends->items[distinct - 1] != ends->items[i]))
             ends->items[distinct++] = ends->items[i];
     }
-    dimension->bound_count = distinct < BUCKETS_MAX - 1 ? distinct : BUCKETS_MAX - 1;
+    dimension->bound_count = distinct < INDEX_BUCKETS_MAX - 1 ? distinct : INDEX_BUCKETS_MAX - 1;
     dimension->bounds = allocate(builder->index, dimension->bound_count, sizeof(*dimension->bounds));
     for (uint32_t i = 0; i < dimension->bound_count; i++)
         dimension->bounds[i] = ends->items[(size_t)i * distinct / dimension->bound_count];
-}
-
-static bool is_of_numbers(const struct dimension *dimension)
-{
-    return dimension->kind != DIMENSION_VALUE && dimension->kind != DIMENSION_SET;
 }
 
 /* Keeps the dimensions that exclude most, in that order, and tells find_dimension() where they are now. */
@@ -465,7 +335,7 @@ static void choose_dimensions(struct builder *builder)
     size_t slots = (size_t)DIMENSION_LONGITUDE + 1 + RULE_FORM_COUNT;
 
     for (size_t i = 0; i < builder->count; i++) {
-        if (is_of_numbers(&builder->all[i]))
+        if (index_is_of_numbers(&builder->all[i]))
             take_bounds(builder, &builder->all[i], &builder->ends[i]);
         else
             take_values(builder, &builder->all[i], &builder->values[i]);
@@ -480,13 +350,13 @@ static void choose_dimensions(struct builder *builder)
         size_t slot = dimension->kind == DIMENSION_VALUE ? (size_t)DIMENSION_LONGITUDE + 1 + dimension->form
                                                          : (size_t)dimension->kind;
         builder->by_field[dimension->field.number * slots + slot] = (uint32_t)i;
-        if (i >= DIMENSIONS_MAX) {
+        if (i >= INDEX_DIMENSIONS_MAX) {
             free(dimension->values);
             free(dimension->slots);
             free(dimension->bounds);
         }
     }
-    index->dimension_count = builder->count < DIMENSIONS_MAX ? builder->count : DIMENSIONS_MAX;
+    index->dimension_count = builder->count < INDEX_DIMENSIONS_MAX ? builder->count : INDEX_DIMENSIONS_MAX;
 }
 
 static void first_pass(struct builder *builder)
@@ -505,9 +375,9 @@ static void first_pass(struct builder *builder)
         entries += disjuncts.count;
         arena_clear(builder->arena);
     }
-    assert(entries < ENTRIES_MAX);
+    assert(entries < INDEX_ENTRIES_MAX);
     index->entry_count = (uint32_t)entries;
-    index->word_count = (entries + WORD_BITS - 1) / WORD_BITS;
+    index->word_count = (entries + INDEX_WORD_BITS - 1) / INDEX_WORD_BITS;
 }
 
 /* --- Second pass: bitmaps ---------------------------------------------------------------------------------------- */
@@ -519,8 +389,8 @@ static uint64_t *new_full(struct rule_index *index)
 
     if (index->word_count > 0)
         memset(bitmap, 0xFF, index->word_count * sizeof(*bitmap));
-    if (index->entry_count % WORD_BITS != 0)
-        bitmap[index->word_count - 1] = (UINT64_C(1) << (index->entry_count % WORD_BITS)) - 1;
+    if (index->entry_count % INDEX_WORD_BITS != 0)
+        bitmap[index->word_count - 1] = (UINT64_C(1) << (index->entry_count % INDEX_WORD_BITS)) - 1;
     return bitmap;
 }
 
@@ -533,7 +403,7 @@ static void make_bitmaps(struct builder *builder)
     for (size_t i = 0; i < index->dimension_count; i++) {
         struct dimension *dimension = &index->dimensions[i];
         dimension->missing = new_full(index);
-        if (!is_of_numbers(dimension)) {
+        if (!index_is_of_numbers(dimension)) {
             dimension->other = new_full(index);
             continue;
         }
@@ -609,7 +479,7 @@ static struct constraint values_taken(
         taken.count = part == PART_SET ? 1 : (uint32_t)test->count;
         taken.numbers = arena_alloc_array(builder->arena, taken.count, sizeof(*taken.numbers));
         for (uint32_t i = 0; part == PART_VALUES && i < taken.count; i++) /* ascending, as the values are */
-            taken.numbers[i] = value_number(builder->index, dimension, &test->values[i]);
+            taken.numbers[i] = index_value_number(builder->index, dimension, &test->values[i]);
     }
     if (literal->is_negated) {
         taken.takes_missing = !taken.takes_missing;
@@ -630,8 +500,8 @@ static bool add_literal(struct builder *builder, const struct rule_literal *lite
 {
     const struct rule_index *index = builder->index;
     enum part part = part_of(literal->test);
-    uint32_t dimension = NONE;
-    uint32_t longitude = NONE;
+    uint32_t dimension = INDEX_NONE;
+    uint32_t longitude = INDEX_NONE;
     struct constraint taken = {0};
 
     if (part == PART_NONE || (literal->is_negated && (part == PART_NUMBERS || part == PART_CIRCLE)))
@@ -656,22 +526,6 @@ static bool add_literal(struct builder *builder, const struct rule_literal *lite
     return true;
 }
 
-/* The bucket of a number. */
-static uint32_t bucket_of(const struct dimension *dimension, double number)
-{
-    uint32_t low = 0;
-    uint32_t high = dimension->bound_count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (dimension->bounds[middle] < number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static void write_constraint(
     struct builder *builder, uint32_t number, const struct constraint *constraint, uint32_t entry)
 {
@@ -680,9 +534,9 @@ static void write_constraint(
 
     if (!constraint->takes_missing)
         clear_bit(dimension->missing, entry);
-    if (is_of_numbers(dimension)) {
-        uint32_t first = bucket_of(dimension, constraint->low);
-        uint32_t last = bucket_of(dimension, constraint->high);
+    if (index_is_of_numbers(dimension)) {
+        uint32_t first = index_bucket(dimension, constraint->low);
+        uint32_t last = index_bucket(dimension, constraint->high);
         for (uint32_t k = 0; k <= dimension->bound_count; k++) {
             if (k < first || k > last)
                 clear_bit(dimension->buckets[k], entry);
@@ -764,7 +618,7 @@ static uint32_t count_bits(const uint64_t *bitmap, size_t word_count)
 static void count_taken(const struct rule_index *index, struct dimension *dimension)
 {
     dimension->missing_taken = count_bits(dimension->missing, index->word_count);
-    if (is_of_numbers(dimension)) {
+    if (index_is_of_numbers(dimension)) {
         for (uint32_t k = 0; k <= dimension->bound_count; k++)
             dimension->bucket_taken[k] = count_bits(dimension->buckets[k], index->word_count);
         return;
@@ -775,7 +629,7 @@ static void count_taken(const struct rule_index *index, struct dimension *dimens
         flips->taken = dimension->other_taken;
         for (uint32_t k = 0; k < flips->count; k++) {
             uint32_t entry = flips->entries[k];
-            bool is_taken_by_other = (dimension->other[entry / WORD_BITS] >> (entry % WORD_BITS) & 1) != 0;
+            bool is_taken_by_other = (dimension->other[entry / INDEX_WORD_BITS] >> (entry % INDEX_WORD_BITS) & 1) != 0;
             flips->taken += is_taken_by_other ? UINT32_MAX : 1; /* one less, or one more */
         }
     }
@@ -800,7 +654,7 @@ static void second_pass(struct builder *builder)
     }
     assert(entry == index->entry_count);
     for (size_t i = 0; i < index->dimension_count; i++) {
-        if (!is_of_numbers(&index->dimensions[i]))
+        if (!index_is_of_numbers(&index->dimensions[i]))
             write_flips(builder, &index->dimensions[i], &builder->pairs[i]);
         count_taken(index, &index->dimensions[i]);
         free(builder->pairs[i].items);
@@ -863,159 +717,4 @@ void rule_index_free(struct rule_index *index)
 size_t rule_index_size(const struct rule_index *index)
 {
     return index->size;
-}
-
-/* --- Matching ---------------------------------------------------------------------------------------------------- */
-
-/* One dimension's bitmap for the lead at hand. */
-struct probe {
-    const uint64_t *base;
-    const uint64_t *flip_bitmap; /* NULL: none, or a list */
-    const uint32_t *flip;        /* what of the list is still to come */
-    const uint32_t *flip_end;
-    uint32_t taken; /* entries in it */
-};
-
-static struct probe probe_number(const struct dimension *dimension, struct rule_facts *facts)
-{
-    double number = 0;
-    double longitude = 0;
-    bool is_there = false;
-    uint32_t bucket = 0;
-
-    if (dimension->kind == DIMENSION_NUMBER)
-        is_there = rule_facts_number(facts, &dimension->field, &number);
-    else
-        is_there = rule_facts_location(facts, &number, &longitude);
-    if (!is_there)
-        return (struct probe){.base = dimension->missing, .taken = dimension->missing_taken};
-    bucket = bucket_of(dimension, dimension->kind == DIMENSION_LONGITUDE ? longitude : number);
-    return (struct probe){.base = dimension->buckets[bucket], .taken = dimension->bucket_taken[bucket]};
-}
-
-static struct probe probe_value(
-    const struct rule_index *index, const struct dimension *dimension, struct rule_facts *facts)
-{
-    struct rule_value value = {0};
-    struct probe probe = {.base = dimension->other, .taken = dimension->other_taken};
-    const struct flips *flips = NULL;
-    uint32_t number = NONE;
-
-    if (!rule_facts_text(facts, &dimension->field, dimension->form, &value))
-        return (struct probe){.base = dimension->missing, .taken = dimension->missing_taken};
-    if (dimension->kind == DIMENSION_VALUE)
-        number = value_number(index, dimension, &value);
-    else if (rule_facts_is_in_set(facts, dimension->set_number, &value))
-        number = 0;
-    if (number == NONE)
-        return probe;
-    flips = &dimension->flips[number];
-    probe.taken = flips->taken;
-    probe.flip_bitmap = flips->bitmap;
-    if (flips->bitmap == NULL) {
-        probe.flip = flips->entries;
-        probe.flip_end = flips->entries + flips->count;
-    }
-    return probe;
-}
-
-/* The words of a block of a probe whose flips are a list; `room` is written when some lie in the block. */
-static const uint64_t *list_words(struct probe *probe, size_t first_word, size_t word_count, uint64_t room[BLOCK_WORDS])
-{
-    const uint64_t *base = probe->base + first_word;
-
-    while (probe->flip != probe->flip_end && *probe->flip / WORD_BITS < first_word)
-        probe->flip++; /* in blocks that others had emptied */
-    if (probe->flip == probe->flip_end || *probe->flip / WORD_BITS >= first_word + word_count)
-        return base;
-    memcpy(room, base, word_count * sizeof(*base));
-    for (; probe->flip != probe->flip_end && *probe->flip / WORD_BITS < first_word + word_count; probe->flip++)
-        room[*probe->flip / WORD_BITS - first_word] ^= UINT64_C(1) << (*probe->flip % WORD_BITS);
-    return room;
-}
-
-/* Keeps of a block what the probe has as well; whether a bit is left. */
-static bool and_probe(struct probe *probe, size_t first_word, size_t word_count, uint64_t block[BLOCK_WORDS])
-{
-    uint64_t room[BLOCK_WORDS];
-    const uint64_t *words = NULL;
-    uint64_t left = 0;
-
-    if (probe->flip_bitmap != NULL) {
-        const uint64_t *base = probe->base + first_word;
-        const uint64_t *flips = probe->flip_bitmap + first_word;
-        for (size_t i = 0; i < word_count; i++)
-            left |= block[i] &= base[i] ^ flips[i];
-        return left != 0;
-    }
-    words = list_words(probe, first_word, word_count, room);
-    for (size_t i = 0; i < word_count; i++)
-        left |= block[i] &= words[i];
-    return left != 0;
-}
-
-/* All entries of a block. */
-static void fill(const struct rule_index *index, size_t first_word, size_t word_count, uint64_t block[BLOCK_WORDS])
-{
-    memset(block, 0xFF, word_count * sizeof(*block));
-    if (first_word + word_count == index->word_count && index->entry_count % WORD_BITS != 0)
-        block[word_count - 1] = (UINT64_C(1) << (index->entry_count % WORD_BITS)) - 1;
-}
-
-/* The first of some entries of one word whose rule takes the lead. */
-static bool first_of_word(const struct rule_index *index, size_t word, uint64_t bits, struct rule_facts *facts,
-    uint32_t *refused, size_t *ret_rule)
-{
-    for (; bits != 0; bits &= bits - 1) {
-        uint32_t entry = (uint32_t)(word * WORD_BITS) + (uint32_t)__builtin_ctzll(bits);
-        uint32_t rule = index->entry_rules[entry];
-        bool is_exact = (index->exact[word] >> (entry % WORD_BITS) & 1) != 0;
-        if (rule == *refused)
-            continue;
-        if (is_exact || rule_condition_holds(index->rules[rule].condition, facts)) {
-            *ret_rule = rule;
-            return true;
-        }
-        *refused = rule;
-    }
-    return false;
-}
-
-/* All probes, the smallest bitmap first; false when one of them is empty. */
-static bool make_probes(const struct rule_index *index, struct rule_facts *facts, struct probe *ret_probes)
-{
-    for (size_t i = 0; i < index->dimension_count; i++) {
-        const struct dimension *dimension = &index->dimensions[i];
-        struct probe probe =
-            is_of_numbers(dimension) ? probe_number(dimension, facts) : probe_value(index, dimension, facts);
-        size_t at = i;
-        if (probe.taken == 0)
-            return false;
-        for (; at > 0 && ret_probes[at - 1].taken > probe.taken; at--)
-            ret_probes[at] = ret_probes[at - 1];
-        ret_probes[at] = probe;
-    }
-    return true;
-}
-
-bool rule_index_first(const struct rule_index *index, struct rule_facts *facts, size_t *ret_rule)
-{
-    struct probe probes[DIMENSIONS_MAX];
-    uint64_t block[BLOCK_WORDS];
-    uint32_t refused = NONE;
-
-    if (index->entry_count == 0 || !make_probes(index, facts, probes))
-        return false;
-    for (size_t first = 0; first < index->word_count; first += BLOCK_WORDS) {
-        size_t count = index->word_count - first < BLOCK_WORDS ? index->word_count - first : BLOCK_WORDS;
-        bool is_left = true;
-        fill(index, first, count, block);
-        for (size_t i = 0; i < index->dimension_count && is_left; i++)
-            is_left = and_probe(&probes[i], first, count, block);
-        for (size_t i = 0; i < count && is_left; i++) {
-            if (block[i] != 0 && first_of_word(index, first + i, block[i], facts, &refused, ret_rule))
-                return true;
-        }
-    }
-    return false;
 }
