@@ -3,7 +3,8 @@
 select string_agg(what, ', ' order by what) from (
     select 'schema leadrouter' as what where to_regnamespace('leadrouter') is not null
     union all
-    select 'table ' || name from unnest(array['lead_routing_queue', 'lead_routing_logs', 'lead_routing_rules', 'lead_dedupe_claims']) name
+    select 'table ' || name from unnest(array['lead_routing_queue', 'lead_routing_logs', 'lead_routing_rules', 'lead_routing_sets',
+        'lead_dedupe_claims']) name
     where to_regclass('public.' || name) is not null
     union all
     select 'type lead_routing_status' where to_regtype('public.lead_routing_status') is not null

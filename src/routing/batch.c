@@ -5,8 +5,7 @@
 
 #include "routing/verdict.h"
 
-/* --- Rules
- * --------------------------------------------------------------------------------------------------------- */
+/* --- Rules ------------------------------------------------------------------------------------------------------- */
 
 /* The rule set an item is decided by. */
 struct item_rules {
@@ -73,6 +72,23 @@ static bool rules_get(struct batch_transaction *transaction, const struct store_
     size_t missing_count = rules_from_cache(transaction, leads, rules, missing);
 
     return missing_count == 0 || rules_load(transaction, leads, rules, missing, missing_count);
+}
+
+/* Reads what the rules of some leads ask for beyond what came with the lock: another round trip, for those that need it. */
+static bool facts_read(struct batch_transaction *transaction, struct store_lead *leads, const struct item_rules *rules)
+{
+    struct store_lead **wanted = arena_alloc_array(transaction->arena, transaction->item_count, sizeof(*wanted));
+    size_t count = 0;
+
+    for (size_t i = 0; i < transaction->item_count; i++) {
+        struct rule_needs needs = {0};
+        if (rules[i].set != NULL)
+            needs = rule_set_needs(rules[i].set);
+        if (needs.columns || needs.attributes)
+            wanted[count++] = &leads[i];
+    }
+    return count == 0 || store_read_facts(transaction->conn, transaction->arena, wanted, count,
+                             transaction->deadline_ns, &transaction->error);
 }
 
 static void rules_release(struct item_rules *rules, size_t count)
@@ -190,7 +206,8 @@ enum batch_result batch_run(struct batch_transaction *transaction)
     enum batch_result result = BATCH_DONE;
 
     assert(transaction->item_count > 0);
-    if (!lock_and_read(transaction, &leads) || !rules_get(transaction, leads, rules)) {
+    if (!lock_and_read(transaction, &leads) || !rules_get(transaction, leads, rules) ||
+        !facts_read(transaction, leads, rules)) {
         result = failed(transaction, false);
         goto cleanup;
     }

@@ -107,6 +107,8 @@ static struct cached_rules *compile(const struct store_rules *rules)
         .policy = &policy,
         .rules = rules->rules,
         .rule_count = rules->rule_count,
+        .sets = rules->sets,
+        .set_count = rules->set_count,
     };
     if (!rule_set_compile(&source, &cached->set, &cached->error))
         cached->set = NULL;

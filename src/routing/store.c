@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* Every statement of the engine. Functions only: the service role may not touch the tables. Plans are generic:
  * planning a call for its very arrays costs more than the call. */
 static const struct pg_statement statement_begin = {
@@ -22,11 +24,17 @@ static const struct pg_statement statement_lock = {.name = "routing_lock",
 static const struct pg_statement statement_decide = {.name = "routing_decide",
     .sql = "select ord, result, destination_workspace_id, matched_rule_id, duplicate_lead_id, attempt_number,"
            " next_retry_us, decision_id, reason from leadrouter.decide($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-           " $12, $13, $14, $15, $16)",
-    .param_count = 16,
+           " $12, $13, $14, $15, $16, $17)",
+    .param_count = 17,
     .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY, PG_INT2_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY,
         PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_INT4_ARRAY, PG_UUID_ARRAY, PG_BOOL_ARRAY,
-        PG_INT4_ARRAY, PG_TEXT_ARRAY, PG_INT8_ARRAY}};
+        PG_INT4_ARRAY, PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_TEXT_ARRAY}};
+
+static const struct pg_statement statement_facts = {.name = "routing_facts",
+    .sql = "select ord, email, phone, first_name, last_name, company_name, city, postal_code, source, external_id,"
+           " attributes, created_us, now_us from leadrouter.lead_facts($1)",
+    .param_count = 1,
+    .param_types = {PG_UUID_ARRAY}};
 
 static const struct pg_statement statement_commit = {.name = NULL, .sql = "commit", .param_count = 0};
 static const struct pg_statement statement_rollback = {.name = NULL, .sql = "rollback", .param_count = 0};
@@ -40,7 +48,8 @@ static const struct pg_statement statement_find = {.name = "routing_find",
 static const struct pg_statement statement_rules = {.name = "routing_rules",
     .sql = "select workspace_id, rules_version, routing_config, fallback_is_active, rule_id, rule_name, priority, "
            "conditions,"
-           " destination_workspace_id, destination_is_active, created_us from leadrouter.load_rule_sets($1)",
+           " destination_workspace_id, destination_is_active, created_us, set_name, set_value"
+           " from leadrouter.load_rule_sets($1)",
     .param_count = 1,
     .param_types = {PG_UUID_ARRAY}};
 
@@ -222,6 +231,7 @@ static void add_decisions(
     int32_t *dedupe_days = arena_alloc_array(arena, count, sizeof(*dedupe_days));
     const char **hashes = arena_alloc_array(arena, count, sizeof(*hashes));
     int64_t *expires_us = arena_alloc_array(arena, count, sizeof(*expires_us));
+    const char **facts = arena_alloc_array(arena, count, sizeof(*facts));
 
     for (size_t column = 0; column < UUID_COLUMNS; column++) {
         uuids[column] = arena_alloc_array(arena, count, sizeof(struct uuid));
@@ -245,6 +255,7 @@ static void add_decisions(
         dedupe_days[i] = decision->dedupe_days;
         hashes[i] = decision->dedupe_hash;
         expires_us[i] = decision->lead_expires_us;
+        facts[i] = decision->facts_json;
     }
     pg_params_init(params, arena);
     pg_params_add_uuid_array(params, uuids[0], NULL, count);
@@ -263,6 +274,7 @@ static void add_decisions(
     pg_params_add_int4_array(params, dedupe_days, NULL, count);
     pg_params_add_text_array(params, hashes, count);
     pg_params_add_int8_array(params, expires_us, NULL, count);
+    pg_params_add_text_array(params, facts, count);
 }
 
 /* Rows of decide() or find_attempts(); returns how many there were. */
@@ -357,6 +369,34 @@ static struct rule_source rule_row(const struct pg_result *result, struct arena 
     };
 }
 
+/* The rows of one workspace, which stand together: its rules, then the values of its sets, set by set. */
+static void rules_rows(const struct pg_result *rows, struct arena *arena, int first, int end, struct store_rules *set)
+{
+    size_t count = (size_t)(end - first);
+    const char **values = arena_alloc_array(arena, count, sizeof(*values));
+    size_t value_count = 0;
+
+    set->rules = arena_alloc_array(arena, count, sizeof(*set->rules));
+    set->sets = arena_alloc_array(arena, count, sizeof(*set->sets));
+    set->rules_version = int8_or(rows, first, 1, 0);
+    set->routing_config = text_or_null(rows, arena, first, 2);
+    set->fallback_is_active = bool_or_false(rows, first, 3);
+    for (int row = first; row < end; row++) {
+        const char *name = pg_result_text(rows, row, 11);
+        if (!pg_result_is_null(rows, row, 4))
+            set->rules[set->rule_count++] = rule_row(rows, arena, row);
+        if (name == NULL)
+            continue;
+        if (set->set_count == 0 || strcmp(set->sets[set->set_count - 1].name, name) != 0)
+            set->sets[set->set_count++] =
+                (struct rule_named_set){.name = arena_copy_string(arena, name), .values = values + value_count};
+        if (!pg_result_is_null(rows, row, 12)) {
+            values[value_count++] = text_or_empty(rows, arena, row, 12);
+            set->sets[set->set_count - 1].count++;
+        }
+    }
+}
+
 bool store_load_rules(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_ids, size_t count,
     int64_t deadline_ns, struct store_rules *ret_rules, struct error *reterr_error)
 {
@@ -368,22 +408,47 @@ bool store_load_rules(struct pg_conn *conn, struct arena *arena, const struct uu
     if (!pg_execute(conn, &statement_rules, &params, deadline_ns, &rows, reterr_error))
         return false;
     int row_count = pg_result_row_count(rows);
-    for (size_t i = 0; i < count; i++) {
-        struct store_rules *set = &ret_rules[i];
-        *set = (struct store_rules){.workspace_id = workspace_ids[i], .rules_version = -1};
-        for (int row = 0; row < row_count; row++) {
-            struct uuid workspace_id = pg_result_uuid(rows, row, 0);
-            if (!uuid_equal(&workspace_id, &workspace_ids[i]))
-                continue;
-            if (set->rules == NULL) {
-                set->rules = arena_alloc_array(arena, (size_t)(row_count - row), sizeof(*set->rules));
-                set->rules_version = int8_or(rows, row, 1, 0);
-                set->routing_config = text_or_null(rows, arena, row, 2);
-                set->fallback_is_active = bool_or_false(rows, row, 3);
-            }
-            if (!pg_result_is_null(rows, row, 4))
-                set->rules[set->rule_count++] = rule_row(rows, arena, row);
+    for (size_t i = 0; i < count; i++)
+        ret_rules[i] = (struct store_rules){.workspace_id = workspace_ids[i], .rules_version = -1};
+    for (int first = 0, end = 0; first < row_count; first = end) {
+        struct uuid workspace_id = pg_result_uuid(rows, first, 0);
+        struct uuid next = workspace_id;
+        while (end < row_count && uuid_equal(&next, &workspace_id)) {
+            end++;
+            if (end < row_count)
+                next = pg_result_uuid(rows, end, 0);
         }
+        for (size_t i = 0; i < count; i++) {
+            if (uuid_equal(&workspace_ids[i], &workspace_id))
+                rules_rows(rows, arena, first, end, &ret_rules[i]);
+        }
+    }
+    pg_result_free(rows);
+    return true;
+}
+
+bool store_read_facts(struct pg_conn *conn, struct arena *arena, struct store_lead *const *leads, size_t count,
+    int64_t deadline_ns, struct error *reterr_error)
+{
+    struct uuid *ids = arena_alloc_array(arena, count, sizeof(*ids));
+    struct pg_params params;
+    struct pg_result *rows = NULL;
+
+    for (size_t i = 0; i < count; i++)
+        ids[i] = leads[i]->lead_id;
+    pg_params_init(&params, arena);
+    pg_params_add_uuid_array(&params, ids, NULL, count);
+    if (!pg_execute(conn, &statement_facts, &params, deadline_ns, &rows, reterr_error))
+        return false;
+    for (int row = 0; row < pg_result_row_count(rows); row++) {
+        struct rule_lead *facts = &leads[row_position(rows, row, count)]->facts;
+        const char **const texts[] = {&facts->email, &facts->phone, &facts->first_name, &facts->last_name,
+            &facts->company_name, &facts->city, &facts->postal_code, &facts->source, &facts->external_id,
+            &facts->attributes_json};
+        for (size_t i = 0; i < COUNT_OF(texts); i++)
+            *texts[i] = text_or_null(rows, arena, row, (int)i + 1);
+        facts->created_at_us = int8_or(rows, row, 11, 0);
+        facts->now_us = int8_or(rows, row, 12, 0);
     }
     pg_result_free(rows);
     return true;

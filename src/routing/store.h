@@ -91,6 +91,7 @@ struct store_decision {
     int32_t dedupe_days;
     const char *dedupe_hash; /* NULL: blank */
     int64_t lead_expires_us;
+    const char *facts_json; /* for the log: what the rules looked at (rule_set_facts()); NULL: nothing */
 };
 
 /* What was written for one lead. Texts live in the batch's arena. */
@@ -135,11 +136,17 @@ struct store_rules {
     bool fallback_is_active; /* the policy's fallback workspace, if it names one */
     struct rule_source *rules;
     size_t rule_count;
+    struct rule_named_set *sets;
+    size_t set_count;
 };
 
 /* Rules and versions of `count` different workspaces, by one statement. `ret_rules[i]` belongs to
  * `workspace_ids[i]`; a workspace that is gone has version -1. Works inside a transaction and outside. */
 bool store_load_rules(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_ids, size_t count,
     int64_t deadline_ns, struct store_rules *ret_rules, struct error *reterr_error);
+
+/* Reads the columns that lock_leads() does not give, of leads that are locked, into their `facts`. */
+bool store_read_facts(struct pg_conn *conn, struct arena *arena, struct store_lead *const *leads, size_t count,
+    int64_t deadline_ns, struct error *reterr_error);
 
 #endif

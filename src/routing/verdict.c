@@ -6,6 +6,8 @@
 
 #include "base/utf8.h"
 
+enum { FACTS_SIZE_MAX = 8 * 1024 };
+
 static void copy_text(char *ret_text, size_t size, const char *text)
 {
     size_t length = text == NULL ? 0 : strlen(text);
@@ -137,6 +139,19 @@ static bool is_duplicate_anyway(const struct store_lead *lead, const struct rule
            !uuid_equal(&lead->claim_workspace_id, &lead->source_workspace_id);
 }
 
+/* What the rules looked at, for the log; NULL when they asked nothing that may be kept. */
+static const char *record_facts(const struct rule_set *set, const struct store_lead *lead, struct arena *arena)
+{
+    struct buffer json = {0};
+    const char *copy = NULL;
+
+    buffer_init(&json, FACTS_SIZE_MAX);
+    if (rule_set_facts(set, &lead->facts, &json))
+        copy = arena_copy(arena, buffer_text(&json), json.size);
+    buffer_release(&json);
+    return copy;
+}
+
 static void choose_by_rules(
     const struct store_lead *lead, const struct rule_set *set, struct arena *arena, struct store_decision *decision)
 {
@@ -145,6 +160,7 @@ static void choose_by_rules(
 
     decision->global_scope = policy->dedupe_scope == RULE_DEDUPE_GLOBAL;
     decision->dedupe_days = policy->dedupe_days;
+    decision->facts_json = record_facts(set, lead, arena);
     if (is_duplicate_anyway(lead, policy)) {
         char text[UUID_TEXT_SIZE];
         decision->verdict = VERDICT_DUPLICATE;

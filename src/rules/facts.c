@@ -105,7 +105,7 @@ static void print_real(double number, char ret_text[NUMBER_TEXT_SIZE])
     }
 }
 
-static struct rule_value attribute(struct rule_facts *facts, const char *name)
+struct rule_value rule_facts_attribute(struct rule_facts *facts, const char *name)
 {
     const json_t *value = json_object_get(attributes(facts), name);
     char text[NUMBER_TEXT_SIZE] = "";
@@ -128,7 +128,7 @@ static struct rule_value attribute(struct rule_facts *facts, const char *name)
 
 static bool coordinate(struct rule_facts *facts, const char *name, double limit, double *ret_number)
 {
-    struct rule_value text = attribute(facts, name);
+    struct rule_value text = rule_facts_attribute(facts, name);
     char stack[RULE_VALUE_CAPACITY(NUMBER_TEXT_SIZE)];
     size_t size = 0;
     double number = 0;
@@ -251,32 +251,57 @@ static struct rule_value location_text(struct rule_facts *facts)
     return value_of(text);
 }
 
+const char **rule_lead_column(struct rule_lead *lead, enum rule_field field)
+{
+    switch (field) {
+    case RULE_FIELD_EMAIL:
+        return &lead->email;
+    case RULE_FIELD_PHONE:
+        return &lead->phone;
+    case RULE_FIELD_FIRST_NAME:
+        return &lead->first_name;
+    case RULE_FIELD_LAST_NAME:
+        return &lead->last_name;
+    case RULE_FIELD_COMPANY_NAME:
+        return &lead->company_name;
+    case RULE_FIELD_COMPANY_INDUSTRY:
+        return &lead->company_industry;
+    case RULE_FIELD_COMPANY_SIZE:
+        return &lead->company_size;
+    case RULE_FIELD_COMPANY_REVENUE:
+        return &lead->company_revenue;
+    case RULE_FIELD_CITY:
+        return &lead->city;
+    case RULE_FIELD_POSTAL_CODE:
+        return &lead->postal_code;
+    case RULE_FIELD_SOURCE:
+        return &lead->source;
+    case RULE_FIELD_EXTERNAL_ID:
+        return &lead->external_id;
+    case RULE_FIELD_COUNTRY:
+        return &lead->country;
+    case RULE_FIELD_STATE:
+        return &lead->state;
+    default:
+        return NULL;
+    }
+}
+
 static struct rule_value read_field(struct rule_facts *facts, const struct rule_field_ref *ref)
 {
-    const struct rule_lead *lead = facts->lead;
-    const char *const columns[RULE_FIELD_COUNT] = {
-        [RULE_FIELD_EMAIL] = lead->email,
-        [RULE_FIELD_PHONE] = lead->phone,
-        [RULE_FIELD_FIRST_NAME] = lead->first_name,
-        [RULE_FIELD_LAST_NAME] = lead->last_name,
-        [RULE_FIELD_COMPANY_NAME] = lead->company_name,
-        [RULE_FIELD_COMPANY_INDUSTRY] = lead->company_industry,
-        [RULE_FIELD_COMPANY_SIZE] = lead->company_size,
-        [RULE_FIELD_COMPANY_REVENUE] = lead->company_revenue,
-        [RULE_FIELD_CITY] = lead->city,
-        [RULE_FIELD_POSTAL_CODE] = lead->postal_code,
-        [RULE_FIELD_SOURCE] = lead->source,
-        [RULE_FIELD_EXTERNAL_ID] = lead->external_id,
-        [RULE_FIELD_STATE] = lead->state,
-    };
+    struct rule_lead lead = {0};
+    const char **column = rule_lead_column(&lead, ref->field);
 
     if (ref->field == RULE_FIELD_ATTRIBUTE)
-        return attribute(facts, ref->attribute);
+        return rule_facts_attribute(facts, ref->attribute);
     if (ref->field == RULE_FIELD_LOCATION)
         return location_text(facts);
     if (ref->field == RULE_FIELD_COUNTRY)
         return value_of(country(facts));
-    return columns[ref->field] != NULL ? value_of(columns[ref->field]) : derived(facts, ref->field);
+    if (column == NULL)
+        return derived(facts, ref->field);
+    lead = *facts->lead;
+    return value_of(*column);
 }
 
 bool rule_facts_make_text(struct rule_facts *facts, const struct rule_field_ref *field, enum rule_form form)

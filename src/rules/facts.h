@@ -48,6 +48,9 @@ void rule_facts_init(struct rule_facts *facts, const struct rule_fields *fields,
     const struct rule_lead *lead, const struct rule_policy *policy);
 void rule_facts_release(struct rule_facts *facts);
 
+/* Where a lead has a column, or NULL for fields that are none (created_at among them). */
+const char **rule_lead_column(struct rule_lead *lead, enum rule_field field);
+
 /* False when the field is missing. */
 bool rule_facts_is_present(struct rule_facts *facts, const struct rule_field_ref *field);
 
@@ -79,6 +82,9 @@ bool rule_facts_are_same_place(
 
 /* Whether a value, in the form that the set was asked for, is in it. */
 bool rule_facts_is_in_set(const struct rule_facts *facts, uint32_t set_number, const struct rule_value *value);
+
+/* An attribute by its name, as a text; NULL for what is no text, number, true or false. Valid until the release. */
+struct rule_value rule_facts_attribute(struct rule_facts *facts, const char *name);
 
 /* Digits of the lead's phone number, without an extension. */
 size_t rule_facts_phone_digits(struct rule_facts *facts);

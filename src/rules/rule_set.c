@@ -8,6 +8,7 @@
 #include "rules/conditions.h"
 #include "rules/facts.h"
 #include "rules/index.h"
+#include "rules/record.h"
 #include "rules/rules.h"
 #include "rules/value_sets.h"
 
@@ -181,6 +182,11 @@ struct rule_needs rule_set_needs(const struct rule_set *set)
             needs.columns = true;
     }
     return needs;
+}
+
+bool rule_set_facts(const struct rule_set *set, const struct rule_lead *lead, struct buffer *ret_json)
+{
+    return rule_record_write(&set->reader.fields, lead, ret_json);
 }
 
 bool rule_set_match(const struct rule_set *set, const struct rule_lead *lead, struct rule_match *ret_match)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/uuid.h"
 
@@ -118,6 +119,11 @@ struct rule_needs {
     bool attributes; /* attributes_json */
 };
 struct rule_needs rule_set_needs(const struct rule_set *set);
+
+/* Writes what the rules of the set looked at in a lead, as a JSON object of field names and texts: what an explanation months later is
+ * made from. Fields that say who the lead is are left out, and so are missing ones. Returns false, and writes nothing, when
+ * there is nothing to write, or `ret_json` is too small. */
+bool rule_set_facts(const struct rule_set *set, const struct rule_lead *lead, struct buffer *ret_json);
 
 /* Bytes that the set takes. */
 size_t rule_set_size(const struct rule_set *set);

@@ -36,7 +36,7 @@ PUBLIC_FUNCTIONS = {
     "mark_expired_leads()": "integer",
 }
 SERVICE_FUNCTIONS = {
-    "lock_leads", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead", "health_counts", "schema_version",
+    "lock_leads", "lead_facts", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead", "health_counts", "schema_version",
     "make_log_partitions", "drop_log_partitions", "log_partition_days_ahead", "normalize_text", "normalize_phone"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 

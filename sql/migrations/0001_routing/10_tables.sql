@@ -52,6 +52,16 @@ create table public.lead_routing_rules (
 );
 comment on table public.lead_routing_rules is 'Which workspace gets the leads of workspace_id that meet the conditions';
 
+create table public.lead_routing_sets (
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    set_name text not null check (set_name <> '' and octet_length(set_name) <= 200),
+    set_values text[] not null default '{}' check (cardinality(set_values) <= 100000 and array_position(set_values, null) is null),
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    primary key (workspace_id, set_name)
+);
+comment on table public.lead_routing_sets is 'Named sets of values that the rules of a workspace share';
+
 create table public.lead_routing_queue (
     id uuid primary key default gen_random_uuid(),
     lead_id uuid not null,
@@ -105,8 +115,45 @@ comment on table public.lead_dedupe_claims is 'Which lead owns an identity, unti
 create table leadrouter.rule_versions (
     workspace_id uuid primary key,
     version bigint not null,
+    changed_by xid8 not null default pg_current_xact_id(), -- a transaction makes one version, however often it changes something
     changed_at timestamptz not null default now()
 ) with (fillfactor = 50);
+
+-- Each version that there ever was, with the workspace's policy then.
+create table leadrouter.rule_set_versions (
+    workspace_id uuid not null,
+    version bigint not null,
+    routing_config jsonb not null default '{}',
+    fallback_is_active boolean not null default false,
+    actor_id uuid, -- who made it, when a service call did
+    note text,
+    created_at timestamptz not null default now(),
+    primary key (workspace_id, version)
+);
+
+-- What each rule and each set was, from one version on and up to before another; to_version null: still.
+create table leadrouter.rule_history (
+    workspace_id uuid not null,
+    rule_id uuid not null,
+    from_version bigint not null,
+    to_version bigint,
+    rule_name text not null,
+    priority integer not null,
+    conditions jsonb not null,
+    destination_workspace_id uuid not null,
+    destination_is_active boolean not null,
+    is_active boolean not null,
+    created_at timestamptz not null, -- of the rule: part of the match order
+    primary key (workspace_id, rule_id, from_version)
+);
+create table leadrouter.set_history (
+    workspace_id uuid not null,
+    set_name text not null,
+    from_version bigint not null,
+    to_version bigint,
+    set_values text[] not null,
+    primary key (workspace_id, set_name, from_version)
+);
 
 -- Repeats of CreateLeads: what the first call with a request id answered.
 create table leadrouter.create_requests (
@@ -129,6 +176,12 @@ create index lead_routing_queue_workspace on public.lead_routing_queue (workspac
 create index lead_routing_rules_workspace on public.lead_routing_rules (workspace_id) where is_active;
 -- Serves: which rule sets a workspace's activity matters to.
 create index lead_routing_rules_destination on public.lead_routing_rules (destination_workspace_id) where is_active;
+-- Serves: closing the history of a rule; a rule has one open row.
+create unique index rule_history_open on leadrouter.rule_history (rule_id) where to_version is null;
+-- Serves: the rules that a change of a workspace's activity matters to.
+create index rule_history_destination on leadrouter.rule_history (destination_workspace_id) where to_version is null;
+-- Serves: the rule set of a version.
+create index rule_history_versions on leadrouter.rule_history (workspace_id, to_version);
 -- Serves: forgetting old requests.
 create index create_requests_age on leadrouter.create_requests (created_at);
 
@@ -137,7 +190,8 @@ declare
     v_table regclass;
 begin
     foreach v_table in array array['public.lead_routing_rules', 'public.lead_routing_queue', 'public.lead_routing_logs',
-        'public.lead_dedupe_claims', 'leadrouter.rule_versions', 'leadrouter.create_requests']::regclass[] loop
+        'public.lead_dedupe_claims', 'public.lead_routing_sets', 'leadrouter.rule_versions', 'leadrouter.rule_set_versions',
+        'leadrouter.rule_history', 'leadrouter.set_history', 'leadrouter.create_requests']::regclass[] loop
         execute format('alter table %s owner to leadrouter_owner', v_table);
         execute format('revoke all on table %s from public', v_table);
     end loop;

@@ -101,7 +101,7 @@ create trigger leads_20_guard_changed before update on public.leads for each row
 -- --- rule versions ---------------------------------------------------------------------------------------------------
 
 -- One row per workspace, raised by UPDATE: writers queue, so versions become visible in order. In order of the ids, so that two
--- writers do not meet crosswise.
+-- writers do not meet crosswise. Once in a transaction: what it changes further belongs to the same version.
 create function leadrouter.raise_rule_versions(p_workspace_ids uuid[]) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -109,7 +109,47 @@ as $function$
 begin
     insert into leadrouter.rule_versions as v (workspace_id, version)
     select distinct w, 1 from unnest(p_workspace_ids) w where w is not null order by w
-    on conflict (workspace_id) do update set version = v.version + 1, changed_at = now();
+    on conflict (workspace_id) do update set version = v.version + 1, changed_by = pg_current_xact_id(), changed_at = now()
+        where v.changed_by <> pg_current_xact_id();
+    insert into leadrouter.rule_set_versions as s (workspace_id, version, routing_config, fallback_is_active, actor_id, note)
+    select v.workspace_id, v.version, coalesce(w.routing_config, '{}'),
+        coalesce((select f.is_active from public.workspaces f
+                  where f.id = (w.routing_config ->> 'fallback_workspace_id')::uuid), false),
+        nullif(current_setting('leadrouter.actor_id', true), '')::uuid, nullif(current_setting('leadrouter.note', true), '')
+    from leadrouter.rule_versions v left join public.workspaces w on w.id = v.workspace_id
+    where v.workspace_id = any (p_workspace_ids)
+    on conflict (workspace_id, version) do update
+        set routing_config = excluded.routing_config, fallback_is_active = excluded.fallback_is_active;
+end
+$function$;
+
+-- Ends the history of rules with the version that their workspace has now. What this version itself had begun was never seen.
+create function leadrouter.close_rule_history(p_rule_ids uuid[]) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    delete from leadrouter.rule_history h using leadrouter.rule_versions v
+    where h.rule_id = any (p_rule_ids) and h.to_version is null and v.workspace_id = h.workspace_id and h.from_version = v.version;
+    update leadrouter.rule_history h set to_version = v.version from leadrouter.rule_versions v
+    where h.rule_id = any (p_rule_ids) and h.to_version is null and v.workspace_id = h.workspace_id;
+end
+$function$;
+
+-- Begins it, with what the rules are now.
+create function leadrouter.open_rule_history(p_rule_ids uuid[]) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    insert into leadrouter.rule_history (workspace_id, rule_id, from_version, rule_name, priority, conditions, destination_workspace_id,
+        destination_is_active, is_active, created_at)
+    select r.workspace_id, r.id, v.version, r.rule_name, r.priority, r.conditions, r.destination_workspace_id,
+        coalesce(d.is_active, false), r.is_active, r.created_at
+    from public.lead_routing_rules r
+    join leadrouter.rule_versions v on v.workspace_id = r.workspace_id
+    left join public.workspaces d on d.id = r.destination_workspace_id
+    where r.id = any (p_rule_ids);
 end
 $function$;
 
@@ -119,6 +159,7 @@ create function leadrouter.rules_inserted() returns trigger
 as $function$
 begin
     perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from new_rules));
+    perform leadrouter.open_rule_history((select array_agg(id) from new_rules));
     return null;
 end
 $function$;
@@ -129,6 +170,7 @@ create function leadrouter.rules_deleted() returns trigger
 as $function$
 begin
     perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from old_rules));
+    perform leadrouter.close_rule_history((select array_agg(id) from old_rules));
     return null;
 end
 $function$;
@@ -140,6 +182,8 @@ as $function$
 begin
     perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from
         (select workspace_id from new_rules union select workspace_id from old_rules) changed));
+    perform leadrouter.close_rule_history((select array_agg(id) from old_rules));
+    perform leadrouter.open_rule_history((select array_agg(id) from new_rules));
     return null;
 end
 $function$;
@@ -150,6 +194,7 @@ create function leadrouter.rules_truncated() returns trigger
 as $function$
 begin
     perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from leadrouter.rule_versions));
+    perform leadrouter.close_rule_history((select array_agg(rule_id) from leadrouter.rule_history where to_version is null));
     return null;
 end
 $function$;
@@ -162,6 +207,34 @@ create trigger rules_updated after update on public.lead_routing_rules
     referencing old table as old_rules new table as new_rules for each statement execute function leadrouter.rules_updated();
 create trigger rules_truncated after truncate on public.lead_routing_rules
     for each statement execute function leadrouter.rules_truncated();
+
+-- Sets, row by row: they are few, and change seldom.
+create function leadrouter.sets_changed() returns trigger
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if tg_op <> 'INSERT' then
+        perform leadrouter.raise_rule_versions(array[old.workspace_id]);
+        delete from leadrouter.set_history h using leadrouter.rule_versions v
+        where h.workspace_id = old.workspace_id and h.set_name = old.set_name and h.to_version is null
+          and v.workspace_id = h.workspace_id and h.from_version = v.version;
+        update leadrouter.set_history h set to_version = v.version from leadrouter.rule_versions v
+        where h.workspace_id = old.workspace_id and h.set_name = old.set_name and h.to_version is null
+          and v.workspace_id = h.workspace_id;
+    end if;
+    if tg_op <> 'DELETE' then
+        perform leadrouter.raise_rule_versions(array[new.workspace_id]);
+        insert into leadrouter.set_history (workspace_id, set_name, from_version, set_values)
+        select new.workspace_id, new.set_name, v.version, new.set_values
+        from leadrouter.rule_versions v where v.workspace_id = new.workspace_id;
+    end if;
+    return null;
+end
+$function$;
+
+create trigger sets_changed after insert or delete or update on public.lead_routing_sets
+    for each row execute function leadrouter.sets_changed();
 
 -- Workspaces whose decisions look at this one: those with a rule that gives to it, or with it as their fallback.
 create function leadrouter.workspaces_that_name(p_workspace_id uuid) returns uuid[]
@@ -178,14 +251,21 @@ create function leadrouter.workspaces_changed() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_id uuid := case when tg_op = 'DELETE' then old.id else new.id end;
+    v_rule_ids uuid[];
 begin
     if tg_op = 'UPDATE' and new.is_active = old.is_active then
-        perform leadrouter.raise_rule_versions(array[new.id]);
-    elsif tg_op = 'DELETE' then
-        perform leadrouter.raise_rule_versions(leadrouter.workspaces_that_name(old.id) || old.id);
-    else
-        perform leadrouter.raise_rule_versions(leadrouter.workspaces_that_name(new.id) || new.id);
+        perform leadrouter.raise_rule_versions(array[v_id]);
+        return null;
     end if;
+    -- The rules that give to it are passed over from now on, or no more.
+    v_rule_ids := array(select h.rule_id from leadrouter.rule_history h
+                        where h.destination_workspace_id = v_id and h.to_version is null and h.is_active);
+    perform leadrouter.raise_rule_versions(leadrouter.workspaces_that_name(v_id) || v_id
+        || array(select r.workspace_id from public.lead_routing_rules r where r.id = any (v_rule_ids)));
+    perform leadrouter.close_rule_history(v_rule_ids);
+    perform leadrouter.open_rule_history(v_rule_ids);
     return null;
 end
 $function$;
@@ -275,6 +355,7 @@ end
 $function$;
 
 create trigger rules_touch before update on public.lead_routing_rules for each row execute function leadrouter.touch();
+create trigger sets_touch before update on public.lead_routing_sets for each row execute function leadrouter.touch();
 
 -- On tables that may be the host's only where the column is ours. The routing functions write it themselves, which costs no call.
 do $body$
@@ -296,9 +377,9 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('leads_fill', 'leads_refuse', 'raise_rule_versions', 'rules_inserted', 'rules_deleted',
-              'rules_updated', 'rules_truncated', 'workspaces_that_name', 'workspaces_changed', 'check_routing_config', 'workspaces_check',
-              'touch') loop
+          and p.proname in ('leads_fill', 'leads_refuse', 'raise_rule_versions', 'close_rule_history', 'open_rule_history', 'rules_inserted',
+              'rules_deleted', 'rules_updated', 'rules_truncated', 'sets_changed', 'workspaces_that_name', 'workspaces_changed',
+              'check_routing_config', 'workspaces_check', 'touch') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
     end loop;

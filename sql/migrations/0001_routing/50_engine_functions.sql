@@ -91,10 +91,32 @@ begin
 end
 $function$;
 
+-- The other columns, for rules that ask for them.
+create function leadrouter.lead_facts(p_lead_ids uuid[])
+    returns table (ord integer, email text, phone text, first_name text, last_name text, company_name text, city text, postal_code text,
+        source text, external_id text, attributes text, created_us bigint, now_us bigint)
+    language plpgsql security definer rows 256
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+begin
+    return query
+    select r.ord::integer, l.email::text, l.phone::text, l.first_name::text, l.last_name::text, l.company_name::text, l.city::text,
+        l.postal_code::text, l.source::text, l.external_id::text, l.attributes::text, leadrouter.to_us(l.created_at),
+        leadrouter.to_us(now())
+    from unnest(p_lead_ids) with ordinality as r (lead_id, ord),
+        lateral (select * from public.leads x where x.id = r.lead_id) l;
+end
+$function$;
+
+-- One row for each rule, and one for each value of a named set (set_value null: an empty one); one at least for each workspace.
 create function leadrouter.load_rule_sets(p_workspace_ids uuid[])
     returns table (workspace_id uuid, rules_version bigint, is_active boolean, routing_config text, fallback_is_active boolean,
         rule_id uuid, rule_name text, priority integer, conditions text, destination_workspace_id uuid, destination_is_active boolean,
-        created_us bigint)
+        created_us bigint, set_name text, set_value text)
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -106,13 +128,19 @@ begin
         coalesce((select f.is_active from public.workspaces f
                   where f.id = (w.routing_config ->> 'fallback_workspace_id')::uuid), false),
         r.id, r.rule_name, r.priority, r.conditions::text, r.destination_workspace_id, coalesce(d.is_active, false),
-        leadrouter.to_us(r.created_at)
+        leadrouter.to_us(r.created_at), null::text, null::text
     from public.workspaces w
     left join leadrouter.rule_versions v on v.workspace_id = w.id
     left join public.lead_routing_rules r on r.workspace_id = w.id and r.is_active
     left join public.workspaces d on d.id = r.destination_workspace_id
     where w.id = any (p_workspace_ids)
-    order by w.id, r.priority desc, r.created_at, r.id;
+    union all
+    select s.workspace_id, coalesce(v.version, 0), null, null, null, null, null, null, null, null, null, null, s.set_name, x.set_value
+    from public.lead_routing_sets s
+    left join leadrouter.rule_versions v on v.workspace_id = s.workspace_id
+    left join lateral unnest(s.set_values) as x (set_value) on true
+    where s.workspace_id = any (p_workspace_ids)
+    order by 1, 13 nulls first, 8 desc, 12, 6;
 end
 $function$;
 
@@ -150,7 +178,7 @@ create type leadrouter.decided_lead as (
 create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_lock_owners uuid[], p_verdicts smallint[],
         p_destinations uuid[], p_rule_ids uuid[], p_rule_names text[], p_rules_versions bigint[], p_duplicate_lead_ids uuid[],
         p_reasons text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[], p_dedupe_days integer[],
-        p_hashes text[], p_lead_expires_us bigint[])
+        p_hashes text[], p_lead_expires_us bigint[], p_facts text[] default null)
     returns table (ord integer, result text, destination_workspace_id uuid, matched_rule_id uuid, duplicate_lead_id uuid,
         attempt_number integer, next_retry_us bigint, decision_id uuid, reason text)
     language plpgsql security definer rows 256
@@ -190,9 +218,9 @@ begin
                 else 'attempt'
             end as kind
         from unnest(p_lead_ids, p_source_workspace_ids, p_lock_owners, p_verdicts, p_destinations, p_rule_ids, p_rule_names,
-                p_rules_versions, p_duplicate_lead_ids, p_reasons, p_max_attempts, p_actor_ids, p_global_scopes, p_hashes)
+                p_rules_versions, p_duplicate_lead_ids, p_reasons, p_max_attempts, p_actor_ids, p_global_scopes, p_hashes, p_facts)
             with ordinality as d (lead_id, source, lock_owner, verdict, destination, rule_id, rule_name, rules_version, duplicate_of,
-                reason, max_attempts, actor_id, global_scope, hash, ord)
+                reason, max_attempts, actor_id, global_scope, hash, facts, ord)
         left join lateral (
             select x.lead_id, x.workspace_id from public.lead_dedupe_claims x
             where x.dedupe_hash = d.hash and x.expires_at > now() and d.verdict = 1) c on true
@@ -230,6 +258,7 @@ begin
                or (l.routing_status = 'routing' and l.routing_locked_by = j.lock_owner and j.kind not in ('hold', 'expired')))
         returning j.ord, l.id, j.source, l.routing_status, l.workspace_id, l.matched_rule_id, l.duplicate_lead_id, l.routing_attempts,
             j.attempts_allowed, j.decision_id, j.kind, j.queue_id, j.rules_version, j.lock_owner, j.actor_id, j.rule_name, j.verdict,
+            j.facts,
             case
                 when j.kind = 'duplicate' and j.verdict = 1 then 'the same person is lead ' || l.duplicate_lead_id
                 else j.reason end as reason,
@@ -248,7 +277,7 @@ begin
             c.result, case when c.verdict in (3, 4, 6) then c.reason end, c.lock_owner, c.routing_attempts, c.actor_id,
             jsonb_strip_nulls(jsonb_build_object('reason', c.reason, 'rule_name', case when c.kind = 'success' then c.rule_name end,
                 'rules_version', c.rules_version, 'duplicate_lead_id', c.duplicate_lead_id,
-                'next_retry_us', leadrouter.to_us(c.next_retry_at))), now()
+                'next_retry_us', leadrouter.to_us(c.next_retry_at), 'facts', c.facts::jsonb)), now()
         from changed c
     )
     select array_agg(row(c.ord, c.id, c.source, c.result, case when c.kind in ('success', 'duplicate') then c.workspace_id end,
@@ -327,11 +356,11 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('to_us', 'from_us', 'lock_leads', 'decision_record', 'load_rule_sets', 'retry_delay', 'decide',
+          and p.proname in ('to_us', 'from_us', 'lock_leads', 'decision_record', 'load_rule_sets', 'lead_facts', 'retry_delay', 'decide',
               'next_attempt', 'find_attempts') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text !~ '(lock_leads|load_rule_sets|decide|find_attempts)[(]';
+        continue when v_function::text !~ '(lock_leads|lead_facts|load_rule_sets|decide|find_attempts)[(]';
         execute format('grant execute on function %s to leadrouter_service', v_function);
     end loop;
     alter type leadrouter.decided_lead owner to leadrouter_owner;
