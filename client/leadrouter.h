@@ -31,6 +31,7 @@
 #include "grpc_c/types.h"
 #include "leadrouter/v1/leads.grpc.h"
 #include "leadrouter/v1/routing.grpc.h"
+#include "leadrouter/v1/rules.grpc.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -172,21 +172,27 @@ static bool query_once(struct service *service, const struct pg_statement *state
     return ok;
 }
 
+void service_pause(void)
+{
+    uint8_t jitter = 0;
+
+    random_bytes(&jitter, 1);
+    poll(NULL, 0, jitter % REPEAT_PAUSE_MS + 1);
+}
+
 bool service_query(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
     int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
 {
     struct error error = {0};
 
     for (unsigned repeats = 0;; repeats++) {
-        uint8_t jitter = 0;
         if (clock_now_ns() >= deadline_ns)
             return error_set(reterr_error, ERROR_DEADLINE, "time was up before the database was asked");
         if (query_once(service, statement, params, deadline_ns, ret_result, &error))
             return true;
         if (!error_is_transaction_retryable(&error) || repeats == REPEATS_MAX)
             break;
-        random_bytes(&jitter, 1);
-        poll(NULL, 0, jitter % REPEAT_PAUSE_MS + 1); /* so that two that met do not meet again */
+        service_pause();
     }
     if (reterr_error != NULL)
         *reterr_error = error;
@@ -252,6 +258,7 @@ void service_register(struct grpc_c_server *server, struct service *service)
 {
     leadrouter__v1__routing_service__add(server, &service_routing_handlers, service);
     leadrouter__v1__lead_service__add(server, &service_lead_handlers, service);
+    leadrouter__v1__rule_service__add(server, &service_rule_handlers, service);
     grpc_c_health_add(server, service->health);
     service->reflection = grpc_c_reflection_add(server);
     grpc_c_server_observe_refusals(server, log_refusal, service);
@@ -264,6 +271,7 @@ void service_tell_health(struct service *service)
     grpc_c_health_set(service->health, "", is_serving);
     grpc_c_health_set(service->health, leadrouter__v1__routing_service__grpc_service.name, is_serving);
     grpc_c_health_set(service->health, leadrouter__v1__lead_service__grpc_service.name, is_serving);
+    grpc_c_health_set(service->health, leadrouter__v1__rule_service__grpc_service.name, is_serving);
 }
 
 void service_stop_health(struct service *service)

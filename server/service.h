@@ -15,6 +15,7 @@
 #include "grpc_c/services/reflection.h"
 #include "leadrouter/v1/leads.grpc.h"
 #include "leadrouter/v1/routing.grpc.h"
+#include "leadrouter/v1/rules.grpc.h"
 #include "pg/pg.h"
 #include "routing/engine.h"
 #include "worker_pool.h"
@@ -57,7 +58,7 @@ struct service {
 void service_init(struct service *service);
 void service_release(struct service *service);
 
-/* Registers both services, and health and reflection; `service` is borrowed until the server is freed. */
+/* Registers our services, and health and reflection; `service` is borrowed until the server is freed. */
 void service_register(struct grpc_c_server *server, struct service *service);
 
 /* Tells the standard health service whether leads can be routed now. From time to time, and once the server is to stop:
@@ -69,6 +70,7 @@ void service_stop_health(struct service *service);
 
 extern const struct leadrouter__v1__routing_service__handlers service_routing_handlers;
 extern const struct leadrouter__v1__lead_service__handlers service_lead_handlers;
+extern const struct leadrouter__v1__rule_service__handlers service_rule_handlers;
 
 /* Reads a request's fields except for the deadline. Errors: ERROR_INVALID with the field. */
 bool service_route_request(
@@ -77,6 +79,14 @@ bool service_route_request(
 /* RoutingService.RouteLeads and Health; in files of their own. */
 void service_handle_route_leads(struct grpc_c_call *call, void *user);
 void service_handle_health(struct grpc_c_call *call, const Leadrouter__V1__HealthRequest *request, void *user);
+
+/* RuleService.TestRules and GetRoutingHistory; in a file of their own. */
+void service_handle_test_rules(struct grpc_c_call *call, const Leadrouter__V1__TestRulesRequest *request, void *user);
+void service_handle_get_routing_history(
+    struct grpc_c_call *call, const Leadrouter__V1__GetRoutingHistoryRequest *request, void *user);
+
+/* The database's name of a state ("pending") as the protocol has it. */
+Leadrouter__V1__LeadStatus service_lead_status(const char *name);
 
 /* What is known about a call while it is under way: part of what its handler keeps in the call's arena. */
 struct service_call {
@@ -106,6 +116,9 @@ const char *service_text(const struct error *error);
  * ERROR_DEADLINE without asking when the deadline has passed. */
 bool service_query(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
     int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error);
+
+/* A few milliseconds, by chance, so that two that met do not meet again. For workers only. */
+void service_pause(void);
 
 /* Reads an id. Errors: ERROR_INVALID "lead_id: not a UUID". An empty optional id gives uuid_nil. */
 bool service_parse_id(

@@ -256,7 +256,7 @@ struct get_call {
     struct service_call base;
 };
 
-static Leadrouter__V1__LeadStatus status_of(const char *name)
+Leadrouter__V1__LeadStatus service_lead_status(const char *name)
 {
     static const char *const names[] = {"", "pending", "routing", "routed", "failed", "expired"};
 
@@ -324,7 +324,7 @@ static void get_reply(struct get_call *get, const struct pg_result *result)
     lead.workspace_id = column_id(result, arena, 1);
     lead.source_workspace_id = column_id(result, arena, 2);
     lead.data = lead_data(result, arena);
-    lead.status = status_of(pg_result_text(result, 0, 18));
+    lead.status = service_lead_status(pg_result_text(result, 0, 18));
     lead.decided_outcome = decided_of(pg_result_text(result, 0, 19));
     lead.matched_rule_id = column_id(result, arena, 20);
     lead.duplicate_lead_id = column_id(result, arena, 21);

@@ -377,11 +377,14 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('leads_fill', 'leads_refuse', 'raise_rule_versions', 'close_rule_history', 'open_rule_history', 'rules_inserted',
-              'rules_deleted', 'rules_updated', 'rules_truncated', 'sets_changed', 'workspaces_that_name', 'workspaces_changed',
-              'check_routing_config', 'workspaces_check', 'touch') loop
+          and p.proname in ('leads_fill', 'leads_refuse', 'raise_rule_versions', 'close_rule_history', 'open_rule_history',
+              'rules_inserted', 'rules_deleted', 'rules_updated', 'rules_truncated', 'sets_changed', 'workspaces_that_name',
+              'workspaces_changed', 'check_routing_config', 'workspaces_check', 'touch') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
     end loop;
 end
 $body$;
+
+-- Workspaces that were there before have a version too.
+select leadrouter.raise_rule_versions((select array_agg(id) from public.workspaces));
