@@ -16,7 +16,7 @@ from support.certificates import Authority
 from support.postgres import ROOT
 from support.product_cluster import wait_until
 from support.server import Server
-from support.stubs import routing_pb2, routing_pb2_grpc
+from support.stubs import leads_pb2, leads_pb2_grpc, routing_pb2, routing_pb2_grpc
 
 PAGE = ROOT / "docs/clients.md"
 PROGRAMS = {"Python": ("protoc", "grpc_python_plugin"), "Go": ("go", "protoc"), "TypeScript": ("node", "npm", "npx")}
@@ -50,6 +50,12 @@ def blocks(text):
     return found
 
 
+def service_config():
+    """(file name, content) of the page's service config."""
+    block, = blocks(section("What all of them do"))["json"]
+    return block
+
+
 def section(name):
     parts = re.split(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2]))[name]
@@ -73,7 +79,7 @@ class Client:
                             "PATH": f"{programs}:{os.environ['PATH']}:/usr/local/go/bin"}
         sources = [block for found in page.values() for block in found]
         assert len(sources) == 1, "one program"
-        for name, content in [*blocks(section("What all of them do"))["json"], *sources]:
+        for name, content in [service_config(), *sources]:
             (self.directory / name).write_text(content, encoding="utf-8")
         self._make(language)
 
@@ -105,8 +111,8 @@ def client(request, tmp_path_factory):
     return Client(request.param, tmp_path_factory.mktemp(request.param))
 
 
-class Scripted(routing_pb2_grpc.RoutingServiceServicer):
-    """A routing service that ends one call after the other as told, the last way for good; `calls` has (when, time left) of each."""
+class Scripted(routing_pb2_grpc.RoutingServiceServicer, leads_pb2_grpc.LeadServiceServicer):
+    """A server that ends one call after the other as told, the last way for good; `calls` has (when, time left) of each."""
 
     def __init__(self, *endings):
         self.endings = endings
@@ -115,6 +121,7 @@ class Scripted(routing_pb2_grpc.RoutingServiceServicer):
     def __enter__(self):
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
         routing_pb2_grpc.add_RoutingServiceServicer_to_server(self, self.server)
+        leads_pb2_grpc.add_LeadServiceServicer_to_server(self, self.server)
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
         return self
@@ -122,14 +129,22 @@ class Scripted(routing_pb2_grpc.RoutingServiceServicer):
     def __exit__(self, *_):
         self.server.stop(None).wait(TIMEOUT_S)
 
-    def RouteLead(self, request, context): # the name is the protocol's
+    # The names are the protocol's.
+    def RouteLead(self, request, context):
+        self._end(context)
+        return routing_pb2.RouteLeadResponse(outcome=routing_pb2.ROUTING_OUTCOME_FAILED, lead_id=request.lead_id, reason="no rule")
+
+    def CreateLeads(self, request, context):
+        self._end(context)
+        return leads_pb2.CreateLeadsResponse(created=len(request.leads))
+
+    def _end(self, context):
         self.calls.append((time.monotonic(), context.time_remaining()))
         code = self.endings[min(len(self.calls), len(self.endings)) - 1]
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
             context.set_trailing_metadata([("grpc-retry-pushback-ms", str(PUSHBACK_MS))])
         if code != grpc.StatusCode.OK:
             context.abort(code, "so the script says")
-        return routing_pb2.RouteLeadResponse(outcome=routing_pb2.ROUTING_OUTCOME_FAILED, lead_id=request.lead_id, reason="no rule")
 
 
 def status_of(errors):
@@ -215,3 +230,13 @@ def test_tls(client, cluster, database, sql, tmp_path):
         assert (code, errors) == (0, "") and output.split()[1] == DESK
         code, output, errors = client.route(address, foreign.file, *own)
         assert (code, output, status_of(errors)) == (LATER, "", "UNAVAILABLE")
+
+
+@pytest.mark.parametrize("first, expected, attempts", [("UNAVAILABLE", "UNAVAILABLE", 1), ("RESOURCE_EXHAUSTED", "OK", 2)])
+def test_leads_are_not_created_twice(first, expected, attempts):
+    """By the page's service config; which leads were inserted nobody knows after UNAVAILABLE."""
+    with Scripted(grpc.StatusCode[first], grpc.StatusCode.OK) as server:
+        with grpc.insecure_channel(server.address, [("grpc.service_config", service_config()[1])]) as channel:
+            call = leads_pb2_grpc.LeadServiceStub(channel).CreateLeads.future(leads_pb2.CreateLeadsRequest(), timeout=DEADLINE_S)
+            assert call.code().name == expected
+    assert len(server.calls) == attempts
