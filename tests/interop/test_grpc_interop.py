@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2, message_factory
 
-from support.go_program import go_program
+from support.fetched_program import go_program
 from support.postgres import BUILD
 from support.product_cluster import wait_until
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from support.go_program import go_program
+from support.fetched_program import go_program
 from support.postgres import ROOT
 from support.product_cluster import wait_until
 
