@@ -22,6 +22,17 @@ int command_health(int argc, char **argv);
 /* Shows one lead. */
 int command_leads_show(int argc, char **argv);
 
+/* Shows what became of a lead, attempt by attempt, and why. */
+int command_history(int argc, char **argv);
+
+/* Reads, changes and tries the rules of a workspace. */
+int command_rules_list(int argc, char **argv);
+int command_rules_export(int argc, char **argv);
+int command_rules_apply(int argc, char **argv);
+int command_rules_revert(int argc, char **argv);
+int command_rules_versions(int argc, char **argv);
+int command_rules_test(int argc, char **argv);
+
 /* A channel to the server, with TLS if the options say so; on failure the reason was written and NULL is given. Freed
  * with grpc_c_channel_free(). */
 struct grpc_c_channel *connect_to(const struct common_options *common);

@@ -17,6 +17,13 @@ static const struct {
     {"import", NULL, command_import, "take the rows of a CSV file in as leads, and route them"},
     {"health", NULL, command_health, "how routing is doing"},
     {"leads", "show", command_leads_show, "everything about one lead"},
+    {"history", NULL, command_history, "what became of one lead, and why"},
+    {"rules", "list", command_rules_list, "the rules of a workspace, in the order in which they are asked"},
+    {"rules", "apply", command_rules_apply, "make them equal to those of a file"},
+    {"rules", "export", command_rules_export, "write them as such a file"},
+    {"rules", "test", command_rules_test, "what each of them would do with a lead, and why"},
+    {"rules", "versions", command_rules_versions, "the versions that there were"},
+    {"rules", "revert", command_rules_revert, "go back to one of them"},
 };
 
 static void show_help(FILE *output)
@@ -26,7 +33,7 @@ static void show_help(FILE *output)
         char name[32];
         snprintf(name, sizeof(name), "%s%s%s", commands[i].first, commands[i].second == NULL ? "" : " ",
             commands[i].second == NULL ? "" : commands[i].second);
-        fprintf(output, "  %-12s %s\n", name, commands[i].help);
+        fprintf(output, "  %-15s %s\n", name, commands[i].help);
     }
     fprintf(output, "\nleadctl COMMAND --help says more, with an example.\n");
 }
@@ -46,8 +53,23 @@ static int unknown_command(const char *typed)
     return EXIT_USAGE;
 }
 
+static int needs_second_word(const char *first)
+{
+    size_t count = 0;
+
+    fprintf(stderr, "leadctl: %s needs a second word:", first);
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        if (strcmp(first, commands[i].first) == 0)
+            fprintf(stderr, "%s %s", count++ == 0 ? "" : ",", commands[i].second);
+    }
+    fprintf(stderr, "\n");
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
+    bool is_known = false;
+
     if (argc < 2) {
         show_help(stderr);
         return EXIT_USAGE;
@@ -67,8 +89,7 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
         if (argc >= 3 && strcmp(argv[2], commands[i].second) == 0)
             return commands[i].run(argc - 2, argv + 2);
-        fprintf(stderr, "leadctl: %s needs a second word: %s\n", commands[i].first, commands[i].second);
-        return EXIT_USAGE;
+        is_known = true;
     }
-    return unknown_command(argv[1]);
+    return is_known ? needs_second_word(argv[1]) : unknown_command(argv[1]);
 }

@@ -1,0 +1,114 @@
+/* leadctl history: what became of a lead, and why. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "command.h"
+#include "explanation.h"
+#include "leadrouter/v1/rules.grpc.h"
+
+static const char usage[] =
+    "Usage: leadctl history LEAD --workspace W\n\n"
+    "What became of a lead, attempt by attempt, with the rules of then: which took it, and why\n"
+    "the others did not.\n\n"
+    "Example: leadctl history 6f1c… --workspace 0b9e…";
+
+static void print_attempt(const Leadrouter__V1__RoutingAttempt *attempt)
+{
+    char time[32];
+    char number[16];
+    char version[24];
+
+    snprintf(number, sizeof(number), "%d", attempt->attempt);
+    snprintf(version, sizeof(version), "%" PRId64, attempt->rules_version);
+    print_row("when", time_text(attempt->created_at, time));
+    print_row("result", attempt->result);
+    print_row("attempt", number);
+    print_row("reason", attempt->reason);
+    print_row("destination", attempt->destination_workspace_id);
+    print_row("duplicate of", attempt->duplicate_lead_id);
+    print_row("next retry", time_text(attempt->next_retry_at, time));
+    print_row("asked by", attempt->user_id);
+    print_row("decision", attempt->id);
+    if (attempt->rules_version != 0)
+        print_row("rules version", version);
+    if (attempt->explanation != NULL)
+        explanation_print(attempt->explanation);
+}
+
+static json_t *attempt_json(const Leadrouter__V1__RoutingAttempt *attempt)
+{
+    char time[32];
+    char retry[32];
+    json_t *value = json_pack("{ss, ss, ss, si, ss, ss, ss, ss, ss, sI}", "id", attempt->id, "created_at",
+        time_text(attempt->created_at, time), "result", attempt->result, "attempt", (int)attempt->attempt, "reason",
+        attempt->reason, "destination_workspace_id", attempt->destination_workspace_id, "duplicate_lead_id",
+        attempt->duplicate_lead_id, "next_retry_at", time_text(attempt->next_retry_at, retry), "user_id",
+        attempt->user_id, "rules_version", (json_int_t)attempt->rules_version);
+
+    if (attempt->explanation != NULL)
+        json_object_set_new(value, "explanation", explanation_json(attempt->explanation));
+    return value;
+}
+
+static void show(const Leadrouter__V1__GetRoutingHistoryResponse *response, bool is_json)
+{
+    json_t *attempts = json_array();
+
+    for (size_t i = 0; i < response->n_attempts; i++) {
+        if (is_json) {
+            json_array_append_new(attempts, attempt_json(response->attempts[i]));
+            continue;
+        }
+        if (i > 0)
+            printf("\n");
+        print_attempt(response->attempts[i]);
+    }
+    if (is_json)
+        print_json(json_pack("{sO}", "attempts", attempts));
+    else if (response->n_attempts == 0)
+        printf("nothing has been tried yet, or the log no longer has it\n");
+    json_decref(attempts);
+}
+
+int command_history(int argc, char **argv)
+{
+    Leadrouter__V1__GetRoutingHistoryRequest request = LEADROUTER__V1__GET_ROUTING_HISTORY_REQUEST__INIT;
+    Leadrouter__V1__GetRoutingHistoryResponse *response = NULL;
+    const char *workspace = NULL;
+    const char *lead = NULL;
+    const struct option_spec specs[] = {
+        {"workspace", "W", "the workspace that asks: its source or its owner (needed)", OPTION_TEXT, &workspace, 0, 0}};
+    struct common_options common;
+    struct grpc_c_outcome outcome = {0};
+    struct grpc_c_channel *channel = NULL;
+    size_t operand_count = 0;
+    int code = EXIT_DONE;
+
+    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, &lead, 1, &operand_count)) {
+    case OPTIONS_HELP_SHOWN:
+        return EXIT_DONE;
+    case OPTIONS_WRONG:
+        return EXIT_USAGE;
+    case OPTIONS_OK:
+        break;
+    }
+    if (operand_count == 0 || workspace == NULL) {
+        fprintf(stderr, "leadctl: history needs a lead and --workspace; see --help\n");
+        return EXIT_USAGE;
+    }
+    channel = connect_to(&common);
+    if (channel == NULL)
+        return EXIT_USAGE;
+    request.lead_id = (char *)(uintptr_t)lead;
+    request.workspace_id = (char *)(uintptr_t)workspace;
+    if (leadrouter__v1__rule_service__get_routing_history(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
+        code = call_failed(common.target, &outcome);
+    } else {
+        show(response, common.json);
+        leadrouter__v1__get_routing_history_response__free_unpacked(response, NULL);
+    }
+    grpc_c_outcome_release(&outcome);
+    grpc_c_channel_free(channel);
+    return code;
+}
