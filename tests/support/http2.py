@@ -4,10 +4,13 @@ that nothing of one call is needed to read the next.
 import socket
 import struct
 
+import grpc
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 CANCEL = 8
+STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
 PATIENCE_S = 60
 ROUTE_LEAD = "/leadrouter.v1.RoutingService/RouteLead"
 HEALTH = "/leadrouter.v1.RoutingService/Health"
@@ -35,9 +38,22 @@ def block(path, authority="localhost", content_type="application/grpc", **more):
     return b"".join(b"\x00" + text(name) + text(value) for name, value in fields.items())
 
 
-def message(payload=b""):
-    """A gRPC message, uncompressed."""
-    return struct.pack(">BI", 0, len(payload)) + payload
+def message(payload=b"", flag=0, size=None):
+    """A gRPC message: uncompressed, and as long as it says, unless told otherwise."""
+    return struct.pack(">BI", flag, len(payload) if size is None else size) + payload
+
+
+def literal(headers, name):
+    """The value of a header that the core wrote as a literal, as it does the first time on a connection; None: not there."""
+    _, found, rest = headers.partition(bytes([len(name)]) + name.encode())
+    return rest[1:1 + rest[0]].decode() if found else None
+
+
+def status_of(frames):
+    """How a connection's first call ended: the name of its status and the message; None when it was cut off without one."""
+    trailers = b"".join(payload for kind, _, _, payload in frames[-1:] if kind == HEADERS)
+    code = literal(trailers, "grpc-status")
+    return code and (STATUS_NAMES[int(code)], literal(trailers, "grpc-message") or "")
 
 
 class Peer:
@@ -63,7 +79,11 @@ class Peer:
         self.socket.sendall(frames)
 
     def call(self, stream, path, payload=b"", **headers):
-        self.send(frame(HEADERS, END_HEADERS, stream, block(path, **headers)) + frame(DATA, END_STREAM, stream, message(payload)))
+        self.call_with(stream, path, message(payload), **headers)
+
+    def call_with(self, stream, path, body, flags=END_STREAM, **headers):
+        """A call whose body is these bytes, whatever they are."""
+        self.send(frame(HEADERS, END_HEADERS, stream, block(path, **headers)) + frame(DATA, flags, stream, body))
 
     def _take(self, size):
         while len(self.left) < size:
