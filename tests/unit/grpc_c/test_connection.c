@@ -98,8 +98,8 @@ static bool read_bytes(struct peer *peer, uint8_t *bytes, size_t size)
     return true;
 }
 
-/* The next frame's type, FRAME_NONE at the connection's end; a peer that waits for WAIT_S fails the test. Settings and pings are answered (pings if they are to
- * be) and counted. */
+/* The next frame's type, FRAME_NONE at the connection's end; a peer that waits for WAIT_S fails the test. Settings are
+ * answered, pings counted and answered if they are to be. */
 static uint8_t peer_read(struct peer *peer)
 {
     uint8_t head[FRAME_HEAD_SIZE];
