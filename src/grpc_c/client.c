@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "grpc_c/client_call.h"
 #include "grpc_c/credentials.h"
 #include "grpc_c/payload.h"
@@ -87,7 +88,8 @@ static void outcome_fill(struct grpc_c_outcome *outcome, const struct client_cal
         outcome->status = error->code == ERROR_FULL ? GRPC_C_RESOURCE_EXHAUSTED : GRPC_C_INTERNAL;
         outcome->message = memory_copy_string(error->text);
     } else {
-        outcome->message = slice_copy(call->status_details);
+        outcome->message = utf8_copy_repaired((const char *)GRPC_SLICE_START_PTR(call->status_details),
+            GRPC_SLICE_LENGTH(call->status_details)); /* a server may say anything */
     }
     outcome->was_compressed = call->was_compressed;
     outcome->initial_metadata_count = call->initial.count;

@@ -3,6 +3,7 @@ that nothing of one call is needed to read the next.
 """
 import socket
 import struct
+import threading
 
 import grpc
 
@@ -29,6 +30,12 @@ def text(value):
     while left >= 128:
         size, left = size + bytes([left % 128 | 128]), left // 128
     return size + bytes([left]) + raw
+
+
+def headers_of(**fields):
+    """Headers as literals; `fields` with _ for -, and a : before `status`."""
+    named = ((":status" if name == "status" else name.replace("_", "-"), value) for name, value in fields.items())
+    return b"".join(b"\x00" + text(name) + text(value) for name, value in named)
 
 
 def block(path, authority="localhost", content_type="application/grpc", **more):
@@ -127,3 +134,43 @@ def resets(count, first=1, path=ROUTE_LEAD):
     cancel = struct.pack(">I", CANCEL)
     return b"".join(frame(HEADERS, END_HEADERS, stream, headers) + frame(RST_STREAM, 0, stream, cancel)
                     for stream in range(first, first + 2 * count, 2))
+
+
+class Answerer:
+    """A server that answers each call with these frames, whatever it is asked; `frames` is told the stream's number."""
+
+    def __init__(self, frames):
+        self.frames = frames
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR) # wakes accept()
+        self.socket.close()
+        self.thread.join(PATIENCE_S)
+        assert not self.thread.is_alive()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as stream:
+                self._answer(connection, stream)
+
+    def _answer(self, connection, stream):
+        stream.read(len(PREFACE))
+        connection.sendall(frame(SETTINGS, 0, 0))
+        while len(head := stream.read(9)) == 9:
+            size, kind, flags, number = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
+            payload = stream.read(size)
+            if kind in (SETTINGS, PING) and not flags & ACK:
+                connection.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
+            if kind == DATA and flags & END_STREAM:
+                connection.sendall(self.frames(number))
