@@ -1,6 +1,9 @@
 #include "base/utf8.h"
 
 #include <stdint.h>
+#include <string.h>
+
+#include "base/memory.h"
 
 /* Length of the code point that starts here, 0 when it is not valid (RFC 3629, section 4). */
 static size_t code_point_size(const uint8_t *text, size_t left)
@@ -61,4 +64,24 @@ size_t utf8_cut(const char *text, size_t size)
         return size;
     start--; /* the first byte of the last code point */
     return code_point_size(bytes + start, size - start) == 0 ? start : size;
+}
+
+char *utf8_copy_repaired(const char *text, size_t size)
+{
+    static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+    const size_t replacement_size = sizeof(replacement) - 1;
+    const uint8_t *bytes = (const uint8_t *)text;
+    char *copy = memory_new_array(size + 1, replacement_size);
+    size_t used = 0;
+
+    for (size_t offset = 0; offset < size;) {
+        size_t step = bytes[offset] == '\0' ? 0 : code_point_size(bytes + offset, size - offset);
+        const char *from = step == 0 ? replacement : text + offset;
+        size_t length = step == 0 ? replacement_size : step;
+
+        memcpy(copy + used, from, length);
+        used += length;
+        offset += step == 0 ? 1 : step;
+    }
+    return copy;
 }

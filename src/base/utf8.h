@@ -11,4 +11,8 @@ bool utf8_is_valid(const char *text, size_t size, size_t *ret_offset);
 /* The largest n <= `size` so that the first n bytes do not end inside a code point. */
 size_t utf8_cut(const char *text, size_t size);
 
+/* A copy that is valid and has no NUL: each byte that is neither part of a code point nor wanted is replaced by U+FFFD. The
+ * caller's, NUL-terminated. */
+char *utf8_copy_repaired(const char *text, size_t size);
+
 #endif

@@ -154,7 +154,7 @@ ProtobufCMessage *call_unpack(
     grpc_slice slice;
 
     if (buffer == NULL) {
-        error_set(reterr_error, ERROR_INVALID, "the call carries no request message");
+        error_set(reterr_error, ERROR_INVALID, "the call carries no whole request message");
         return NULL;
     }
     if (!payload_read(buffer, served->size_max, "the request", &slice, &call->was_compressed, reterr_error))

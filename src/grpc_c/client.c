@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "grpc_c/client_call.h"
 #include "grpc_c/credentials.h"
 #include "grpc_c/payload.h"
@@ -87,7 +88,8 @@ static void outcome_fill(struct grpc_c_outcome *outcome, const struct client_cal
         outcome->status = error->code == ERROR_FULL ? GRPC_C_RESOURCE_EXHAUSTED : GRPC_C_INTERNAL;
         outcome->message = memory_copy_string(error->text);
     } else {
-        outcome->message = slice_copy(call->status_details);
+        outcome->message = utf8_copy_repaired((const char *)GRPC_SLICE_START_PTR(call->status_details),
+            GRPC_SLICE_LENGTH(call->status_details)); /* a server may say anything */
     }
     outcome->was_compressed = call->was_compressed;
     outcome->initial_metadata_count = call->initial.count;
@@ -397,19 +399,33 @@ void grpc_c_channel_call_async(struct grpc_c_channel *channel, const struct grpc
 
 /* --- Channel ------------------------------------------------------------------------------------------------------ */
 
-/* Takes the credentials over. `server_name` may be NULL. */
 static grpc_arg string_argument(const char *key, const char *value)
 {
     return (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key, .value.string = (char *)(uintptr_t)value};
 }
 
-static grpc_channel *core_channel_new(const char *target, size_t message_size_max, const char *server_name,
-    const char *service_config, grpc_channel_credentials *credentials)
+/* The core takes a service config that it cannot use for a channel on which every call fails, and says why in its log
+ * only. */
+static bool check_service_config(
+    grpc_channel *channel, const char *service_config, const struct error *complaint, struct error *reterr_error)
+{
+    static const char kind[] = "INVALID_ARGUMENT: ";
+    const char *reason = strstr(complaint->text, kind);
+
+    if (service_config == NULL || grpc_channel_support_connectivity_watcher(channel) != 0)
+        return true;
+    return error_set(reterr_error, ERROR_INVALID, "the service config is refused: %s",
+        reason == NULL ? "the gRPC core does not say why" : reason + strlen(kind));
+}
+
+/* Takes the credentials over. */
+static bool core_channel_new(const char *target, const struct grpc_c_channel_options *options,
+    grpc_channel_credentials *credentials, grpc_channel **ret_channel, struct error *reterr_error)
 {
     grpc_arg arguments[] = {
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-            .value.integer = (int)message_size_max},
+            .value.integer = (int)options->message_size_max},
         /* A proxy named in the environment is for the world outside: plain text stays on this machine. */
         {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_HTTP_PROXY, .value.integer = 0},
         {.type = GRPC_ARG_INTEGER,
@@ -422,15 +438,24 @@ static grpc_channel *core_channel_new(const char *target, size_t message_size_ma
         {0},
     };
     grpc_channel_args all = {.num_args = COUNT_OF(arguments) - 2, .args = arguments};
+    const char *service_config = options->service_config_json;
+    struct error complaint = {0};
     grpc_channel *channel = NULL;
 
-    if (server_name != NULL)
-        arguments[all.num_args++] = string_argument(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, server_name);
+    if (options->tls != NULL && options->tls->server_name != NULL)
+        arguments[all.num_args++] = string_argument(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, options->tls->server_name);
     if (service_config != NULL)
         arguments[all.num_args++] = string_argument(GRPC_ARG_SERVICE_CONFIG, service_config);
+    runtime_keep_complaint(&complaint);
     channel = grpc_channel_create(target, credentials, &all);
+    runtime_keep_complaint(NULL);
     grpc_channel_credentials_release(credentials);
-    return channel;
+    if (!check_service_config(channel, service_config, &complaint, reterr_error)) {
+        grpc_channel_destroy(channel);
+        return false;
+    }
+    *ret_channel = channel;
+    return true;
 }
 
 /* Plain text for loopback, or what `tls` (NULL: none) says. */
@@ -450,29 +475,30 @@ static bool credentials_new(const char *target, const struct grpc_c_channel_tls 
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error)
 {
-    const struct grpc_c_channel_tls *tls = options == NULL ? NULL : options->tls;
+    struct grpc_c_channel_options full = options == NULL ? (struct grpc_c_channel_options){0} : *options;
     grpc_channel_credentials *credentials = NULL;
+    grpc_channel *core_channel = NULL;
     struct grpc_c_channel *channel = NULL;
-    size_t message_size_max =
-        options == NULL || options->message_size_max == 0 ? MESSAGE_SIZE_DEFAULT : options->message_size_max;
 
-    assert(message_size_max <= INT32_MAX);
+    if (full.message_size_max == 0)
+        full.message_size_max = MESSAGE_SIZE_DEFAULT;
+    assert(full.message_size_max <= INT32_MAX);
     runtime_init();
-    if (!credentials_new(target, tls, &credentials, reterr_error)) {
+    if (!credentials_new(target, full.tls, &credentials, reterr_error) ||
+        !core_channel_new(target, &full, credentials, &core_channel, reterr_error)) {
         runtime_release();
         return false;
     }
     channel = memory_new(sizeof(*channel));
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->changed, NULL);
-    channel->response_size_max = message_size_max;
-    channel->channel = core_channel_new(target, message_size_max, tls == NULL ? NULL : tls->server_name,
-        options == NULL ? NULL : options->service_config_json, credentials);
+    channel->channel = core_channel;
+    channel->response_size_max = full.message_size_max;
     channel->response_limits.depth_max = DEPTH_MAX;
-    channel->response_limits.memory_size_max = MEMORY_FACTOR * message_size_max;
+    channel->response_limits.memory_size_max = MEMORY_FACTOR * full.message_size_max;
     if (channel->response_limits.memory_size_max < MEMORY_SIZE_LEAST)
         channel->response_limits.memory_size_max = MEMORY_SIZE_LEAST;
-    channel->queue_count = options == NULL || options->threads == 0 ? 1 : options->threads;
+    channel->queue_count = full.threads == 0 ? 1 : full.threads;
     channel->queues = memory_new_array(channel->queue_count, sizeof(*channel->queues));
     for (unsigned i = 0; i < channel->queue_count; i++) {
         queue_thread_init(&channel->queues[i]);

@@ -24,7 +24,7 @@ struct grpc_c_channel_options {
     size_t message_size_max;              /* bytes of one response; default 4 MiB */
     unsigned threads;                     /* threads that complete callback-style calls; default 1 */
     const struct grpc_c_channel_tls *tls; /* default: plain text, to loopback addresses only */
-    const char *service_config_json;      /* gRPC's service config, e.g. a retry policy; malformed: every call fails */
+    const char *service_config_json;      /* gRPC's service config, e.g. a retry policy */
 };
 
 /* Frees what an outcome holds and zeroes it; zeroed or NULL is fine. Not for the outcome that a callback is given. */
@@ -32,8 +32,9 @@ void grpc_c_outcome_release(struct grpc_c_outcome *outcome);
 
 /* A channel to "host:port". Connects when first used, never through a proxy. `options` are copied, NULL means defaults.
  * ERROR_INVALID: a malformed address, or one that is not loopback without TLS; a file that is not what it should be,
- * or a key that is not its certificate's (the text names the file). ERROR_SYSTEM: a file could not be read, a thread
- * could not be made. Whether client certificates are in date is the server's to judge. */
+ * or a key that is not its certificate's (the text names the file); a service config that is no JSON or not a service
+ * config (the text has the core's reason). ERROR_SYSTEM: a file could not be read, a thread could not be made. Whether
+ * client certificates are in date is the server's to judge. */
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error);
 

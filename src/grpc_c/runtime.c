@@ -25,6 +25,14 @@ static struct {
     uint64_t dropped;
 } core_log = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* Not an error channel of ours: it lives from the call into the core to its return, on one stack. */
+static _Thread_local struct error *kept_complaint;
+
+void runtime_keep_complaint(struct error *complaint)
+{
+    kept_complaint = complaint;
+}
+
 void grpc_c_log_observe(grpc_c_log_observer *observer, void *user)
 {
     pthread_mutex_lock(&core_log.lock);
@@ -40,6 +48,8 @@ static void on_core_log(gpr_log_func_args *arguments)
     uint64_t dropped = 0;
     void *user = NULL;
 
+    if (arguments->severity == GPR_LOG_SEVERITY_ERROR && kept_complaint != NULL)
+        error_set(kept_complaint, ERROR_INVALID, "%s", arguments->message);
     if (arguments->severity == GPR_LOG_SEVERITY_ERROR && strncmp(arguments->message, "assertion failed", 16) == 0)
         fprintf(stderr, "%s:%d: gRPC core: %s\n", arguments->file, arguments->line, arguments->message);
     pthread_mutex_lock(&core_log.lock);

@@ -42,6 +42,10 @@ void queue_thread_release(struct queue_thread *queue);
 void runtime_init(void);
 void runtime_release(void);
 
+/* From here on the last error line that the core writes on this thread is kept in `*complaint`, which is borrowed; NULL
+ * ends that. For calls into the core that say in its log only why they fail. */
+void runtime_keep_complaint(struct error *complaint);
+
 enum { ADDRESS_HOST_SIZE = 256 }; /* a DNS name has 253 bytes at most */
 
 /* Takes "host:port" apart; `ret_host` gets the host as it is written ("[::1]" with its brackets). Errors: ERROR_INVALID

@@ -1,11 +1,10 @@
 """Goal: a server that gets short of file descriptors says so to who asks for its health; one that has lost its listener by
 running out of them ends, so that it is started again; one that is well is left alone."""
 import resource
-import socket
 
 import grpc
 
-from support.process import descriptors
+from support.process import close_all, connect_many, descriptors, limit_descriptors
 from support.product_cluster import wait_until
 from support.server import Server
 from support.stubs import routing_pb2
@@ -14,29 +13,8 @@ CALL_S = 20
 ROOM = 20
 
 
-def connect_many(address, count):
-    """Connections that say nothing; fewer when the server's queue is full."""
-    host, port = address.rsplit(":", 1)
-    connections = []
-    for _ in range(count):
-        connection = socket.socket()
-        connection.setblocking(False)
-        connection.connect_ex((host, int(port)))
-        connections.append(connection)
-    return connections
-
-
-def close_all(connections):
-    for connection in connections:
-        connection.close()
-
-
 def health(server):
     return server.routing.Health(routing_pb2.HealthRequest(), timeout=CALL_S)
-
-
-def limit_to(server, limit):
-    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
 
 
 def test_limit_is_raised(cluster, database):
@@ -49,7 +27,7 @@ def test_limit_is_raised(cluster, database):
 def test_short_of_descriptors(cluster, database):
     with Server(cluster.service_url(database), "--self-probe-ms", "0") as server:
         assert health(server).status == routing_pb2.HEALTH_STATUS_HEALTHY
-        limit_to(server, 10 * descriptors(server.process.pid))
+        limit_descriptors(server.process.pid, 10 * descriptors(server.process.pid))
         connections = connect_many(server.address, 8 * descriptors(server.process.pid))
         answer = wait_until(lambda: (lambda got: got if got.problems else None)(health(server)), "the server thinks it is well")
         assert answer.status == routing_pb2.HEALTH_STATUS_CRITICAL
@@ -62,7 +40,7 @@ def test_short_of_descriptors(cluster, database):
 def test_out_of_descriptors(cluster, database):
     with Server(cluster.service_url(database), "--self-probe-ms", "200") as server:
         health(server)
-        limit_to(server, descriptors(server.process.pid) + ROOM)
+        limit_descriptors(server.process.pid, descriptors(server.process.pid) + ROOM)
         connections = connect_many(server.address, 4 * ROOM)
         assert server.wait() == 1
         close_all(connections)
@@ -74,7 +52,7 @@ def test_listener_stays_lost(cluster, database):
     """What the probe is for: without it a server that once ran out stays deaf to new connections, while old ones work."""
     with Server(cluster.service_url(database), "--self-probe-ms", "0") as server:
         health(server)
-        limit_to(server, descriptors(server.process.pid) + ROOM)
+        limit_descriptors(server.process.pid, descriptors(server.process.pid) + ROOM)
         connections = connect_many(server.address, 4 * ROOM)
         wait_until(lambda: descriptors(server.process.pid) >= descriptors_allowed(server), "the server does not run out")
         close_all(connections)

@@ -12,12 +12,15 @@ import pytest
 
 from support.certificates import Authority
 from support.postgres import BUILD, LEADROUTERD
+from support.process import close_all, connect_many, descriptors, limit_descriptors
 from support.product_cluster import wait_until
 from support.server import Server
 from support.stubs import routing_pb2, routing_pb2_grpc
 
 LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
+PROBED_CALLS = 50
+ROOM = 20 # descriptors
 NAMES = "DNS:localhost,IP:127.0.0.1"
 
 
@@ -131,6 +134,21 @@ def test_reload_by_change(server, ca):
     ca.issue("server", NAMES, "serverAuth")
     wait_until(lambda: len(server.events("tls.reloaded")) == 2, "the repaired certificate is not taken")
     assert shown_serial(server, ca) == ca.serial and len(server.events("tls.refused")) == 1
+
+
+def test_self_probe(cluster, database, ca):
+    """The server's probe of itself goes over TLS, without a certificate: two failures in a row would end a server that is
+    well, within milliseconds; and one that has lost its listener does end."""
+    with Server(cluster.service_url(database), *tls_flags(ca), "--self-probe-ms", "5", listen="0.0.0.0:0") as server:
+        server.port = int(server.address.rsplit(":", 1)[1])
+        for _ in range(PROBED_CALLS):
+            assert health(server, ca) == grpc.StatusCode.OK
+        assert not server.events("listener.lost") and server.process.poll() is None, server.text()
+        limit_descriptors(server.process.pid, descriptors(server.process.pid) + ROOM)
+        connections = connect_many(f"127.0.0.1:{server.port}", 4 * ROOM)
+        assert server.wait() == 1
+        close_all(connections)
+        assert [line["error"] != "" for line in server.events("listener.lost")] == [True], server.text()
 
 
 @pytest.mark.parametrize("flags, message", [

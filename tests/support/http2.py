@@ -3,11 +3,15 @@ that nothing of one call is needed to read the next.
 """
 import socket
 import struct
+import threading
+
+import grpc
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 CANCEL = 8
+STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
 PATIENCE_S = 60
 ROUTE_LEAD = "/leadrouter.v1.RoutingService/RouteLead"
 HEALTH = "/leadrouter.v1.RoutingService/Health"
@@ -28,6 +32,12 @@ def text(value):
     return size + bytes([left]) + raw
 
 
+def headers_of(**fields):
+    """Headers as literals; `fields` with _ for -, and a : before `status`."""
+    named = ((":status" if name == "status" else name.replace("_", "-"), value) for name, value in fields.items())
+    return b"".join(b"\x00" + text(name) + text(value) for name, value in named)
+
+
 def block(path, authority="localhost", content_type="application/grpc", **more):
     """The headers of a gRPC call; `more` with _ for -."""
     fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": authority, "te": "trailers",
@@ -35,9 +45,22 @@ def block(path, authority="localhost", content_type="application/grpc", **more):
     return b"".join(b"\x00" + text(name) + text(value) for name, value in fields.items())
 
 
-def message(payload=b""):
-    """A gRPC message, uncompressed."""
-    return struct.pack(">BI", 0, len(payload)) + payload
+def message(payload=b"", flag=0, size=None):
+    """A gRPC message: uncompressed, and as long as it says, unless told otherwise."""
+    return struct.pack(">BI", flag, len(payload) if size is None else size) + payload
+
+
+def literal(headers, name):
+    """The value of a header that the core wrote as a literal, as it does the first time on a connection; None: not there."""
+    _, found, rest = headers.partition(bytes([len(name)]) + name.encode())
+    return rest[1:1 + rest[0]].decode() if found else None
+
+
+def status_of(frames):
+    """How a connection's first call ended: the name of its status and the message; None when it was cut off without one."""
+    trailers = b"".join(payload for kind, _, _, payload in frames[-1:] if kind == HEADERS)
+    code = literal(trailers, "grpc-status")
+    return code and (STATUS_NAMES[int(code)], literal(trailers, "grpc-message") or "")
 
 
 class Peer:
@@ -63,7 +86,11 @@ class Peer:
         self.socket.sendall(frames)
 
     def call(self, stream, path, payload=b"", **headers):
-        self.send(frame(HEADERS, END_HEADERS, stream, block(path, **headers)) + frame(DATA, END_STREAM, stream, message(payload)))
+        self.call_with(stream, path, message(payload), **headers)
+
+    def call_with(self, stream, path, body, flags=END_STREAM, **headers):
+        """A call whose body is these bytes, whatever they are."""
+        self.send(frame(HEADERS, END_HEADERS, stream, block(path, **headers)) + frame(DATA, flags, stream, body))
 
     def _take(self, size):
         while len(self.left) < size:
@@ -107,3 +134,43 @@ def resets(count, first=1, path=ROUTE_LEAD):
     cancel = struct.pack(">I", CANCEL)
     return b"".join(frame(HEADERS, END_HEADERS, stream, headers) + frame(RST_STREAM, 0, stream, cancel)
                     for stream in range(first, first + 2 * count, 2))
+
+
+class Answerer:
+    """A server that answers each call with these frames, whatever it is asked; `frames` is told the stream's number."""
+
+    def __init__(self, frames):
+        self.frames = frames
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR) # wakes accept()
+        self.socket.close()
+        self.thread.join(PATIENCE_S)
+        assert not self.thread.is_alive()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as stream:
+                self._answer(connection, stream)
+
+    def _answer(self, connection, stream):
+        stream.read(len(PREFACE))
+        connection.sendall(frame(SETTINGS, 0, 0))
+        while len(head := stream.read(9)) == 9:
+            size, kind, flags, number = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
+            payload = stream.read(size)
+            if kind in (SETTINGS, PING) and not flags & ACK:
+                connection.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
+            if kind == DATA and flags & END_STREAM:
+                connection.sendall(self.frames(number))

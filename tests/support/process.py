@@ -1,6 +1,8 @@
-"""What the kernel says about a process."""
+"""What the kernel says about a process, and ways to press it."""
 import os
 import pathlib
+import resource
+import socket
 
 
 def memory_bytes(pid, field="VmRSS"):
@@ -13,3 +15,24 @@ def memory_bytes(pid, field="VmRSS"):
 
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def limit_descriptors(pid, limit):
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+
+
+def connect_many(address, count):
+    """Connections that say nothing; fewer when the server's queue is full."""
+    host, port = address.rsplit(":", 1)
+    connections = []
+    for _ in range(count):
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.connect_ex((host, int(port)))
+        connections.append(connection)
+    return connections
+
+
+def close_all(connections):
+    for connection in connections:
+        connection.close()

@@ -5,60 +5,22 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "groups.h"
 #include "names.h"
+#include "places.h"
 
-/* Field numbers in descriptor.proto, which is what the paths of SourceCodeInfo are made of; and protobuf-c.proto's number
- * of the options that it adds to a file. */
-enum { FILE_SERVICE = 6, FILE_SYNTAX = 12, SERVICE_METHOD = 2, OPTION_PB_C_FILE = 1019, PB_C_FILE_C_PACKAGE = 6 };
+/* protobuf-c.proto's numbers of the options that it adds to a file. */
+enum { OPTION_PB_C_FILE = 1019, PB_C_FILE_C_PACKAGE = 6 };
 
 /* Names behind "<service>__" that are ours; the stub of a method with such a name gets a "_" behind. */
 static const char *const stub_names_taken[] = {"add", "grpc_service", "grpc_methods"};
 
-/* Where the thing with this path stands in the file; NULL when protoc did not say. */
-static const Google__Protobuf__SourceCodeInfo__Location *location_of(
-    const Google__Protobuf__FileDescriptorProto *file, const int32_t *path, size_t size)
-{
-    const Google__Protobuf__SourceCodeInfo *info = file->source_code_info;
-
-    for (size_t i = 0; info != NULL && i < info->n_location; i++) {
-        const Google__Protobuf__SourceCodeInfo__Location *location = info->location[i];
-
-        if (location->n_path == size && memcmp(location->path, path, size * sizeof(*path)) == 0)
-            return location;
-    }
-    return NULL;
-}
-
-/* The comment before the thing with this path in the file, or else behind it; "" when there is none. Borrowed. */
-static const char *comment_at(const Google__Protobuf__FileDescriptorProto *file, const int32_t *path, size_t size)
-{
-    const Google__Protobuf__SourceCodeInfo__Location *location = location_of(file, path, size);
-
-    if (location != NULL && location->leading_comments != NULL)
-        return location->leading_comments;
-    if (location != NULL && location->trailing_comments != NULL)
-        return location->trailing_comments;
-    return "";
-}
-
-/* "shop/v1/orders.proto:17", or without the line when protoc did not say it. The span's first number is the line, from
- * 0. */
-static const char *place_of(
-    struct arena *arena, const Google__Protobuf__FileDescriptorProto *file, const int32_t *path, size_t size)
-{
-    const Google__Protobuf__SourceCodeInfo__Location *location = location_of(file, path, size);
-
-    if (location == NULL || location->n_span == 0)
-        return file->name;
-    return arena_format(arena, "%s:%d", file->name, location->span[0] + 1);
-}
-
 /* The comment right before `syntax`: what the file is about. */
 static const char *comment_of_file(const Google__Protobuf__FileDescriptorProto *file)
 {
-    static const int32_t path[] = {FILE_SYNTAX};
+    static const int32_t path[] = {PLACE_FILE_SYNTAX};
 
-    return comment_at(file, path, COUNT_OF(path));
+    return place_comment(file, path, COUNT_OF(path));
 }
 
 /* True when the options hold (pb_c_file).c_package, which renames all types. */
@@ -95,7 +57,7 @@ static bool method_build(struct arena *arena, const Google__Protobuf__FileDescri
     struct error *reterr_error)
 {
     const Google__Protobuf__MethodDescriptorProto *method = file->service[service_index]->method[method_index];
-    const int32_t path[] = {FILE_SERVICE, (int32_t)service_index, SERVICE_METHOD, (int32_t)method_index};
+    const int32_t path[] = {PLACE_FILE_SERVICE, (int32_t)service_index, PLACE_SERVICE_METHOD, (int32_t)method_index};
 
     if (!name_is_valid(method->name) || strchr(method->name, '.') != NULL)
         return error_set(reterr_error, ERROR_INVALID, "%s: malformed: service %s has a method without a proper name",
@@ -112,7 +74,7 @@ static bool method_build(struct arena *arena, const Google__Protobuf__FileDescri
         .request_prefix = name_of_prefix(arena, method->input_type),
         .response_type = name_of_type(arena, method->output_type),
         .response_prefix = name_of_prefix(arena, method->output_type),
-        .comment = comment_at(file, path, COUNT_OF(path)),
+        .comment = place_comment(file, path, COUNT_OF(path)),
         .client_streams = method->client_streaming != 0,
         .server_streams = method->server_streaming != 0,
     };
@@ -128,7 +90,7 @@ static bool service_build(struct arena *arena, const Google__Protobuf__FileDescr
     const struct service_model *before, struct service_model *ret_service, struct error *reterr_error)
 {
     const Google__Protobuf__ServiceDescriptorProto *service = file->service[index];
-    const int32_t path[] = {FILE_SERVICE, (int32_t)index};
+    const int32_t path[] = {PLACE_FILE_SERVICE, (int32_t)index};
     struct method_model *methods = arena_alloc_array(arena, service->n_method, sizeof(*methods));
     const char *package = file->package != NULL ? file->package : "";
 
@@ -136,7 +98,7 @@ static bool service_build(struct arena *arena, const Google__Protobuf__FileDescr
         return error_set(reterr_error, ERROR_INVALID, "%s: malformed: a service without a proper name", file->name);
     ret_service->name = arena_format(arena, "%s%s%s", package, *package != '\0' ? "." : "", service->name);
     ret_service->prefix = name_of_prefix(arena, ret_service->name);
-    ret_service->comment = comment_at(file, path, COUNT_OF(path));
+    ret_service->comment = place_comment(file, path, COUNT_OF(path));
     ret_service->methods = methods;
     ret_service->method_count = service->n_method;
     for (size_t i = 0; i < index; i++) {
@@ -209,6 +171,8 @@ static bool descriptors_build(struct arena *arena, const Google__Protobuf__FileD
                     files[i]->dependency[d]);
             while (known < count && files[known] != import)
                 known++;
+            if (known == count && !groups_check(arena, import, reterr_error)) /* its header could not be made */
+                return false;
             if (known == count)
                 files[count++] = import;
         }
@@ -223,13 +187,17 @@ bool file_model_build(struct arena *arena, const Google__Protobuf__FileDescripto
     Google__Protobuf__FileDescriptorProto *const *all, size_t all_count, struct file_model *ret_model,
     struct error *reterr_error)
 {
+    static const int32_t c_package[] = {PLACE_FILE_OPTIONS, OPTION_PB_C_FILE, PB_C_FILE_C_PACKAGE};
     struct service_model *services = arena_alloc_array(arena, file->n_service, sizeof(*services));
 
     assert(file->name != NULL);
     if (file->package != NULL && *file->package != '\0' && !name_is_valid(file->package))
         return error_set(reterr_error, ERROR_INVALID, "%s: malformed: the package has no proper name", file->name);
     if (has_c_package(file))
-        return error_set(reterr_error, ERROR_INVALID, "%s: option (pb_c_file).c_package is not supported", file->name);
+        return error_set(reterr_error, ERROR_INVALID, "%s: option (pb_c_file).c_package is not supported",
+            place_of(arena, file, c_package, COUNT_OF(c_package)));
+    if (!groups_check(arena, file, reterr_error))
+        return false;
     for (size_t i = 0; i < file->n_service; i++) {
         if (!service_build(arena, file, i, services, &services[i], reterr_error))
             return false;

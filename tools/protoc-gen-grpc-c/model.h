@@ -55,7 +55,7 @@ struct file_model {
 
 /* Builds the model of a file that has a name; everything lies in the arena or is borrowed from `file` and `all`, the
  * files that it may import. Errors: ERROR_INVALID that names the file, the line where protoc told it, and the service or
- * method: two names that are one in C, what no protoc writes. */
+ * method: two names that are one in C, a group, what no protoc writes. */
 bool file_model_build(struct arena *arena, const Google__Protobuf__FileDescriptorProto *file,
     Google__Protobuf__FileDescriptorProto *const *all, size_t all_count, struct file_model *ret_model,
     struct error *reterr_error);

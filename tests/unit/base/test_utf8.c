@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -113,6 +114,37 @@ static void test_cut_of_invalid_bytes(void **state)
     assert_int_equal(utf8_cut("\xf0\x9f\x98", 3), 0);
 }
 
+/* Goal: what is valid stays, each byte that is not becomes U+FFFD, and so does NUL. */
+static void test_repaired(void **state)
+{
+#define BAD "\xef\xbf\xbd"
+    static const struct {
+        const char *text;
+        size_t size;
+        const char *repaired;
+    } cases[] = {
+        {"", 0, ""},
+        {"gr\xc3\xbc\xc3\x9f", 6, "gr\xc3\xbc\xc3\x9f"},
+        {"\xff", 1, BAD},
+        {"a\xff\xfe"
+         "b",
+            4, "a" BAD BAD "b"},
+        {"a\0b", 3, "a" BAD "b"},
+        {"\xf0\x9f\x98", 3, BAD BAD BAD},
+        {"\xc3\xc3\xbc", 3, BAD "\xc3\xbc"},
+    };
+#undef BAD
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char *repaired = utf8_copy_repaired(cases[i].text, cases[i].size);
+
+        assert_string_equal(repaired, cases[i].repaired);
+        assert_true(utf8_is_valid(repaired, strlen(repaired), NULL));
+        free(repaired);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_number_of_valid_strings),
         cmocka_unit_test(test_invalid_and_where),
         cmocka_unit_test(test_cut_of_invalid_bytes),
+        cmocka_unit_test(test_repaired),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

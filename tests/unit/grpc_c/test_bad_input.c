@@ -63,7 +63,7 @@ static void test_bad_messages(void **state)
         {"text: ends in the middle", {.path = ECHO_PATH, BYTES("\x0a\x09z")}},
         {"leaves[1].name: is not valid UTF-8", {.path = ECHO_PATH, BYTES("\x1a\x00\x1a\x03\x0a\x01\xff")}},
         {"tree.child.child: is nested too deep", {.path = ECHO_PATH, BYTES("\x22\x04\x0a\x02\x0a\x00")}},
-        {"the call carries no request message", {.path = ECHO_PATH}},
+        {"the call carries no whole request message", {.path = ECHO_PATH}},
     };
 
     for (size_t i = 0; i < COUNT_OF(cases); i++)

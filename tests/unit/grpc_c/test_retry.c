@@ -5,8 +5,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "fixture.h"
 
 #define RETRY_CONFIG(back_off)                                                                                         \
@@ -96,20 +98,44 @@ static void test_deadline_bounds(void **state)
     fixture_free(fixture);
 }
 
-/* Goal: a config that is none fails calls instead of being passed over. */
-static void test_config_malformed(void **state)
+/* Goal: a config that the core cannot use is refused with the reason when the channel is made, and not by each call. */
+static void test_config_refused(void **state)
 {
-    struct fixture *fixture = fixture_new_config("{");
-    Test__V1__EchoRequest request = TEST__V1__ECHO_REQUEST__INIT;
-    Test__V1__EchoResponse *response = NULL;
-    char text[] = "";
+    static const struct {
+        const char *config;
+        const char *reason;
+    } cases[] = {
+        {"{", "JSON parsing failed"},
+        {"", "JSON parsing failed"},
+        {"{} x", "JSON parsing failed"},
+        {"[]", "is not an object"},
+        {"{\"methodConfig\":7}", "field:methodConfig error:is not an array"},
+        {"{\"methodConfig\":[{\"name\":[{}],\"retryPolicy\":{\"maxAttempts\":1}}]}",
+            "maxAttempts error:must be at least 2"},
+        {"{\"loadBalancingPolicy\":\"absent\"}", "unknown LB policy"},
+    };
 
     (void)state;
-    request.text = text;
-    assert_int_not_equal(
-        test__v1__echo_service__echo(fixture->channel, &request, &patient, &response, NULL), GRPC_C_OK);
-    assert_null(response);
-    assert_int_equal(fixture->echo_count, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct grpc_c_channel_options options = {.service_config_json = cases[i].config};
+        struct grpc_c_channel *channel = NULL;
+        struct error error = {0};
+
+        assert_false(grpc_c_channel_new("127.0.0.1:1", &options, &channel, &error));
+        assert_null(channel);
+        assert_int_equal(error.code, ERROR_INVALID);
+        assert_memory_equal(error.text, "the service config is refused: ", 31);
+        assert_non_null(strstr(error.text, cases[i].reason));
+    }
+}
+
+/* Goal: a config that asks for nothing is fine. */
+static void test_config_empty(void **state)
+{
+    struct fixture *fixture = fixture_new_config("{}");
+
+    (void)state;
+    fixture_assert_well(fixture);
     fixture_free(fixture);
 }
 
@@ -119,7 +145,8 @@ int main(void)
         cmocka_unit_test(test_retried),
         cmocka_unit_test(test_push_back_stops),
         cmocka_unit_test(test_deadline_bounds),
-        cmocka_unit_test(test_config_malformed),
+        cmocka_unit_test(test_config_refused),
+        cmocka_unit_test(test_config_empty),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,7 +139,9 @@ static void test_refusals(void **state)
             "same_methods.proto:6: methods GetLead and get_lead of service refused.S have the same name in C"},
         {"same_services",
             "same_services.proto:5: services refused.HTTPService and refused.Httpservice have the same name in C"},
-        {"c_package", "c_package.proto: option (pb_c_file).c_package is not supported"},
+        {"c_package", "c_package.proto:5: option (pb_c_file).c_package is not supported"},
+        {"group", "group.proto:8: field M.Inner.part is a group, which protobuf-c does not have"},
+        {"imports_group", "group.proto:8: field M.Inner.part is a group, which protobuf-c does not have"},
     };
 
     (void)state;
@@ -190,6 +192,39 @@ static void test_malformed_descriptors(void **state)
     file->package = package;
     file->n_service = 0;
     file->service = NULL;
+    google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
+}
+
+/* Goal: a group that is an extension is no reason to refuse. */
+static void test_group_extension(void **state)
+{
+    struct error error = {0};
+    descriptor_set *set = load_set("group_extension");
+    plugin_response *response = generate(set, "group_extension.proto", NULL, &error);
+
+    (void)state;
+    assert_non_null(response);
+    assert_null(response->error);
+    assert_int_equal(response->n_file, 2);
+    grpc_c__plugin__code_generator_response__free_unpacked(response, NULL);
+    google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
+}
+
+/* Goal: a request that lacks an imported file is refused, with both names. */
+static void test_absent_import(void **state)
+{
+    descriptor_set *set = load_set("imports_group");
+
+    (void)state;
+    assert_int_equal(set->n_file, 2);
+    Google__Protobuf__FileDescriptorProto *import = set->file[0];
+    assert_string_equal(import->name, "group.proto");
+    set->file[0] = set->file[1];
+    set->n_file = 1;
+    assert_refused(set, "imports_group.proto",
+        "imports_group.proto: malformed: it imports group.proto, which is not in the request");
+    set->file[0] = import;
+    set->n_file = 2;
     google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
 }
 
@@ -304,6 +339,8 @@ int main(void)
         cmocka_unit_test(test_no_service),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_malformed_descriptors),
+        cmocka_unit_test(test_group_extension),
+        cmocka_unit_test(test_absent_import),
         cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_truncated_request),
         cmocka_unit_test(test_full),

@@ -32,7 +32,24 @@ check("through protoc" 1 "same_methods.proto:6: methods GetLead and get_lead"
 file(WRITE "${OUT}/lost.proto" "syntax = \"proto3\";\nimport \"absent.proto\";\nservice S {}\n")
 check("a lost import" 1 "lost.proto:2:1: Import .absent.proto. was not found"
   "${PROTOC}" "-I${OUT}" "--plugin=protoc-gen-grpc-c=${PROGRAM}" "--grpc-c_out=${OUT}" "${OUT}/lost.proto")
+check("an import of a group" 1 "group.proto:8: field M.Inner.part is a group"
+  "${PROTOC}" "-I${REFUSED}" "--plugin=protoc-gen-grpc-c=${PROGRAM}" "--grpc-c_out=${OUT}" "${REFUSED}/imports_group.proto")
 file(GLOB left "${OUT}/*.grpc.*" "${OUT}/x")
 if(left)
   message(SEND_ERROR "a refusal left files: ${left}")
 endif()
+
+# What is generated depends on nothing but the input: two processes write the same bytes.
+foreach(folder first second)
+  file(MAKE_DIRECTORY "${OUT}/${folder}")
+  check("the ${folder} time" 0 "^$" "${PROTOC}" "-I${PROTOS}" "--plugin=protoc-gen-grpc-c=${PROGRAM}" "--grpc-c_out=${OUT}/${folder}"
+    "${PROTOS}/shop/v1/orders.proto" "${PROTOS}/streams.proto" "${PROTOS}/legacy.proto")
+endforeach()
+file(GLOB_RECURSE files RELATIVE "${OUT}/first" "${OUT}/first/*.grpc.*")
+list(LENGTH files count)
+if(NOT count EQUAL 6)
+  message(SEND_ERROR "not 6 files but: ${files}")
+endif()
+foreach(name IN LISTS files)
+  check("${name} twice" 0 "^$" "${CMAKE_COMMAND}" -E compare_files "${OUT}/first/${name}" "${OUT}/second/${name}")
+endforeach()

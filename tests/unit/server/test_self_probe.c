@@ -15,9 +15,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/memory.h"
+#include "grpc_c/server.h"
 #include "self_probe.h"
+#include "unit/grpc_c/certificates.h"
 
-enum { SOON_MS = 100, LONG_MS = 20000 };
+enum { SOON_MS = 100, LONG_MS = 20000, PROBES = 20 };
 
 /* A listener and what it says to whoever connects. */
 struct listener {
@@ -164,6 +167,66 @@ static void ends_in_mid_probe(void **state)
     self_probe_free(NULL);
 }
 
+/* A server of ours that probes meet; `tls` NULL: plain text. Gives its address. */
+static struct grpc_c_server *serve_for_real(const struct grpc_c_server_tls *tls, char *ret_address, size_t size)
+{
+    struct grpc_c_server *server = grpc_c_server_new(NULL);
+    struct error error = {0};
+    int port = 0;
+
+    assert_true(tls == NULL ? grpc_c_server_listen(server, "127.0.0.1:0", &port, &error)
+                            : grpc_c_server_listen_tls(server, "0.0.0.0:0", tls, &port, &error));
+    assert_true(grpc_c_server_start(server, &error));
+    snprintf(ret_address, size, "%s:%d", tls == NULL ? "127.0.0.1" : "0.0.0.0", port);
+    return server;
+}
+
+static void write_certificate(const char *directory, const char *name, const char *usage)
+{
+    const struct certificate_options options = {.name = name, .names = "DNS:localhost", .usage = usage};
+    struct certificate made = certificate_new(&options, NULL);
+
+    certificate_write(&made, directory, name);
+    certificate_release(&made);
+}
+
+/* Goal: our own server answers the probe for what it speaks, also where it would let no stranger in, and no other. */
+static void real_listeners(void **state)
+{
+    char directory[CERTIFICATES_PATH_SIZE] = "";
+    char certificate[CERTIFICATES_PATH_SIZE + 16] = "";
+    char key[CERTIFICATES_PATH_SIZE + 16] = "";
+
+    (void)state;
+    directory_new(directory);
+    write_certificate(directory, "server", "serverAuth");
+    snprintf(certificate, sizeof(certificate), "%s/server.pem", directory);
+    snprintf(key, sizeof(key), "%s/server.key", directory);
+    const struct grpc_c_server_tls mutual = {
+        .certificate_file = certificate, .key_file = key, .client_ca_file = certificate};
+    const struct grpc_c_server_tls open = {
+        .certificate_file = certificate, .key_file = key, .without_client_certificates = true};
+    const struct grpc_c_server_tls *const securities[] = {NULL, &open, &mutual};
+    for (size_t i = 0; i < COUNT_OF(securities); i++) {
+        char address[64] = "";
+        struct grpc_c_server *server = serve_for_real(securities[i], address, sizeof(address));
+        struct error error = {0};
+        struct self_probe_options options = {
+            .address = address, .is_tls = securities[i] != NULL, .patience_ms = LONG_MS};
+
+        for (unsigned times = 0; times < PROBES; times++)
+            if (!self_probe_once(&options, &error))
+                fail_msg("listener %zu: %s", i, error.text);
+        options.is_tls = !options.is_tls;
+        assert_false(self_probe_once(&options, &error));
+        assert_int_equal(error.code, ERROR_UNAVAILABLE);
+        grpc_c_server_free(server);
+        options.is_tls = !options.is_tls;
+        assert_false(self_probe_once(&options, &error));
+    }
+    directory_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +234,7 @@ int main(void)
         cmocka_unit_test(silence_and_nobody),
         cmocka_unit_test(two_failures_are_told_once),
         cmocka_unit_test(ends_in_mid_probe),
+        cmocka_unit_test(real_listeners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
