@@ -125,6 +125,28 @@ def test_examples_work(examples, server, sql):
     assert sql("select count(*) from leads") == [(4,)]
 
 
+def test_program_of_the_page(prefix, server, sql, tmp_path):
+    """What docs/clients.md shows for C: its program, by its commands."""
+    page = (ROOT / "docs/clients.md").read_text(encoding="utf-8")
+    (tmp_path / "client.c").write_text(re.search(r"```c client\.c\n(.*?)```", page, re.S)[1], encoding="utf-8")
+    script = re.search(r"## C\n.*?```sh\n(.*?)```", page, re.S)[1]
+    environment = {**os.environ, "LEADROUTER": str(tmp_path / "tree"), "PREFIX": str(prefix), "CFLAGS": ""}
+    (tmp_path / "tree/build").mkdir(parents=True)
+    (tmp_path / "tree/build/release").symlink_to(BUILD.resolve())
+    sql(RULES)
+    lead = leads_pb2.NewLead(email="ann@example.com", country="DE")
+    created = server.leads.CreateLeads(leads_pb2.CreateLeadsRequest(workspace_id=PARTNER, leads=[lead]), timeout=PATIENCE_S)
+
+    def client(*words):
+        return run("sh", "-ec", script + '\nexec ./client "$@"', "client", *words, cwd=tmp_path, env=environment, check=False)
+
+    routed = client(server.address, PARTNER, created.results[0].lead_id)
+    assert (routed.returncode, routed.stdout.splitlines()[-1]) == (0, f"ROUTING_OUTCOME_ROUTED {DESK}")
+    unknown = client(server.address, PARTNER, LEAD)
+    assert unknown.returncode == 1 and unknown.stderr == "NOT_FOUND: no such lead in that workspace\n"
+    assert client("127.0.0.1:1", PARTNER, LEAD).returncode == 75
+
+
 def test_static_by_pkg_config(prefix, tmp_path):
     archive, = prefix.rglob("libleadrouter-client.a")
     words = [word for word in pkg_config(prefix, "--static", "--cflags", "--libs") if word != "-lleadrouter-client"]

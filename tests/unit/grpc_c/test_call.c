@@ -155,7 +155,10 @@ static void test_answer_later(void **state)
         fixture_hold(fixture, text, 25000, &waiter, NULL);
     fixture_wait_held(fixture, CALLS);
     assert_int_equal(grpc_c_server_call_count(fixture->server), CALLS);
-    assert_int_equal(waiter.count, 0);
+    pthread_mutex_lock(&waiter.lock);
+    size_t told = waiter.count;
+    pthread_mutex_unlock(&waiter.lock);
+    assert_int_equal(told, 0);
     for (size_t i = CALLS; i > 0; i--)
         fixture_answer(fixture, i - 1);
     waiter_wait(&waiter, CALLS);
