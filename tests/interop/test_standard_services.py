@@ -15,7 +15,7 @@ from support.product_cluster import wait_until
 
 ROUTING = "leadrouter.v1.RoutingService"
 SERVICES = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
-            "leadrouter.v1.LeadService", ROUTING}
+            "leadrouter.v1.LeadService", "leadrouter.v1.RuleService", ROUTING}
 PROTOS = pathlib.Path("/usr/share/grpc-proto")
 DEADLINE_S = 30
 
@@ -58,7 +58,7 @@ class Health:
 
 def test_check(server, stubs):
     health = Health(stubs, server.channel())
-    for service in ("", ROUTING, "leadrouter.v1.LeadService"):
+    for service in ("", ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.RuleService"):
         wait_until(lambda: health.check(service) == "SERVING", f"{service} serves")
     with pytest.raises(grpc.RpcError) as caught:
         health.check("nobody.Knows")
