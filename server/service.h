@@ -80,7 +80,8 @@ bool service_route_request(
 void service_handle_route_leads(struct grpc_c_call *call, void *user);
 void service_handle_health(struct grpc_c_call *call, const Leadrouter__V1__HealthRequest *request, void *user);
 
-/* RuleService.TestRules and GetRoutingHistory; in a file of their own. */
+/* RuleService.TestRules, LintRules and GetRoutingHistory; in a file of their own. */
+void service_handle_lint_rules(struct grpc_c_call *call, const Leadrouter__V1__LintRulesRequest *request, void *user);
 void service_handle_test_rules(struct grpc_c_call *call, const Leadrouter__V1__TestRulesRequest *request, void *user);
 void service_handle_get_routing_history(
     struct grpc_c_call *call, const Leadrouter__V1__GetRoutingHistoryRequest *request, void *user);

@@ -1,14 +1,15 @@
-/* RuleService: TestRules and GetRoutingHistory: what rules do with a lead, and what they did. */
+/* RuleService: TestRules, LintRules and GetRoutingHistory: what rules do with a lead, would do with any, and did. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "rule_state.h"
 #include "rules/explain.h"
+#include "rules/lint.h"
 #include "rules/record.h"
 #include "service.h"
 
-enum { TEST_LEADS_MAX = 100 };
+enum { TEST_LEADS_MAX = 100, LINT_RULES_MAX = 20000 };
 
 /* One call; in its arena. */
 struct explain_call {
@@ -161,29 +162,38 @@ static struct rule_lead lead_of_message(const Leadrouter__V1__NewLead *lead, int
     };
 }
 
-/* Takes the draft's rules and sets into the state. */
-static bool take_draft(const Leadrouter__V1__TestRulesRequest *request, struct arena *arena, struct rule_state *state,
-    struct error *reterr_error)
+/* Rules and sets of a request that are not stored. */
+struct draft {
+    Leadrouter__V1__Rule *const *rules;
+    size_t rule_count;
+    Leadrouter__V1__NamedSet *const *sets;
+    size_t set_count;
+};
+
+/* Takes a draft into the state that was read. */
+static bool take_draft(
+    const struct draft *draft, struct arena *arena, struct rule_state *state, struct error *reterr_error)
 {
-    struct rule_named_set *sets = arena_alloc_array(arena, state->set_count + request->n_draft_sets, sizeof(*sets));
+    struct rule_named_set *sets = arena_alloc_array(arena, state->set_count + draft->set_count, sizeof(*sets));
     size_t set_count = 0;
 
-    for (size_t i = 0; i < request->n_draft_sets; i++) /* found before the workspace's of the same name */
-        sets[set_count++] = (struct rule_named_set){.name = request->draft_sets[i]->name,
-            .values = (const char *const *)request->draft_sets[i]->values,
-            .count = request->draft_sets[i]->n_values};
+    for (size_t i = 0; i < draft->set_count; i++) /* found before the workspace's of the same name */
+        sets[set_count++] = (struct rule_named_set){.name = draft->sets[i]->name,
+            .values = (const char *const *)draft->sets[i]->values,
+            .count = draft->sets[i]->n_values};
     for (size_t i = 0; i < state->set_count; i++)
         sets[set_count++] = state->sets[i];
     state->sets = sets;
     state->set_count = set_count;
-    if (request->n_draft_rules == 0)
+    if (draft->rule_count == 0)
         return true;
-    state->items = arena_alloc_array(arena, request->n_draft_rules, sizeof(*state->items));
-    state->item_count = request->n_draft_rules;
-    for (size_t i = 0; i < request->n_draft_rules; i++) {
+    state->items = arena_alloc_array(arena, draft->rule_count, sizeof(*state->items));
+    state->item_count = draft->rule_count;
+    for (size_t i = 0; i < draft->rule_count; i++) {
         if (!rule_state_read_rule(
-                request->draft_rules[i], arena_format(arena, "draft_rules[%zu]", i), &state->items[i], reterr_error))
+                draft->rules[i], arena_format(arena, "draft_rules[%zu]", i), &state->items[i], reterr_error))
             return false;
+        state->items[i].source.id = uuid_random();
         state->items[i].source.created_at_us = (int64_t)i;
     }
     qsort(state->items, state->item_count, sizeof(*state->items), compare_items);
@@ -270,11 +280,13 @@ static void run_test(struct work *work)
     const Leadrouter__V1__TestRulesRequest *request = call->request;
     struct arena *arena = arena_of(call);
     Leadrouter__V1__TestRulesResponse response = LEADROUTER__V1__TEST_RULES_RESPONSE__INIT;
+    const struct draft draft = {
+        request->draft_rules, request->n_draft_rules, request->draft_sets, request->n_draft_sets};
     struct rule_state state;
     struct error error = {0};
     bool ok = rule_state_load(call->base.service, arena, &call->base.workspace_id, request->version,
                   grpc_c_call_deadline_ns(call->base.call), &state, &error) &&
-              take_draft(request, arena, &state, &error);
+              take_draft(&draft, arena, &state, &error);
 
     response.leads = arena_alloc_array(arena, request->n_lead_ids + request->n_leads, sizeof(*response.leads));
     ok = ok && test_stored(call, &state, &response, &error);
@@ -322,6 +334,78 @@ void service_handle_test_rules(struct grpc_c_call *call, const Leadrouter__V1__T
     test->work.run = run_test;
     if (!read_test_request(test, &error) || !worker_pool_submit(test->base.service->workers, &test->work, &error))
         service_fail(&test->base, &error);
+}
+
+/* --- LintRules ---------------------------------------------------------------------------------------------------- */
+
+static Leadrouter__V1__LintFinding *finding_message(struct arena *arena, const struct rule_finding *finding)
+{
+    Leadrouter__V1__LintFinding *message = arena_alloc(arena, sizeof(*message));
+
+    leadrouter__v1__lint_finding__init(message);
+    message->kind = (Leadrouter__V1__LintFindingKind)finding->kind; /* the same numbers */
+    message->is_error = finding->kind == RULE_FINDING_CONTRADICTION || finding->kind == RULE_FINDING_SHADOWED;
+    message->rule_id = service_id(arena, &finding->rule->id);
+    message->rule_name = arena_copy_string(arena, finding->rule->name);
+    if (finding->other != NULL) {
+        message->other_rule_id = service_id(arena, &finding->other->id);
+        message->other_rule_name = arena_copy_string(arena, finding->other->name);
+    }
+    message->witness_json = arena_copy_string(arena, finding->witness);
+    return message;
+}
+
+static void run_lint(struct work *work)
+{
+    struct explain_call *call = (struct explain_call *)(void *)work;
+    const Leadrouter__V1__LintRulesRequest *request = call->request;
+    const struct draft draft = {
+        request->draft_rules, request->n_draft_rules, request->draft_sets, request->n_draft_sets};
+    struct arena *arena = arena_of(call);
+    Leadrouter__V1__LintRulesResponse response = LEADROUTER__V1__LINT_RULES_RESPONSE__INIT;
+    struct rule_finding *findings = NULL;
+    struct rule_set_source source;
+    struct rule_state state;
+    struct error error = {0};
+    bool ok = rule_state_load(call->base.service, arena, &call->base.workspace_id, request->version,
+                  grpc_c_call_deadline_ns(call->base.call), &state, &error) &&
+              take_draft(&draft, arena, &state, &error);
+
+    if (ok) {
+        source = rule_state_source(&state, &call->base.workspace_id, arena);
+        ok = source.rule_count <= LINT_RULES_MAX ||
+             error_set(&error, ERROR_INVALID, "more than %d rules: examining them would take too long", LINT_RULES_MAX);
+    }
+    if (ok)
+        ok = rule_lint(&source, arena, &findings, &response.n_findings, &error);
+    if (!ok) {
+        service_fail(&call->base, &error);
+        return;
+    }
+    response.version = request->n_draft_rules > 0 ? 0 : state.version;
+    response.findings = arena_alloc_array(arena, response.n_findings, sizeof(*response.findings));
+    for (size_t i = 0; i < response.n_findings; i++)
+        response.findings[i] = finding_message(arena, &findings[i]);
+    leadrouter__v1__rule_service__lint_rules__reply(call->base.call, &response);
+}
+
+void service_handle_lint_rules(struct grpc_c_call *call, const Leadrouter__V1__LintRulesRequest *request, void *user)
+{
+    struct explain_call *lint = arena_alloc(grpc_c_call_arena(call), sizeof(*lint));
+    struct service_call *base = &lint->base;
+    struct error error = {0};
+    bool ok = false;
+
+    service_begin(base, call, user);
+    lint->request = request;
+    lint->work.run = run_lint;
+    ok = service_parse_id("workspace_id", request->workspace_id, false, &base->workspace_id, &error);
+    if (ok && request->version < 0)
+        ok = error_set(&error, ERROR_INVALID, "version: must not be negative");
+    if (ok && request->n_draft_rules > LINT_RULES_MAX)
+        ok = error_set(&error, ERROR_INVALID, "draft_rules: more than %d", LINT_RULES_MAX);
+    if (!ok || !worker_pool_submit(base->service->workers, &lint->work, &error))
+        service_fail(base, &error);
 }
 
 /* --- GetRoutingHistory -------------------------------------------------------------------------------------------- */

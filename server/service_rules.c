@@ -1,4 +1,4 @@
-/* RuleService: reading and changing rules. TestRules and GetRoutingHistory are in service_explain.c. */
+/* RuleService: reading and changing rules. TestRules, LintRules and GetRoutingHistory are in service_explain.c. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -657,5 +657,6 @@ const struct leadrouter__v1__rule_service__handlers service_rule_handlers = {
     .revert_rules = handle_revert_rules,
     .list_rule_versions = handle_list_versions,
     .test_rules = service_handle_test_rules,
+    .lint_rules = service_handle_lint_rules,
     .get_routing_history = service_handle_get_routing_history,
 };

@@ -11,10 +11,10 @@
 #include "rules/lint_candidates.h"
 #include "rules/value_sets.h"
 
-/* The idea: tests of different parts of a lead do not know of each other, so a conjunction holds for some lead when each part has a value that
- * meets its tests. The values worth trying are finitely many: those that tests name, one between and beyond them, one that nobody names, none
- * at all. When all of them fail, and the tests are of a kind for which these are all cases there are, the conjunction is empty: that is a proof.
- * "R implies E" is "R and not E is empty". */
+/* The idea: tests of different parts of a lead do not know of each other, so a conjunction holds for some lead when each
+ * part has a value that meets its tests. The values worth trying are finitely many: those that tests name, one between and
+ * beyond them, one that nobody names, none at all. When all of them fail, and the tests are of a kind for which these are
+ * all cases there are, the conjunction is empty: that is a proof. "R implies E" is "R and not E is empty". */
 
 enum {
     FINDINGS_PER_RULE_MAX = 20, /* a rule that overlaps with hundreds is told so twenty times */

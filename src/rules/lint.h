@@ -25,8 +25,9 @@ struct rule_finding {
     const char *witness; /* a lead that shows it, as a JSON object of columns; NULL for CONTRADICTION and UNDECIDED */
 };
 
-/* Examines the rules of a source; `*ret_findings` lie in `arena`, in match order of their rules, and borrow from the source. Takes time with the
- * square of the number of rules, most of it a few nanoseconds a pair. Errors: those of rule_explain(). */
+/* Examines the rules of a source; `*ret_findings` lie in `arena`, in match order of their rules, and borrow from the
+ * source. Takes time with the square of the number of rules, most of it a few nanoseconds a pair. Errors: those of
+ * rule_explain(). */
 bool rule_lint(const struct rule_set_source *source, struct arena *arena, struct rule_finding **ret_findings,
     size_t *ret_count, struct error *reterr_error);
 

@@ -140,6 +140,41 @@ def test_what_the_server_refuses(leadctl, rules_file):
     assert done.stderr == 'leadctl: INVALID_ARGUMENT: rules[1].conditions_json: $.all[0].op: unknown operator "about"\n'
 
 
+LINTED = f"""
+rules:
+  - {{name: all Germans, priority: 5, destination: {DESK}, conditions: {{countries: [DE]}}}}
+  - {{name: solar Germans, destination: {DESK}, conditions: {{industries: [Solar], countries: [Germany]}}}}
+  - name: never
+    destination: {DESK}
+    conditions: {{all: [{{field: city, op: eq, value: a}}, {{field: city, op: eq, value: b}}]}}
+  - {{name: solar, destination: {DESK}, conditions: {{industries: [Solar]}}}}
+  - {{name: solar here, destination: {PARTNER}, conditions: {{industries: [Solar]}}}}
+"""
+
+
+def test_lint(leadctl, rules, tmp_path):
+    path = tmp_path / "rules.yaml"
+    path.write_text(LINTED, encoding="utf-8")
+    done = leadctl("rules", "lint", "--workspace", PARTNER, "--file", str(path))
+    assert done.returncode == 1 and done.stdout.splitlines() == [
+        'error   rule "solar Germans": never reached: every lead that meets it is taken by "all Germans"',
+        '        for example {"company_industry":"solar","country":"DE"}',
+        'error   rule "never": no lead can meet its conditions',
+        'error   rule "solar here": never reached: every lead that meets it is taken by "solar"',
+        '        for example {"company_industry":"solar"}',
+        "3 errors, 0 warnings"]
+    path.write_text(LINTED.replace("name: solar here", "name: wind, priority: 5").replace("industries: [Solar]}}", "industries: [Wind]}}"),
+                    encoding="utf-8")
+    rules("apply", str(path))
+    found = json.loads(leadctl("rules", "lint", "--workspace", PARTNER, "--json").stdout)["findings"]
+    assert [(finding["kind"], finding["rule"], finding["other_rule"]) for finding in found if not finding["is_error"]] == [
+        ("OVERLAP", "wind", "all Germans")]
+    rules("apply", str(path), "--dry-run")
+    clean = tmp_path / "clean.yaml"
+    clean.write_text(f"rules: [{{name: all, destination: {DESK}, conditions: {{}}}}]\n", encoding="utf-8")
+    assert rules("lint", "--file", str(clean)) == "0 errors, 0 warnings\n"
+
+
 def test_words(leadctl):
     assert "needs a second word: list, apply" in leadctl("rules").stderr
     assert leadctl("rules", "list").stderr == "leadctl: rules list needs --workspace; see --help\n"

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from support.fetched_program import npm_program
 from support.product_cluster import wait_until
 
 ROUTING = "leadrouter.v1.RoutingService"
@@ -153,3 +154,23 @@ def test_a_call_can_be_made_from_what_reflection_tells(reflection, server):
     request, response = (message_factory.MessageFactory(pool).GetPrototype(kind) for kind in (method.input_type, method.output_type))
     rpc = server.channel().unary_unary(f"/{ROUTING}/Health", request.SerializeToString, response.FromString)
     assert rpc(request(), timeout=DEADLINE_S).schema_version == 1
+
+
+@pytest.mark.parametrize("protocol", ["grpc-v1", "grpc-v1alpha"])
+def test_buf_curl(server, protocol):
+    """The other client that asks the server what it serves: lists, and calls, unary and with streams."""
+    buf = npm_program("buf")
+    base = [buf, "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", protocol]
+
+    def curl(*words):
+        done = subprocess.run([*base, *words], capture_output=True, text=True, timeout=DEADLINE_S)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = curl("--list-services", f"http://{server.address}").split()
+    assert SERVICES >= set(listed) >= {ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.RuleService"}
+    methods = curl("--list-methods", f"http://{server.address}").split()
+    assert f"{ROUTING}/RouteLead" in methods and "leadrouter.v1.RuleService/TestRules" in methods
+    assert '"schemaVersion"' in curl("-d", "{}", f"http://{server.address}/{ROUTING}/Health")
+    streamed = curl("-d", '{"index": 7, "lead": {"leadId": "x"}} {"index": 8}', f"http://{server.address}/{ROUTING}/RouteLeads")
+    assert '"index": "7"' in streamed.replace('":"', '": "') or '"index":"7"' in streamed

@@ -32,6 +32,7 @@ int command_rules_apply(int argc, char **argv);
 int command_rules_revert(int argc, char **argv);
 int command_rules_versions(int argc, char **argv);
 int command_rules_test(int argc, char **argv);
+int command_rules_lint(int argc, char **argv);
 
 /* A channel to the server, with TLS if the options say so; on failure the reason was written and NULL is given. Freed
  * with grpc_c_channel_free(). */

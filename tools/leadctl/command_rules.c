@@ -407,3 +407,112 @@ int command_rules_test(int argc, char **argv)
     rules_file_release(&file);
     return code;
 }
+
+/* --- lint --------------------------------------------------------------------------------------------------------- */
+
+static void print_finding(const Leadrouter__V1__LintFinding *finding)
+{
+    static const char *const texts[] = {
+        "unknown finding",
+        "no lead can meet its conditions",
+        "never reached: every lead that meets it is taken by",
+        "of one priority with, and giving the same leads to another workspace than,",
+        "its destination is inactive or gone",
+        "no lead was found that meets its conditions",
+    };
+    unsigned kind = finding->kind;
+
+    printf("%-7s rule \"%s\": %s", finding->is_error ? "error" : "warning", finding->rule_name,
+        kind < COUNT_OF(texts) ? texts[kind] : texts[0]);
+    if (*finding->other_rule_name != '\0')
+        printf(" \"%s\"", finding->other_rule_name);
+    printf("\n");
+    if (*finding->witness_json != '\0')
+        printf("        for example %s\n", finding->witness_json);
+}
+
+static json_t *findings_json(const Leadrouter__V1__LintRulesResponse *response)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < response->n_findings; i++) {
+        const Leadrouter__V1__LintFinding *finding = response->findings[i];
+        const ProtobufCEnumValue *kind =
+            protobuf_c_enum_descriptor_get_value(&leadrouter__v1__lint_finding_kind__descriptor, (int)finding->kind);
+        json_t *witness = json_loads(finding->witness_json, 0, NULL);
+        json_array_append_new(array,
+            json_pack("{ss, sb, ss, ss, so}", "kind", kind == NULL ? "" : kind->name + strlen("LINT_FINDING_KIND_"),
+                "is_error", (int)finding->is_error, "rule", finding->rule_name, "other_rule", finding->other_rule_name,
+                "witness", witness == NULL ? json_null() : witness));
+    }
+    return json_pack("{so, sI}", "findings", array, "version", (json_int_t)response->version);
+}
+
+/* Shows the findings; 1 when one of them is an error. */
+static int show_findings(const Leadrouter__V1__LintRulesResponse *response, bool is_json)
+{
+    size_t errors = 0;
+
+    for (size_t i = 0; i < response->n_findings; i++) {
+        errors += response->findings[i]->is_error ? 1 : 0;
+        if (!is_json)
+            print_finding(response->findings[i]);
+    }
+    if (is_json)
+        print_json(findings_json(response));
+    else
+        printf("%zu errors, %zu warnings\n", errors, response->n_findings - errors);
+    return errors > 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int lint(const struct rules_options *options, const struct rules_file *file)
+{
+    Leadrouter__V1__LintRulesRequest request = LEADROUTER__V1__LINT_RULES_REQUEST__INIT;
+    Leadrouter__V1__LintRulesResponse *response = NULL;
+    struct grpc_c_outcome outcome = {0};
+    struct grpc_c_channel *channel = connect_to(&options->common);
+    int code = EXIT_DONE;
+
+    if (channel == NULL)
+        return EXIT_USAGE;
+    request.workspace_id = borrowed(options->workspace);
+    request.version = options->version;
+    request.n_draft_rules = file->rule_count;
+    request.draft_rules = file->rule_pointers;
+    request.n_draft_sets = file->set_count;
+    request.draft_sets = file->set_pointers;
+    if (leadrouter__v1__rule_service__lint_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
+        code = call_failed(options->common.target, &outcome);
+    } else {
+        code = show_findings(response, options->common.json);
+        leadrouter__v1__lint_rules_response__free_unpacked(response, NULL);
+    }
+    grpc_c_outcome_release(&outcome);
+    grpc_c_channel_free(channel);
+    return code;
+}
+
+int command_rules_lint(int argc, char **argv)
+{
+    static const char usage[] =
+        "Usage: leadctl rules lint --workspace W [--version N | --file FILE]\n\n"
+        "What is wrong with rules before any lead comes: those that no lead can meet, those that\n"
+        "others always take the leads of, those that disagree about a lead. Exits with 1 when there\n"
+        "are errors. Each finding is proven, or a lead shows it.\n\n"
+        "Example: leadctl rules lint --workspace 0b9e… --file rules.yaml";
+    struct rules_options options;
+    struct rules_file file = {0};
+    struct error error = {0};
+    int code = EXIT_DONE;
+
+    if (!parse(usage, "rules lint", FLAG_VERSION | FLAG_FILE, false, argc, argv, &options, &code))
+        return code;
+    if (options.file == NULL || rules_file_load(options.file, &file, &error)) {
+        code = lint(&options, &file);
+    } else {
+        fprintf(stderr, "leadctl: %s\n", error.text);
+        code = EXIT_USAGE;
+    }
+    rules_file_release(&file);
+    return code;
+}

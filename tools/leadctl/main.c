@@ -22,6 +22,7 @@ static const struct {
     {"rules", "apply", command_rules_apply, "make them equal to those of a file"},
     {"rules", "export", command_rules_export, "write them as such a file"},
     {"rules", "test", command_rules_test, "what each of them would do with a lead, and why"},
+    {"rules", "lint", command_rules_lint, "what is wrong with them before any lead comes"},
     {"rules", "versions", command_rules_versions, "the versions that there were"},
     {"rules", "revert", command_rules_revert, "go back to one of them"},
 };
