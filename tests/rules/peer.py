@@ -19,6 +19,10 @@ class Peer:
         self.process.stdout.close()
 
     def ask(self, request):
+        """The answer to a request; the attributes of its leads go as texts."""
+        if "leads" in request:
+            request = {**request, "leads": [{name: value for name, value in lead.items() if name != "attributes"} | (
+                {"attributes_json": json.dumps(lead["attributes"])} if "attributes" in lead else {}) for lead in request["leads"]]}
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())

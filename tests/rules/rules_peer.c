@@ -3,7 +3,8 @@
  *     {"check": conditions}                             -> {} or {"error": text}
  *     {"rules": […], "policy": {…}, "sets": {…}, "leads": […]} -> {"matches": [index of the rule, or -1, …]} or {"error": text}
  *
- * A rule: id, name, priority, created_at_us, conditions, destination_is_active. A lead: its columns, created_at_us, now_us, attributes. */
+ * A rule: id, name, priority, created_at_us, conditions, destination_is_active. A lead: its columns, created_at_us, now_us, and attributes_json:
+ * the attributes as a text, since not every number in JSON is one to every reader. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static struct rule_source read_rule(struct arena *arena, const json_t *rule)
     return source;
 }
 
-static struct rule_lead read_lead(struct arena *arena, const json_t *lead)
+static struct rule_lead read_lead(const json_t *lead)
 {
     return (struct rule_lead){
         .email = text_of(lead, "email"),
@@ -60,7 +61,7 @@ static struct rule_lead read_lead(struct arena *arena, const json_t *lead)
         .postal_code = text_of(lead, "postal_code"),
         .source = text_of(lead, "source"),
         .external_id = text_of(lead, "external_id"),
-        .attributes_json = dump(arena, json_object_get(lead, "attributes")),
+        .attributes_json = text_of(lead, "attributes_json"),
         .created_at_us = json_integer_value(json_object_get(lead, "created_at_us")),
         .now_us = json_integer_value(json_object_get(lead, "now_us")),
     };
@@ -113,7 +114,7 @@ static json_t *match(struct arena *arena, const json_t *request)
         return json_pack("{ss}", "error", error.text);
     }
     for (size_t i = 0; i < json_array_size(leads); i++) {
-        struct rule_lead lead = read_lead(arena, json_array_get(leads, i));
+        struct rule_lead lead = read_lead(json_array_get(leads, i));
         struct rule_match found;
         bool is_taken = rule_set_match(set, &lead, &found);
         json_array_append_new(
