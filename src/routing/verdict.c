@@ -183,7 +183,8 @@ static void choose_attempted(const struct store_lead *lead, const struct routing
 {
     decision->lead_id = lead->lead_id;
     decision->source_workspace_id = lead->source_workspace_id;
-    decision->rules_version = lead->rules_version;
+    /* Rules that had to be loaded may be newer than what was read under the lock. */
+    decision->rules_version = set != NULL ? rule_set_version(set) : lead->rules_version;
     decision->max_attempts = request->max_attempts;
     decision->actor_id = request->actor_id;
     decision->dedupe_hash = lead->dedupe_hash;

@@ -1,4 +1,5 @@
-"""The language of rules as docs/rules.md has it, evaluated in the most straightforward way. Written from that page; it shares no code with src/rules."""
+"""The language of rules as docs/rules.md has it, evaluated in the most straightforward way. Written from that page; it shares no
+code with src/rules."""
 import datetime
 import json
 import math

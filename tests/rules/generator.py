@@ -2,19 +2,24 @@
 import uuid
 
 TEXTS = ["red", "Red", "RED ", "blue", "Straße", "STRASSE", "straẞe", "İstanbul", "i̇stanbul", "ΣΑΣ", "σας", "café", "cafe\u0301", "CAFÉ",
-         "a b", "a\u00a0 b", "a\u2003b", "\t", "", " ", "\u3000", "👋 hello", "x", "true", "False", "10", "1e1", "ab-c", "a*c", "o'neil", "ſ", "K", "ﬁn"]
-NUMBERS = ["10", "10.0", "1e1", "+10", " 10 ", "-0", "0", ".5", "5.", "0x10", "1e999", "-1e-3", "٣", "12345678901234567890", "1,000", "nan", "inf",
+         "a b", "a\u00a0 b", "a\u2003b", "\t", "", " ", "\u3000", "👋 hello", "x", "true", "False", "10", "1e1", "ab-c", "a*c",
+         "o'neil", "ſ", "K", "ﬁn"]
+NUMBERS = ["10", "10.0", "1e1", "+10", " 10 ", "-0", "0", ".5", "5.", "0x10", "1e999", "-1e-3", "٣", "12345678901234567890", "1,000",
+           "nan", "inf",
            "1e", "--1", "20", "30"]
 NUMBER_VALUES = [10, 10.0, 0, 0.5, 5, -0.001, 20, 30, 1e19, 12, 1000]
 COUNTRIES = ["US", "usa", "United States", "India", "IN", "356", "Deutschland", "Germany", "de", "Atlantis", "", "U.K.", "gb"]
 STATES = ["CA", "california", "US-NY", "New York", "TX", "tx ", "DC", "Puerto Rico", "Bavaria", ""]
 STATE_VALUES = ["CA", "california", "NY", "Texas", "DC", "PR"]
 REGIONS = ["West", "northeast", "SOUTHWEST", "Midwest", "Southeast"]
-EMAILS = ["ann@acme.example", "Ann@ACME.example", "bob@gmail.com", "no at", "a@b", "x@y@z.example", "@acme.example", "ann@", "a b@c.d", ""]
+EMAILS = ["ann@acme.example", "Ann@ACME.example", "bob@gmail.com", "no at", "a@b", "x@y@z.example", "@acme.example", "ann@", "a b@c.d",
+          ""]
 DOMAINS = ["acme.example", "GMAIL.com", "z.example", "b"]
-PHONES = ["(212) 555-0100", "+1 212 555 0100", "2125550100 x12", "+49 30 1234567", "0049301234567", "011 49 30 123", "12", "fax 2125550100", ""]
+PHONES = ["(212) 555-0100", "+1 212 555 0100", "2125550100 x12", "+49 30 1234567", "0049301234567", "011 49 30 123", "12",
+          "fax 2125550100", ""]
 POSTALS = ["10115", "1 0-115", "SW1A 1AA", "sw1a1aa", "-", "94 107"]
-MOMENTS = ["2026-01-31", "2026-01-31T10:00:00Z", "2026-01-31 10:00:00+01:00", "2026-01-31T09:00:00.123456789Z", "2026-02-30", "yesterday", "2026-1-1",
+MOMENTS = ["2026-01-31", "2026-01-31T10:00:00Z", "2026-01-31 10:00:00+01:00", "2026-01-31T09:00:00.123456789Z", "2026-02-30",
+           "yesterday", "2026-1-1",
            "2026-01-31T24:00:00Z", "1969-12-31", "2026-01-31T10:00:00"]
 GOOD_MOMENTS = [m for m in MOMENTS if m not in ("2026-02-30", "yesterday", "2026-1-1", "2026-01-31T24:00:00Z", "2026-01-31T10:00:00")]
 PATTERNS = ["^re", "d$", "a.c", "[0-9]+", "(red|blue)", "a ?b", "^$", "x{1,2}"]
@@ -49,14 +54,16 @@ def text_test(random):
     field = any_field(random)
     kind = random.randrange(7)
     if kind == 0:
-        test = {"op": random.choice(["eq", "ne"]), "value": random.choice([value_for(random, field), value_for(random, field), True, False])
+        test = {"op": random.choice(["eq", "ne"]), "value": random.choice([value_for(random, field), value_for(random, field), True,
+                False])
                 if field not in ("us_state", "region") else value_for(random, field)}
     elif kind == 1:
         test = {"op": random.choice(["in", "not_in"]), "value": [value_for(random, field) for _ in range(random.randint(1, 4))]}
     elif kind == 2:
         test = {"op": random.choice(["in_set", "not_in_set"]), "value": random.choice(SET_NAMES)}
     elif kind == 3:
-        test = {"op": random.choice(["contains", "not_contains", "starts_with", "ends_with"]), "value": value_for(random, "source")[:random.randint(1, 4)]}
+        test = {"op": random.choice(["contains", "not_contains", "starts_with", "ends_with"]), "value": value_for(random,
+                "source")[:random.randint(1, 4)]}
         if not test["value"].strip():
             test["value"] = "a"
     elif kind == 4:
@@ -89,7 +96,8 @@ def other_test(random):
     if kind == 2:
         return {"field": random.choice(["email", "attributes.w"]), "op": "email_domain_in", "value": random.sample(DOMAINS, 2)}
     if kind == 3:
-        return {"field": random.choice(["postal_code", "attributes.w"]), "op": "postal_prefix_in", "value": random.choice([["10"], ["SW 1", "9"]])}
+        return {"field": random.choice(["postal_code", "attributes.w"]), "op": "postal_prefix_in", "value": random.choice([["10"],
+                ["SW 1", "9"]])}
     if kind == 4:
         where = {"latitude": random.uniform(-90, 90), "longitude": random.uniform(-180, 180), "km": random.choice([10, 900, 5000, 15000])}
         return {"field": "location", "op": "within_radius", "value": where}
@@ -100,7 +108,8 @@ def other_test(random):
         return {"field": random.choice(["created_at", "attributes.day"]), "op": "within_last",
                 "value": random.choice([{"days": 1}, {"days": 400}, {"hours": 5}, {"minutes": 1}])}
     if kind == 7:
-        return {"field": any_field(random), "op": random.choice(["eq", "ne", "gt", "lte", "contains", "not_contains", "starts_with", "ends_with"]),
+        return {"field": any_field(random), "op": random.choice(["eq", "ne", "gt", "lte", "contains", "not_contains", "starts_with",
+                "ends_with"]),
                 "value": {"field": any_field(random)}}
     return {random.choice(["industries", "company_sizes"]): [value_for(random, "source")], "countries": [value_for(random, "country")],
             **({"us_states": [random.choice(STATE_VALUES)]} if random.random() < 0.3 else {}),
@@ -125,7 +134,8 @@ def attributes(random):
 
 
 def lead(random):
-    pools = {"source": [*TEXTS, *NUMBERS], "city": TEXTS, "company_industry": TEXTS, "last_name": TEXTS, "external_id": TEXTS, "company_size": TEXTS,
+    pools = {"source": [*TEXTS, *NUMBERS], "city": TEXTS, "company_industry": TEXTS, "last_name": TEXTS, "external_id": TEXTS,
+             "company_size": TEXTS,
              "country": COUNTRIES, "state": STATES, "email": EMAILS, "phone": PHONES, "postal_code": [*POSTALS, *NUMBERS]}
     found = {name: random.choice(pool) for name, pool in pools.items() if random.random() < 0.8}
     found["now_us"] = NOW_US

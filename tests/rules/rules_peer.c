@@ -3,8 +3,8 @@
  *     {"check": conditions}                             -> {} or {"error": text}
  *     {"rules": […], "policy": {…}, "sets": {…}, "leads": […]} -> {"matches": [index of the rule, or -1, …]} or {"error": text}
  *
- * A rule: id, name, priority, created_at_us, conditions, destination_is_active. A lead: its columns, created_at_us, now_us, and attributes_json:
- * the attributes as a text, since not every number in JSON is one to every reader. */
+ * A rule: id, name, priority, created_at_us, conditions, destination_is_active. A lead: its columns, created_at_us, now_us,
+ * and attributes_json: the attributes as a text, since not every number in JSON is one to every reader. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
