@@ -86,6 +86,13 @@ void service_handle_test_rules(struct grpc_c_call *call, const Leadrouter__V1__T
 void service_handle_get_routing_history(
     struct grpc_c_call *call, const Leadrouter__V1__GetRoutingHistoryRequest *request, void *user);
 
+/* What LintRules says of those rules of a state that some changes are about; messages in the arena. Nothing for more rules than can be
+ * examined in passing, or rules that cannot be used. */
+struct rule_state;
+struct rule_state_change;
+Leadrouter__V1__LintFinding **service_lint_changes(const struct rule_state *state, const struct uuid *workspace_id,
+    const struct rule_state_change *changes, size_t change_count, struct arena *arena, size_t *ret_count);
+
 /* The database's name of a state ("pending") as the protocol has it. */
 Leadrouter__V1__LeadStatus service_lead_status(const char *name);
 

@@ -9,7 +9,7 @@
 #include "rules/record.h"
 #include "service.h"
 
-enum { TEST_LEADS_MAX = 100, LINT_RULES_MAX = 20000 };
+enum { TEST_LEADS_MAX = 100, LINT_RULES_MAX = 20000, LINT_IN_PASSING_MAX = 2000 };
 
 /* One call; in its arena. */
 struct explain_call {
@@ -353,6 +353,36 @@ static Leadrouter__V1__LintFinding *finding_message(struct arena *arena, const s
     }
     message->witness_json = arena_copy_string(arena, finding->witness);
     return message;
+}
+
+/* True for a finding about a rule that one of the changes is about, and for all when a set has changed. */
+static bool is_about(const struct rule_finding *finding, const struct rule_state_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].is_set || strcmp(changes[i].name, finding->rule->name) == 0 ||
+            (finding->other != NULL && strcmp(changes[i].name, finding->other->name) == 0))
+            return true;
+    }
+    return false;
+}
+
+Leadrouter__V1__LintFinding **service_lint_changes(const struct rule_state *state, const struct uuid *workspace_id,
+    const struct rule_state_change *changes, size_t change_count, struct arena *arena, size_t *ret_count)
+{
+    const struct rule_set_source source = rule_state_source(state, workspace_id, arena);
+    Leadrouter__V1__LintFinding **messages = NULL;
+    struct rule_finding *findings = NULL;
+    size_t count = 0;
+
+    *ret_count = 0;
+    if (source.rule_count > LINT_IN_PASSING_MAX || !rule_lint(&source, arena, &findings, &count, NULL))
+        return NULL;
+    messages = arena_alloc_array(arena, count, sizeof(*messages));
+    for (size_t i = 0; i < count; i++) {
+        if (is_about(&findings[i], changes, change_count))
+            messages[(*ret_count)++] = finding_message(arena, &findings[i]);
+    }
+    return messages;
 }
 
 static void run_lint(struct work *work)

@@ -98,6 +98,14 @@ static Leadrouter__V1__RuleChange **change_messages(const struct rules_call *cal
     return messages;
 }
 
+/* What is wrong with the rules that were changed. */
+static Leadrouter__V1__LintFinding **findings_of(
+    const struct rules_call *call, const struct rule_state *state, size_t *ret_count)
+{
+    return service_lint_changes(
+        state, &call->base.workspace_id, call->changes, call->change_count, arena_of(call), ret_count);
+}
+
 /* --- Input -------------------------------------------------------------------------------------------------------- */
 
 static bool read_set(
@@ -286,8 +294,8 @@ static void answer_create(struct rules_call *call, const struct rule_state *stat
 {
     Leadrouter__V1__CreateRuleResponse response = LEADROUTER__V1__CREATE_RULE_RESPONSE__INIT;
 
-    (void)state;
     response.version = call->version;
+    response.findings = findings_of(call, state, &response.n_findings);
     if (reload_rule(call, &response.rule))
         leadrouter__v1__rule_service__create_rule__reply(call->base.call, &response);
 }
@@ -329,8 +337,8 @@ static void answer_update(struct rules_call *call, const struct rule_state *stat
 {
     Leadrouter__V1__UpdateRuleResponse response = LEADROUTER__V1__UPDATE_RULE_RESPONSE__INIT;
 
-    (void)state;
     response.version = call->version;
+    response.findings = findings_of(call, state, &response.n_findings);
     if (reload_rule(call, &response.rule))
         leadrouter__v1__rule_service__update_rule__reply(call->base.call, &response);
 }
@@ -451,10 +459,10 @@ static void answer_apply(struct rules_call *call, const struct rule_state *state
 {
     Leadrouter__V1__ApplyRulesResponse response = LEADROUTER__V1__APPLY_RULES_RESPONSE__INIT;
 
-    (void)state;
     response.version = call->version;
     response.n_changes = call->change_count;
     response.changes = change_messages(call);
+    response.findings = findings_of(call, state, &response.n_findings);
     leadrouter__v1__rule_service__apply_rules__reply(call->base.call, &response);
 }
 

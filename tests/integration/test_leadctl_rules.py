@@ -165,7 +165,8 @@ def test_lint(leadctl, rules, tmp_path):
         "3 errors, 0 warnings"]
     path.write_text(LINTED.replace("name: solar here", "name: wind, priority: 5").replace("industries: [Solar]}}", "industries: [Wind]}}"),
                     encoding="utf-8")
-    rules("apply", str(path))
+    warned = rules("apply", str(path)).splitlines()
+    assert 'error   rule "never": no lead can meet its conditions' in warned and warned[5].startswith("5 changes made: version ")
     found = json.loads(leadctl("rules", "lint", "--workspace", PARTNER, "--json").stdout)["findings"]
     assert [(finding["kind"], finding["rule"], finding["other_rule"]) for finding in found if not finding["is_error"]] == [
         ("OVERLAP", "wind", "all Germans")]

@@ -111,6 +111,20 @@ def test_versions_and_reverting(rules):
     assert refused(rules.RevertRules, version=10**6) == ("NOT_FOUND", "no such workspace or version")
 
 
+def test_warnings_on_save(rules):
+    """What is saved is saved; what is wrong with it is said."""
+    first = rules.CreateRule(rule=rule("all", priority=5))
+    assert not first.findings
+    second = rules.CreateRule(rule=rule("solar", SOLAR))
+    finding, = second.findings
+    assert (finding.kind, finding.is_error, finding.rule_name, finding.other_rule_name) == (
+        rules_pb2.LINT_FINDING_KIND_SHADOWED, True, "solar", "all")
+    assert json.loads(finding.witness_json) == {"company_industry": "solar"}
+    fixed = rules.UpdateRule(rule=rule("all", priority=-5, id=first.rule.id))
+    assert not fixed.findings and not rules.LintRules().findings
+    assert refused(rules.LintRules, version=-1) == ("INVALID_ARGUMENT", "version: must not be negative")
+
+
 def test_stale_updates_are_aborted(rules, sql):
     made = rules.CreateRule(rule=rule("a"))
     sql("update lead_routing_rules set priority = 5 where rule_name = 'a'")

@@ -47,7 +47,7 @@ static const struct option option_table[] = {
     {"--leads", "N", OPTION_INT32, FIELD(workload.leads), 1, 5000000, IN_BOTH,
         "leads at most in a run (default 150000)"},
     {"--workspaces", "N", OPTION_INT32, FIELD(workload.workspaces), 2, 1000, IN_BOTH, "workspaces (default 50)"},
-    {"--rules", "N", OPTION_INT32, FIELD(workload.rules), 1, 200, IN_BOTH, "rules in each (default 20)"},
+    {"--rules", "N", OPTION_INT32, FIELD(workload.rules), 1, 10000, IN_BOTH, "rules in each (default 20)"},
     {"--duplicates", "PERCENT", OPTION_INT32, FIELD(workload.duplicates_percent), 0, 90, IN_BOTH,
         "leads that copy an earlier one (default 10)"},
     {"--rounds", "N", OPTION_INT64, FIELD(rounds), 1, 9, IN_COMPARE | IN_RPC,

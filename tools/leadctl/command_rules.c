@@ -193,6 +193,27 @@ static void print_changes(Leadrouter__V1__RuleChange *const *changes, size_t cou
         printf("%zu changes made: version %" PRId64 "\n", count, version);
 }
 
+static void print_finding(const Leadrouter__V1__LintFinding *finding)
+{
+    static const char *const texts[] = {
+        "unknown finding",
+        "no lead can meet its conditions",
+        "never reached: every lead that meets it is taken by",
+        "of one priority with, and giving the same leads to another workspace than,",
+        "its destination is inactive or gone",
+        "no lead was found that meets its conditions",
+    };
+    unsigned kind = finding->kind;
+
+    printf("%-7s rule \"%s\": %s", finding->is_error ? "error" : "warning", finding->rule_name,
+        kind < COUNT_OF(texts) ? texts[kind] : texts[0]);
+    if (*finding->other_rule_name != '\0')
+        printf(" \"%s\"", finding->other_rule_name);
+    printf("\n");
+    if (*finding->witness_json != '\0')
+        printf("        for example %s\n", finding->witness_json);
+}
+
 static int apply(const struct rules_options *options, const struct rules_file *file)
 {
     Leadrouter__V1__ApplyRulesRequest request = LEADROUTER__V1__APPLY_RULES_REQUEST__INIT;
@@ -217,6 +238,8 @@ static int apply(const struct rules_options *options, const struct rules_file *f
             print_json(changes_json(response->changes, response->n_changes, response->version));
         else
             print_changes(response->changes, response->n_changes, response->version, options->is_dry);
+        for (size_t i = 0; i < response->n_findings && !options->common.json; i++)
+            print_finding(response->findings[i]);
         leadrouter__v1__apply_rules_response__free_unpacked(response, NULL);
     }
     grpc_c_outcome_release(&outcome);
@@ -409,27 +432,6 @@ int command_rules_test(int argc, char **argv)
 }
 
 /* --- lint --------------------------------------------------------------------------------------------------------- */
-
-static void print_finding(const Leadrouter__V1__LintFinding *finding)
-{
-    static const char *const texts[] = {
-        "unknown finding",
-        "no lead can meet its conditions",
-        "never reached: every lead that meets it is taken by",
-        "of one priority with, and giving the same leads to another workspace than,",
-        "its destination is inactive or gone",
-        "no lead was found that meets its conditions",
-    };
-    unsigned kind = finding->kind;
-
-    printf("%-7s rule \"%s\": %s", finding->is_error ? "error" : "warning", finding->rule_name,
-        kind < COUNT_OF(texts) ? texts[kind] : texts[0]);
-    if (*finding->other_rule_name != '\0')
-        printf(" \"%s\"", finding->other_rule_name);
-    printf("\n");
-    if (*finding->witness_json != '\0')
-        printf("        for example %s\n", finding->witness_json);
-}
 
 static json_t *findings_json(const Leadrouter__V1__LintRulesResponse *response)
 {
