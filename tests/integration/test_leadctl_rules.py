@@ -176,8 +176,26 @@ def test_lint(leadctl, rules, tmp_path):
     assert rules("lint", "--file", str(clean)) == "0 errors, 0 warnings\n"
 
 
+def test_one_rule(leadctl, rules, server):
+    made = json.loads(rules("create", "--name", "solar", "--destination", DESK, "--conditions", '{"industries": ["Solar"]}', "--json"))
+    assert made["active"] and made["priority"] == 0 and made["conditions"] == {"industries": ["Solar"]}
+    assert "solar" in rules("show", made["id"]) and "state              on\n" in rules("show", made["id"])
+    updated = json.loads(rules("update", made["id"], "--priority", "-7", "--name", "sun", "--json"))
+    assert (updated["name"], updated["priority"], updated["conditions"]) == ("sun", -7, made["conditions"])
+    assert updated["version"] == made["version"] + 1
+    assert "state              off\n" in rules("deactivate", made["id"]) and "state              on\n" in rules("activate", made["id"])
+    assert rules("delete", made["id"], "--note", "gone").startswith("removed: version ")
+    lost = leadctl("rules", "show", made["id"], "--workspace", PARTNER)
+    assert (lost.returncode, lost.stderr) == (1, "leadctl: NOT_FOUND: no such rule in that workspace\n")
+    assert leadctl("rules", "update", made["id"], "--workspace", PARTNER).stderr == \
+        "leadctl: rules update needs something to change; see --help\n"
+    assert leadctl("rules", "create", "--workspace", PARTNER, "--name", "x").returncode == 2
+    bad = leadctl("rules", "create", "--workspace", PARTNER, "--name", "x", "--destination", DESK, "--conditions", "{")
+    assert bad.stderr.startswith("leadctl: INVALID_ARGUMENT: rule.conditions_json: $: not valid JSON")
+
+
 def test_words(leadctl):
-    assert "needs a second word: list, apply" in leadctl("rules").stderr
+    assert "needs a second word: list, show, create" in leadctl("rules").stderr
     assert leadctl("rules", "list").stderr == "leadctl: rules list needs --workspace; see --help\n"
     assert leadctl("rules", "apply", "--workspace", PARTNER).returncode == 2
     assert leadctl("rules", "revert", "--workspace", PARTNER).stderr.startswith("leadctl: rules revert needs --version")

@@ -27,6 +27,12 @@ int command_history(int argc, char **argv);
 
 /* Reads, changes and tries the rules of a workspace. */
 int command_rules_list(int argc, char **argv);
+int command_rules_show(int argc, char **argv);
+int command_rules_create(int argc, char **argv);
+int command_rules_update(int argc, char **argv);
+int command_rules_delete(int argc, char **argv);
+int command_rules_activate(int argc, char **argv);
+int command_rules_deactivate(int argc, char **argv);
 int command_rules_export(int argc, char **argv);
 int command_rules_apply(int argc, char **argv);
 int command_rules_revert(int argc, char **argv);

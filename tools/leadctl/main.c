@@ -19,8 +19,14 @@ static const struct {
     {"leads", "show", command_leads_show, "everything about one lead"},
     {"history", NULL, command_history, "what became of one lead, and why"},
     {"rules", "list", command_rules_list, "the rules of a workspace, in the order in which they are asked"},
-    {"rules", "apply", command_rules_apply, "make them equal to those of a file"},
-    {"rules", "export", command_rules_export, "write them as such a file"},
+    {"rules", "show", command_rules_show, "everything about one rule"},
+    {"rules", "create", command_rules_create, "add one"},
+    {"rules", "update", command_rules_update, "change one"},
+    {"rules", "delete", command_rules_delete, "remove one"},
+    {"rules", "activate", command_rules_activate, "switch one on"},
+    {"rules", "deactivate", command_rules_deactivate, "switch one off"},
+    {"rules", "apply", command_rules_apply, "make all of them equal to those of a file"},
+    {"rules", "export", command_rules_export, "write all of them as such a file"},
     {"rules", "test", command_rules_test, "what each of them would do with a lead, and why"},
     {"rules", "lint", command_rules_lint, "what is wrong with them before any lead comes"},
     {"rules", "versions", command_rules_versions, "the versions that there were"},
@@ -34,7 +40,7 @@ static void show_help(FILE *output)
         char name[32];
         snprintf(name, sizeof(name), "%s%s%s", commands[i].first, commands[i].second == NULL ? "" : " ",
             commands[i].second == NULL ? "" : commands[i].second);
-        fprintf(output, "  %-15s %s\n", name, commands[i].help);
+        fprintf(output, "  %-17s %s\n", name, commands[i].help);
     }
     fprintf(output, "\nleadctl COMMAND --help says more, with an example.\n");
 }
