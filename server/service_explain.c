@@ -385,6 +385,75 @@ Leadrouter__V1__LintFinding **service_lint_changes(const struct rule_state *stat
     return messages;
 }
 
+enum { WAY_RULES_MAX = 3 }; /* of rule_ways_back() */
+
+/* The circle that a rule begins, when the rows have a way back from its destination and some lead goes round; otherwise NULL. */
+static Leadrouter__V1__LintFinding *cycle_of(const struct rule_source *rule, const struct rule_set_source *source,
+    const struct pg_result *rows, struct arena *arena)
+{
+    const char *conditions[1 + WAY_RULES_MAX] = {rule->conditions_json};
+    Leadrouter__V1__LintFinding *message = NULL;
+    const char *witness = NULL;
+    size_t count = 1;
+    int first = -1;
+
+    for (int row = 0; row < pg_result_row_count(rows) && count < COUNT_OF(conditions); row++) {
+        struct uuid from = pg_result_uuid(rows, row, 0);
+        if (!uuid_equal(&from, &rule->destination_workspace_id))
+            continue;
+        first = first < 0 ? row : first;
+        conditions[count++] = pg_result_text(rows, row, 4);
+    }
+    if (first < 0 || !rule->destination_is_active)
+        return NULL;
+    witness = rule_witness(source, conditions, count, arena);
+    if (witness == NULL)
+        return NULL;
+    struct uuid other_id = pg_result_uuid(rows, first, 2);
+    message = arena_alloc(arena, sizeof(*message));
+    leadrouter__v1__lint_finding__init(message);
+    message->kind = LEADROUTER__V1__LINT_FINDING_KIND__LINT_FINDING_KIND_CYCLE;
+    message->rule_id = service_id(arena, &rule->id);
+    message->rule_name = arena_copy_string(arena, rule->name);
+    message->other_rule_id = service_id(arena, &other_id);
+    message->other_rule_name = arena_copy_string(arena, pg_result_text(rows, first, 3));
+    message->witness_json = arena_copy_string(arena, witness);
+    return message;
+}
+
+/* Circles of workspaces that rules of the state are part of: a way from a rule's destination back to the workspace, and a
+ * lead that meets the rule and all rules of that way. */
+static bool add_cycles(struct explain_call *call, const struct rule_set_source *source,
+    Leadrouter__V1__LintRulesResponse *response, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .name = "rule_ways_back",
+        .sql = "select from_workspace_id, step, rule_id, rule_name, conditions from leadrouter.rule_ways_back($1, $2)",
+        .param_count = 2,
+        .param_types = {PG_UUID, PG_UUID_ARRAY},
+    };
+    struct arena *arena = arena_of(call);
+    struct uuid *destinations = arena_alloc_array(arena, source->rule_count, sizeof(*destinations));
+    struct pg_params params;
+    struct pg_result *rows = NULL;
+
+    for (size_t i = 0; i < source->rule_count; i++)
+        destinations[i] = source->rules[i].destination_workspace_id;
+    pg_params_init(&params, arena);
+    pg_params_add_uuid(&params, &call->base.workspace_id);
+    pg_params_add_uuid_array(&params, destinations, NULL, source->rule_count);
+    if (!service_query(
+            call->base.service, &statement, &params, grpc_c_call_deadline_ns(call->base.call), &rows, reterr_error))
+        return false;
+    for (size_t i = 0; i < source->rule_count; i++) {
+        Leadrouter__V1__LintFinding *finding = cycle_of(&source->rules[i], source, rows, arena);
+        if (finding != NULL)
+            response->findings[response->n_findings++] = finding;
+    }
+    pg_result_free(rows);
+    return true;
+}
+
 static void run_lint(struct work *work)
 {
     struct explain_call *call = (struct explain_call *)(void *)work;
@@ -413,9 +482,13 @@ static void run_lint(struct work *work)
         return;
     }
     response.version = request->n_draft_rules > 0 ? 0 : state.version;
-    response.findings = arena_alloc_array(arena, response.n_findings, sizeof(*response.findings));
+    response.findings = arena_alloc_array(arena, response.n_findings + source.rule_count, sizeof(*response.findings));
     for (size_t i = 0; i < response.n_findings; i++)
         response.findings[i] = finding_message(arena, &findings[i]);
+    if (!add_cycles(call, &source, &response, &error)) {
+        service_fail(&call->base, &error);
+        return;
+    }
     leadrouter__v1__rule_service__lint_rules__reply(call->base.call, &response);
 }
 

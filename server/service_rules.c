@@ -521,6 +521,45 @@ static void handle_revert_rules(struct grpc_c_call *call, const Leadrouter__V1__
     submit(rules, ok, &error);
 }
 
+/* --- DiffRuleVersions --------------------------------------------------------------------------------------------- */
+
+static void run_diff(struct work *work)
+{
+    struct rules_call *call = (struct rules_call *)(void *)work;
+    const Leadrouter__V1__DiffRuleVersionsRequest *request = call->request;
+    struct service *service = call->base.service;
+    const struct uuid *workspace_id = &call->base.workspace_id;
+    Leadrouter__V1__DiffRuleVersionsResponse response = LEADROUTER__V1__DIFF_RULE_VERSIONS_RESPONSE__INIT;
+    struct rule_state from;
+    struct rule_state to;
+    const char *json = NULL;
+    struct error error = {0};
+
+    if (!rule_state_load(
+            service, arena_of(call), workspace_id, request->from_version, deadline_of(call), &from, &error) ||
+        !rule_state_load(service, arena_of(call), workspace_id, request->to_version, deadline_of(call), &to, &error)) {
+        service_fail(&call->base, &error);
+        return;
+    }
+    rule_state_diff(&from, &to, arena_of(call), &call->changes, &call->change_count, &json);
+    response.to_version = to.version;
+    response.n_changes = call->change_count;
+    response.changes = change_messages(call);
+    leadrouter__v1__rule_service__diff_rule_versions__reply(call->base.call, &response);
+}
+
+static void handle_diff(struct grpc_c_call *call, const Leadrouter__V1__DiffRuleVersionsRequest *request, void *user)
+{
+    struct rules_call *rules = arena_alloc(grpc_c_call_arena(call), sizeof(*rules));
+    struct error error = {0};
+    bool ok = begin(rules, call, user, request, request->workspace_id, &error);
+
+    if (ok && (request->from_version < 1 || request->to_version < 0))
+        ok = error_set(&error, ERROR_INVALID, "from_version: must be 1 or more, and to_version not negative");
+    rules->work.run = run_diff;
+    submit(rules, ok, &error);
+}
+
 /* --- GetRule, ListRules, ListRuleVersions ------------------------------------------------------------------------- */
 
 static void run_get_rule(struct work *work)
@@ -663,6 +702,7 @@ const struct leadrouter__v1__rule_service__handlers service_rule_handlers = {
     .delete_rule = handle_delete_rule,
     .apply_rules = handle_apply_rules,
     .revert_rules = handle_revert_rules,
+    .diff_rule_versions = handle_diff,
     .list_rule_versions = handle_list_versions,
     .test_rules = service_handle_test_rules,
     .lint_rules = service_handle_lint_rules,

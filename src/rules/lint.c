@@ -229,3 +229,28 @@ bool rule_lint(const struct rule_set_source *source, struct arena *arena, struct
     rule_reader_release(&linter.reader);
     return ok;
 }
+
+const char *rule_witness(
+    const struct rule_set_source *source, const char *const *conditions_json, size_t count, struct arena *arena)
+{
+    static const struct rule_conjunction nothing_more = {0};
+    static const struct rule_disjuncts always = {&nothing_more, 1};
+    struct linter linter = {.source = source, .arena = arena, .reader = {.arena = arena}};
+    const struct rule_condition **items = arena_alloc_array(arena, count, sizeof(*items));
+    const struct rule_condition all = {.kind = RULE_CONDITION_ALL, .items = items, .count = count};
+    struct rule_disjuncts disjuncts;
+    struct lint_witness witness;
+    const char *json = NULL;
+    bool is_empty = false;
+    bool ok = true;
+
+    for (size_t i = 0; i < count && ok; i++)
+        ok = rule_conditions_parse(&linter.reader, conditions_json[i], &items[i], NULL);
+    if (ok && rule_value_sets_make(arena, &linter.reader, source->sets, source->set_count, &linter.sets, NULL)) {
+        disjuncts = rule_disjuncts_make(arena, &all);
+        if (find_common(&linter, &disjuncts, &always, &witness, &is_empty) && holds(&linter, &all, &witness))
+            json = lint_witness_json(&witness, arena);
+    }
+    rule_reader_release(&linter.reader);
+    return json;
+}

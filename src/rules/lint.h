@@ -31,4 +31,9 @@ struct rule_finding {
 bool rule_lint(const struct rule_set_source *source, struct arena *arena, struct rule_finding **ret_findings,
     size_t *ret_count, struct error *reterr_error);
 
+/* Looks for a lead that meets all of some conditions, by the policy of a source and its sets: NULL when none was found. As
+ * a JSON object of columns, in `arena`. */
+const char *rule_witness(
+    const struct rule_set_source *source, const char *const *conditions_json, size_t count, struct arena *arena);
+
 #endif

@@ -76,6 +76,7 @@ def test_apply_export_and_back(rules, rules_file, tmp_path):
     assert rules("apply", str(rules_file)).splitlines()[:3] == ['~ rule "solar": priority', '+ rule "sooner"', '- rule "later"']
     versions = json.loads(rules("versions", "--json"))["versions"]
     assert versions[1]["note"] == "first" and versions[1]["rules_changed"] == 3
+    assert rules("diff", str(versions[1]["version"])).splitlines()[:3] == ['~ rule "solar": priority', '+ rule "sooner"', '- rule "later"']
     assert rules("revert", "--version", str(versions[1]["version"])).splitlines()[0] == '~ rule "solar": priority'
     assert json.loads(rules("export", "--json")) == exported
     assert "first" in rules("versions")
@@ -199,6 +200,7 @@ def test_words(leadctl):
     assert leadctl("rules", "list").stderr == "leadctl: rules list needs --workspace; see --help\n"
     assert leadctl("rules", "apply", "--workspace", PARTNER).returncode == 2
     assert leadctl("rules", "revert", "--workspace", PARTNER).stderr.startswith("leadctl: rules revert needs --version")
+    assert leadctl("rules", "diff", "x", "--workspace", PARTNER).stderr == 'leadctl: "x" is no version\n'
     assert leadctl("history").returncode == 2
     missing = leadctl("rules", "apply", "/nowhere/rules.yaml", "--workspace", PARTNER)
     assert (missing.returncode, missing.stderr) == (2, "leadctl: could not open /nowhere/rules.yaml: No such file or directory\n")

@@ -125,6 +125,32 @@ def test_warnings_on_save(rules):
     assert refused(rules.LintRules, version=-1) == ("INVALID_ARGUMENT", "version: must not be negative")
 
 
+def test_cycles(rules, sql):
+    """A lead goes round by three rules of three workspaces; the way is broken when one of them asks for another lead."""
+    rules.CreateRule(rule=rule("out", SOLAR, DESK))
+    rules.CreateRule(workspace_id=DESK, rule=rule("on", {"countries": ["DE"]}, SECOND))
+    back = rules.CreateRule(workspace_id=SECOND, rule=rule("back", {"field": "source", "op": "eq", "value": "csv"}, PARTNER))
+    finding, = rules.LintRules().findings
+    assert (finding.kind, finding.is_error, finding.rule_name, finding.other_rule_name) == (
+        rules_pb2.LINT_FINDING_KIND_CYCLE, False, "out", "on")
+    assert json.loads(finding.witness_json) == {"company_industry": "solar", "country": "DE", "source": "csv"}
+    rules.UpdateRule(workspace_id=SECOND, rule=rule("back", {"industries": ["Wind"]}, PARTNER, id=back.rule.id))
+    assert not rules.LintRules().findings
+    sql("update lead_routing_rules set conditions = '{}', is_active = false where rule_name = 'back'")
+    assert not rules.LintRules().findings
+
+
+def test_differences(rules):
+    first = rules.ApplyRules(rules=[rule("a")]).version
+    second = rules.ApplyRules(rules=[rule("a", priority=3), rule("b")]).version
+    changes = rules.DiffRuleVersions(from_version=first, to_version=second).changes
+    assert [(change.name, change.kind, list(change.parts)) for change in changes] == [("a", 2, ["priority"]), ("b", 1, [])]
+    assert rules.DiffRuleVersions(from_version=second).to_version == second
+    assert [change.kind for change in rules.DiffRuleVersions(from_version=second, to_version=first).changes] == [2, 3]
+    assert refused(rules.DiffRuleVersions, from_version=10**6) == ("NOT_FOUND", "no such workspace or version")
+    assert refused(rules.DiffRuleVersions)[1] == "from_version: must be 1 or more, and to_version not negative"
+
+
 def test_stale_updates_are_aborted(rules, sql):
     made = rules.CreateRule(rule=rule("a"))
     sql("update lead_routing_rules set priority = 5 where rule_name = 'a'")

@@ -37,7 +37,7 @@ PUBLIC_FUNCTIONS = {
 }
 SERVICE_FUNCTIONS = {
     "lock_leads", "lead_facts", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead", "health_counts", "schema_version",
-    "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test",
+    "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "make_log_partitions", "drop_log_partitions", "log_partition_days_ahead", "normalize_text", "normalize_phone"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 

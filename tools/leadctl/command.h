@@ -36,6 +36,7 @@ int command_rules_deactivate(int argc, char **argv);
 int command_rules_export(int argc, char **argv);
 int command_rules_apply(int argc, char **argv);
 int command_rules_revert(int argc, char **argv);
+int command_rules_diff(int argc, char **argv);
 int command_rules_versions(int argc, char **argv);
 int command_rules_test(int argc, char **argv);
 int command_rules_lint(int argc, char **argv);

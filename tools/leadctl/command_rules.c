@@ -173,7 +173,7 @@ static json_t *changes_json(Leadrouter__V1__RuleChange *const *changes, size_t c
     return json_pack("{so, sI}", "changes", array, "version", (json_int_t)version);
 }
 
-static void print_changes(Leadrouter__V1__RuleChange *const *changes, size_t count, int64_t version, bool is_dry)
+static void print_lines(Leadrouter__V1__RuleChange *const *changes, size_t count)
 {
     static const char signs[] = "?+~-";
 
@@ -185,6 +185,11 @@ static void print_changes(Leadrouter__V1__RuleChange *const *changes, size_t cou
             printf("%s%s", k == 0 ? ": " : ", ", change->parts[k]);
         printf("\n");
     }
+}
+
+static void print_changes(Leadrouter__V1__RuleChange *const *changes, size_t count, int64_t version, bool is_dry)
+{
+    print_lines(changes, count);
     if (count == 0)
         printf("nothing to change; version %" PRId64 "\n", version);
     else if (is_dry)
@@ -202,6 +207,7 @@ static void print_finding(const Leadrouter__V1__LintFinding *finding)
         "of one priority with, and giving the same leads to another workspace than,",
         "its destination is inactive or gone",
         "no lead was found that meets its conditions",
+        "part of a circle of workspaces with",
     };
     unsigned kind = finding->kind;
 
@@ -303,6 +309,50 @@ int command_rules_revert(int argc, char **argv)
         else
             print_changes(response->changes, response->n_changes, response->version, false);
         leadrouter__v1__revert_rules_response__free_unpacked(response, NULL);
+    }
+    grpc_c_outcome_release(&outcome);
+    grpc_c_channel_free(channel);
+    return code;
+}
+
+/* --- diff --------------------------------------------------------------------------------------------------------- */
+
+int command_rules_diff(int argc, char **argv)
+{
+    static const char usage[] = "Usage: leadctl rules diff FROM-VERSION --workspace W [--version TO]\n\n"
+                                "What changed from one version of a workspace's rules to another, or to now.\n\n"
+                                "Example: leadctl rules diff 41 --workspace 0b9e… --version 44";
+    Leadrouter__V1__DiffRuleVersionsRequest request = LEADROUTER__V1__DIFF_RULE_VERSIONS_REQUEST__INIT;
+    Leadrouter__V1__DiffRuleVersionsResponse *response = NULL;
+    struct rules_options options;
+    struct grpc_c_outcome outcome = {0};
+    struct grpc_c_channel *channel = NULL;
+    char *end = NULL;
+    int code = EXIT_DONE;
+
+    if (!parse(usage, "rules diff", FLAG_VERSION, true, argc, argv, &options, &code))
+        return code;
+    request.from_version = strtoll(options.operand, &end, 10);
+    if (*end != '\0' || request.from_version < 1) {
+        fprintf(stderr, "leadctl: \"%s\" is no version\n", options.operand);
+        return EXIT_USAGE;
+    }
+    channel = connect_to(&options.common);
+    if (channel == NULL)
+        return EXIT_USAGE;
+    request.workspace_id = borrowed(options.workspace);
+    request.to_version = options.version;
+    if (leadrouter__v1__rule_service__diff_rule_versions(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
+        code = call_failed(options.common.target, &outcome);
+    } else {
+        if (options.common.json)
+            print_json(changes_json(response->changes, response->n_changes, response->to_version));
+        else
+            print_lines(response->changes, response->n_changes);
+        if (!options.common.json)
+            printf("%zu changes from version %" PRId64 " to %" PRId64 "\n", response->n_changes, request.from_version,
+                response->to_version);
+        leadrouter__v1__diff_rule_versions_response__free_unpacked(response, NULL);
     }
     grpc_c_outcome_release(&outcome);
     grpc_c_channel_free(channel);

@@ -30,6 +30,7 @@ static const struct {
     {"rules", "test", command_rules_test, "what each of them would do with a lead, and why"},
     {"rules", "lint", command_rules_lint, "what is wrong with them before any lead comes"},
     {"rules", "versions", command_rules_versions, "the versions that there were"},
+    {"rules", "diff", command_rules_diff, "what changed from one of them to another"},
     {"rules", "revert", command_rules_revert, "go back to one of them"},
 };
 

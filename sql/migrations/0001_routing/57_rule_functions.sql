@@ -181,13 +181,43 @@ begin
 end
 $function$;
 
+-- For each of some workspaces the shortest way by active rules back to p_workspace_id, of at most 3 rules, one row a rule in the order
+-- of the way; none where there is none. Of several rules between the same two workspaces the one that is asked first.
+create function leadrouter.rule_ways_back(p_workspace_id uuid, p_from uuid[])
+    returns table (from_workspace_id uuid, step integer, rule_id uuid, rule_name text, conditions text)
+    language sql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+    with recursive step as (
+        select distinct on (r.workspace_id, r.destination_workspace_id) r.workspace_id, r.destination_workspace_id, r.id
+        from public.lead_routing_rules r
+        join public.workspaces d on d.id = r.destination_workspace_id and d.is_active
+        where r.is_active and r.workspace_id <> r.destination_workspace_id
+        order by r.workspace_id, r.destination_workspace_id, r.priority desc, r.created_at, r.id
+    ), way (from_workspace_id, at, seen, rule_ids) as (
+        select f.id, f.id, array[f.id], '{}'::uuid[] from (select distinct unnest(p_from) as id) f where f.id <> p_workspace_id
+        union all
+        select w.from_workspace_id, s.destination_workspace_id, w.seen || s.destination_workspace_id, w.rule_ids || s.id
+        from way w join step s on s.workspace_id = w.at and s.destination_workspace_id <> all (w.seen)
+        where w.at <> p_workspace_id and cardinality(w.rule_ids) < 3
+    ), shortest as (
+        select distinct on (w.from_workspace_id) w.from_workspace_id, w.rule_ids
+        from way w where w.at = p_workspace_id order by w.from_workspace_id, cardinality(w.rule_ids)
+    )
+    select s.from_workspace_id, x.n::integer, r.id, r.rule_name, r.conditions::text
+    from shortest s, unnest(s.rule_ids) with ordinality as x (rule_id, n)
+    join public.lead_routing_rules r on r.id = x.rule_id
+    order by s.from_workspace_id, x.n
+$function$;
+
 do $body$
 declare
     v_function regprocedure;
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('rule_set_at', 'list_rule_versions', 'change_rules', 'lead_history', 'leads_for_test') loop
+          and p.proname in ('rule_set_at', 'list_rule_versions', 'change_rules', 'lead_history', 'leads_for_test',
+              'rule_ways_back') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
         execute format('grant execute on function %s to leadrouter_service', v_function);
