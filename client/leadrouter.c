@@ -55,6 +55,7 @@ bool leadrouter_connect(const char *target, const struct leadrouter_options *opt
         .threads = chosen->threads,
         .tls = chosen->ca_file != NULL ? &tls : NULL,
         .service_config_json = service_config(chosen),
+        .no_retries = chosen->no_retries,
     };
     struct error error = {0};
 

@@ -60,7 +60,7 @@ struct leadrouter_options {
      * growing to 2 s (with jitter; the server may ask for another time), and never beyond the call's deadline.
      * CreateLeads is made again after RESOURCE_EXHAUSTED only, since UNAVAILABLE can mean that it was done: a second time would
      * insert leads without an external_id again. */
-    bool no_retries; /* no call is ever made again */
+    bool no_retries; /* no call is ever made again, not even one that the server has never seen */
     bool
         creates_are_repeatable; /* CreateLeads too after UNAVAILABLE: each has a request_id, or each lead an external_id */
 

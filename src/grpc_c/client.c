@@ -434,6 +434,9 @@ static bool core_channel_new(const char *target, const struct grpc_c_channel_opt
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
             .value.integer = 0},
+        {.type = GRPC_ARG_INTEGER,
+            .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_RETRIES,
+            .value.integer = options->no_retries ? 0 : 1},
         {0}, /* room for the optional ones */
         {0},
     };

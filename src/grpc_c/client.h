@@ -25,6 +25,7 @@ struct grpc_c_channel_options {
     unsigned threads;                     /* threads that complete callback-style calls; default 1 */
     const struct grpc_c_channel_tls *tls; /* default: plain text, to loopback addresses only */
     const char *service_config_json;      /* gRPC's service config, e.g. a retry policy */
+    bool no_retries; /* the core makes no call again, not even one that the server has never seen */
 };
 
 /* Frees what an outcome holds and zeroes it; zeroed or NULL is fine. Not for the outcome that a callback is given. */

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from support.certificates import Authority
+from support.http2 import END_HEADERS, END_STREAM, HEADERS, Answerer, frame, headers_of
 from support.postgres import BUILD, ROOT
 from support.server import Server
 from support.stubs import leads_pb2, leads_pb2_grpc, routing_pb2, routing_pb2_grpc
@@ -248,6 +249,12 @@ def test_retries_stop_at_the_deadline(probe, failing):
     service, address = failing(UNAVAILABLE, 99, push_back_ms=60000)
     assert run(probe, address, "route", 500).stdout.startswith("DEADLINE_EXCEEDED: ")
     assert service.calls == 1
+
+
+def test_an_answer_without_a_status(probe):
+    """It ends the process in the core's retries (SECURITY.md); without them it is a status like others."""
+    with Answerer(lambda stream: frame(HEADERS, END_HEADERS | END_STREAM, stream, headers_of(status="200"))) as server:
+        assert run(probe, server.address, "route", 5000, "no_retries").stdout.startswith("UNKNOWN: ")
 
 
 def test_push_back_ends_retries(probe, failing):
