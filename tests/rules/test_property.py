@@ -95,6 +95,35 @@ def test_twenty_thousand_pairs():
     check(200, 2)
 
 
+def old_takes(lists, lead):
+    """What the system before did with the six lists: one of the words of each list, letter case aside; regions by the table of states."""
+    words = {"industries": "company_industry", "company_sizes": "company_size", "revenue_ranges": "company_revenue",
+             "countries": "country", "us_states": "state"}
+    regions = {state: region.lower() for region, states in evaluator.REGIONS.items() for state in states.split()}
+    found = {name: regions[lead["state"]] if name == "regions" else lead[words[name]].lower() for name in lists}
+    return all(not values or found[name] in [value.lower() for value in values] for name, values in lists.items())
+
+
+def test_simple_form_decides_as_before():
+    """For leads in the US without missing fields."""
+    source = random.Random(SEED)
+    pools = {"industries": ["Solar", "WIND", "coal"], "company_sizes": ["1-10", "11-50"], "revenue_ranges": ["$1M - $5M", "$5m - $10m"],
+             "countries": ["US", "us"], "us_states": ["CA", "ny", "TX"], "regions": list(evaluator.REGIONS)}
+    taken = 0
+    with Peer() as peer:
+        for _ in range(200):
+            rules = [{**generator.rule(source, n), "destination_is_active": True, "priority": -n, "conditions": {
+                name: source.sample(pool, source.randint(0, 2)) for name, pool in pools.items() if source.random() < 0.5}} for n in range(5)]
+            leads = [{"company_industry": source.choice(["solar", "Wind", "oil"]), "company_size": source.choice(["1-10", "11-50", "51-200"]),
+                      "company_revenue": source.choice(["$1m - $5m", "$5M - $10M"]), "country": "US",
+                      "state": source.choice(["CA", "NY", "TX", "FL"]), "now_us": 1} for _ in range(50)]
+            found = peer.ask({"rules": rules, "policy": {}, "sets": {}, "leads": leads})["matches"]
+            expected = [next((n for n, rule in enumerate(rules) if old_takes(rule["conditions"], lead)), -1) for lead in leads]
+            assert found == expected
+            taken += sum(n >= 0 for n in found)
+    assert 1000 < taken < 9900
+
+
 @pytest.mark.long
 def test_a_million_pairs():
     check(10000, 20)

@@ -187,9 +187,8 @@ static void print_lines(Leadrouter__V1__RuleChange *const *changes, size_t count
     }
 }
 
-static void print_changes(Leadrouter__V1__RuleChange *const *changes, size_t count, int64_t version, bool is_dry)
+static void print_closing(size_t count, int64_t version, bool is_dry)
 {
-    print_lines(changes, count);
     if (count == 0)
         printf("nothing to change; version %" PRId64 "\n", version);
     else if (is_dry)
@@ -220,35 +219,63 @@ static void print_finding(const Leadrouter__V1__LintFinding *finding)
         printf("        for example %s\n", finding->witness_json);
 }
 
-static int apply(const struct rules_options *options, const struct rules_file *file)
+/* One call; NULL after a failure, of which it has told. */
+static Leadrouter__V1__ApplyRulesResponse *apply_once(struct grpc_c_channel *channel,
+    const struct rules_options *options, const struct rules_file *file, bool is_dry, int64_t expected_version)
 {
     Leadrouter__V1__ApplyRulesRequest request = LEADROUTER__V1__APPLY_RULES_REQUEST__INIT;
     Leadrouter__V1__ApplyRulesResponse *response = NULL;
     struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = connect_to(&options->common);
-    int code = EXIT_DONE;
 
-    if (channel == NULL)
-        return EXIT_USAGE;
     request.workspace_id = borrowed(options->workspace);
     request.note = borrowed(options->note);
-    request.dry_run = options->is_dry;
+    request.dry_run = is_dry;
+    request.expected_version = expected_version;
     request.n_rules = file->rule_count;
     request.rules = file->rule_pointers;
     request.n_sets = file->set_count;
     request.sets = file->set_pointers;
-    if (leadrouter__v1__rule_service__apply_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(options->common.target, &outcome);
-    } else {
-        if (options->common.json)
-            print_json(changes_json(response->changes, response->n_changes, response->version));
-        else
-            print_changes(response->changes, response->n_changes, response->version, options->is_dry);
-        for (size_t i = 0; i < response->n_findings && !options->common.json; i++)
-            print_finding(response->findings[i]);
-        leadrouter__v1__apply_rules_response__free_unpacked(response, NULL);
-    }
+    if (leadrouter__v1__rule_service__apply_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK)
+        (void)call_failed(options->common.target, &outcome);
     grpc_c_outcome_release(&outcome);
+    return response;
+}
+
+/* Shows the difference, and then makes it: to the version that was shown, or not at all. */
+static int apply(const struct rules_options *options, const struct rules_file *file)
+{
+    Leadrouter__V1__ApplyRulesResponse *planned = NULL;
+    Leadrouter__V1__ApplyRulesResponse *made = NULL;
+    struct grpc_c_channel *channel = connect_to(&options->common);
+    int code = EXIT_FAILED;
+
+    if (channel == NULL)
+        return EXIT_USAGE;
+    planned = apply_once(channel, options, file, true, 0);
+    if (planned == NULL)
+        goto cleanup;
+    if (!options->common.json) {
+        print_lines(planned->changes, planned->n_changes);
+        fflush(stdout);
+    }
+    if (!options->is_dry && planned->n_changes > 0) {
+        made = apply_once(channel, options, file, false, planned->version);
+        if (made == NULL)
+            goto cleanup;
+    }
+    const Leadrouter__V1__ApplyRulesResponse *last = made != NULL ? made : planned;
+    if (options->common.json)
+        print_json(changes_json(last->changes, last->n_changes, last->version));
+    else
+        print_closing(planned->n_changes, last->version, options->is_dry);
+    for (size_t i = 0; i < last->n_findings && !options->common.json; i++)
+        print_finding(last->findings[i]);
+    code = EXIT_DONE;
+cleanup:
+    if (planned != NULL)
+        leadrouter__v1__apply_rules_response__free_unpacked(planned, NULL);
+    if (made != NULL)
+        leadrouter__v1__apply_rules_response__free_unpacked(made, NULL);
     grpc_c_channel_free(channel);
     return code;
 }
@@ -307,7 +334,9 @@ int command_rules_revert(int argc, char **argv)
         if (options.common.json)
             print_json(changes_json(response->changes, response->n_changes, response->version));
         else
-            print_changes(response->changes, response->n_changes, response->version, false);
+            print_lines(response->changes, response->n_changes);
+        if (!options.common.json)
+            print_closing(response->n_changes, response->version, false);
         leadrouter__v1__revert_rules_response__free_unpacked(response, NULL);
     }
     grpc_c_outcome_release(&outcome);
