@@ -386,6 +386,34 @@ void rules_file_release(struct rules_file *file)
 
 /* --- Out ---------------------------------------------------------------------------------------------------------- */
 
+/* Conditions with the keys of tests in the order in which people write them; the database keeps another. */
+static json_t *in_order(const json_t *conditions)
+{
+    static const char *const first[] = {"field", "op", "value", "case"};
+    json_t *copy = json_is_array(conditions) ? json_array() : json_object();
+    const char *key = NULL;
+    json_t *value = NULL;
+
+    for (size_t i = 0; i < json_array_size(conditions); i++)
+        json_array_append_new(copy, in_order(json_array_get(conditions, i)));
+    if (!json_is_object(conditions)) {
+        if (json_is_array(conditions))
+            return copy;
+        json_decref(copy);
+        return json_incref((json_t *)(uintptr_t)conditions);
+    }
+    for (size_t i = 0; i < COUNT_OF(first); i++) {
+        if (json_object_get(conditions, first[i]) != NULL)
+            json_object_set_new(copy, first[i], in_order(json_object_get(conditions, first[i])));
+    }
+    json_object_foreach((json_t *)(uintptr_t)conditions, key, value)
+    {
+        if (json_object_get(copy, key) == NULL)
+            json_object_set_new(copy, key, in_order(value));
+    }
+    return copy;
+}
+
 json_t *rules_file_value(const Leadrouter__V1__ListRulesResponse *response)
 {
     json_t *rules = json_array();
@@ -398,7 +426,9 @@ json_t *rules_file_value(const Leadrouter__V1__ListRulesResponse *response)
             rule->destination_workspace_id);
         if (!rule->is_active)
             json_object_set_new(entry, "active", json_false());
-        json_object_set_new(entry, "conditions", json_loads(rule->conditions_json, 0, NULL));
+        json_t *conditions = json_loads(rule->conditions_json, 0, NULL);
+        json_object_set_new(entry, "conditions", in_order(conditions));
+        json_decref(conditions);
         json_array_append_new(rules, entry);
     }
     for (size_t i = 0; i < response->n_sets; i++) {
