@@ -192,7 +192,7 @@ static json_t *json_of_item(const struct rule_item *item)
         uuid_format(&item->source.destination_workspace_id, destination), "is_active", (int)item->is_active);
 }
 
-static const struct rule_item *find_item(const struct rule_state *state, const struct uuid *id)
+const struct rule_item *rule_state_find(const struct rule_state *state, const struct uuid *id)
 {
     for (size_t i = 0; i < state->item_count; i++) {
         if (uuid_equal(&state->items[i].source.id, id))
@@ -239,7 +239,7 @@ static void diff_items(struct diff *diff, const struct rule_state *from, struct 
 
     for (size_t i = 0; i < to->item_count; i++) {
         struct rule_item *item = &to->items[i];
-        const struct rule_item *before = uuid_is_nil(&item->source.id) ? NULL : find_item(from, &item->source.id);
+        const struct rule_item *before = uuid_is_nil(&item->source.id) ? NULL : rule_state_find(from, &item->source.id);
         if (before != NULL) {
             diff_item(diff, before, item);
             continue;
@@ -250,7 +250,7 @@ static void diff_items(struct diff *diff, const struct rule_state *from, struct 
         add_json(diff, "create", json_of_item(item));
     }
     for (size_t i = 0; i < from->item_count; i++) {
-        if (find_item(to, &from->items[i].source.id) != NULL)
+        if (rule_state_find(to, &from->items[i].source.id) != NULL)
             continue;
         add_change(diff, LEADROUTER__V1__RULE_CHANGE_KIND__RULE_CHANGE_KIND_REMOVED, from->items[i].source.name, false);
         add_json(diff, "delete", json_string(uuid_format(&from->items[i].source.id, id)));

@@ -45,6 +45,9 @@ bool rule_state_load(struct service *service, struct arena *arena, const struct 
 bool rule_state_read_rule(
     const Leadrouter__V1__Rule *message, const char *field, struct rule_item *ret_item, struct error *reterr_error);
 
+/* A rule by its id; NULL when there is none. */
+const struct rule_item *rule_state_find(const struct rule_state *state, const struct uuid *id);
+
 /* The active rules of a state, as they are compiled and explained; borrows from it. */
 struct rule_set_source rule_state_source(
     const struct rule_state *state, const struct uuid *workspace_id, struct arena *arena);

@@ -209,15 +209,6 @@ static void run_change(struct work *work)
         service_fail(&call->base, &error);
 }
 
-static const struct rule_item *find_item(const struct rule_state *state, const struct uuid *id)
-{
-    for (size_t i = 0; i < state->item_count; i++) {
-        if (uuid_equal(&state->items[i].source.id, id))
-            return &state->items[i];
-    }
-    return NULL;
-}
-
 static bool no_such_rule(struct error *reterr_error)
 {
     return error_set(reterr_error, ERROR_NOT_FOUND, "no such rule in that workspace");
@@ -280,7 +271,7 @@ static bool reload_rule(struct rules_call *call, Leadrouter__V1__Rule **ret_rule
         service_fail(&call->base, &error);
         return false;
     }
-    item = find_item(&now, &call->rule_id);
+    item = rule_state_find(&now, &call->rule_id);
     if (item == NULL) {
         no_such_rule(&error);
         service_fail(&call->base, &error);
@@ -573,7 +564,7 @@ static void run_get_rule(struct work *work)
         call->base.service, arena_of(call), &call->base.workspace_id, 0, deadline_of(call), &state, &error);
 
     if (ok) {
-        item = find_item(&state, &call->rule_id);
+        item = rule_state_find(&state, &call->rule_id);
         ok = item != NULL || no_such_rule(&error);
     }
     if (!ok) {

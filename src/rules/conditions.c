@@ -295,19 +295,6 @@ static bool read_other_field(
     return true;
 }
 
-static int compare_values(const void *left, const void *right)
-{
-    return rule_value_compare(left, right);
-}
-
-static int compare_numbers(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-
-    return (a > b) - (a < b);
-}
-
 /* Sorts, and drops what is there twice; how many are left. */
 static size_t sort_unique(void *items, size_t count, size_t size, int (*compare)(const void *, const void *))
 {
@@ -352,11 +339,11 @@ static bool read_list(
     }
     if (is_numbers) {
         test->operand = RULE_OPERAND_NUMBERS;
-        test->count = sort_unique(numbers, count, sizeof(*numbers), compare_numbers);
+        test->count = sort_unique(numbers, count, sizeof(*numbers), rule_number_order);
         test->numbers = numbers;
     } else {
         test->operand = RULE_OPERAND_TEXTS;
-        test->count = sort_unique(values, count, sizeof(*values), compare_values);
+        test->count = sort_unique(values, count, sizeof(*values), rule_value_order);
         test->values = values;
     }
     return true;

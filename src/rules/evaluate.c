@@ -38,22 +38,9 @@ static bool order_holds(enum rule_op op, int order)
     }
 }
 
-static int compare_values(const void *left, const void *right)
-{
-    return rule_value_compare(left, right);
-}
-
 static bool is_among(const struct rule_value *value, const struct rule_value *values, size_t count)
 {
-    return count > 0 && bsearch(value, values, count, sizeof(*values), compare_values) != NULL;
-}
-
-static int compare_numbers(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-
-    return (a > b) - (a < b);
+    return count > 0 && bsearch(value, values, count, sizeof(*values), rule_value_order) != NULL;
 }
 
 static bool has_domain(const struct rule_value *email, const struct rule_test *test)
@@ -121,14 +108,14 @@ static bool number_holds(const struct rule_test *test, double number)
     switch (test->op) {
     case RULE_OP_IN:
     case RULE_OP_NOT_IN:
-        is_among_them = bsearch(&number, first, test->count, sizeof(*first), compare_numbers) != NULL;
+        is_among_them = bsearch(&number, first, test->count, sizeof(*first), rule_number_order) != NULL;
         return is_among_them == (test->op == RULE_OP_IN);
     case RULE_OP_BETWEEN:
         return number >= first[0] && number <= first[1];
     case RULE_OP_NOT_BETWEEN:
         return number < first[0] || number > first[1];
     default:
-        return order_holds(test->op, compare_numbers(&number, first));
+        return order_holds(test->op, rule_number_order(&number, first));
     }
 }
 
@@ -173,7 +160,7 @@ static enum rule_test_result compare_fields(const struct rule_test *test, struct
         if (!rule_facts_number(facts, &test->field, &numbers[0]) ||
             !rule_facts_number(facts, &test->other, &numbers[1]))
             return RULE_TEST_NOT_A_NUMBER;
-        return result_of(order_holds(test->op, compare_numbers(&numbers[0], &numbers[1])));
+        return result_of(order_holds(test->op, rule_number_order(&numbers[0], &numbers[1])));
     default:
         break;
     }

@@ -412,14 +412,9 @@ size_t rule_facts_phone_digits(struct rule_facts *facts)
     return phone_digits(phone.text, phone.size, take(facts, PHONE_CAPACITY(phone.size)), PHONE_CAPACITY(phone.size));
 }
 
-static int compare_values(const void *left, const void *right)
-{
-    return rule_value_compare(left, right);
-}
-
 bool rule_facts_is_in_set(const struct rule_facts *facts, uint32_t set_number, const struct rule_value *value)
 {
     const struct rule_value_set *set = &facts->sets[set_number];
 
-    return set->count > 0 && bsearch(value, set->values, set->count, sizeof(*value), compare_values) != NULL;
+    return set->count > 0 && bsearch(value, set->values, set->count, sizeof(*value), rule_value_order) != NULL;
 }

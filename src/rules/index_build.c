@@ -254,19 +254,6 @@ static void note_literal(struct builder *builder, const struct rule_literal *lit
     builder->all[dimension].use_count++;
 }
 
-static int compare_values(const void *left, const void *right)
-{
-    return rule_value_compare(left, right);
-}
-
-static int compare_numbers(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-
-    return (a > b) - (a < b);
-}
-
 static int compare_use(const void *left, const void *right)
 {
     const struct dimension *a = left;
@@ -303,7 +290,7 @@ static void take_values(struct builder *builder, struct dimension *dimension, st
         list->items[list->count++] = in_set;
     }
     if (list->count > 0)
-        qsort(list->items, list->count, sizeof(*list->items), compare_values);
+        qsort(list->items, list->count, sizeof(*list->items), rule_value_order);
     dimension->values = allocate(builder->index, list->count, sizeof(*dimension->values));
     for (size_t i = 0; i < list->count; i++) {
         if (i == 0 || rule_value_compare(&list->items[i - 1], &list->items[i]) != 0)
@@ -317,7 +304,7 @@ static void take_bounds(struct builder *builder, struct dimension *dimension, st
 {
     uint32_t distinct = 0;
 
-    qsort(ends->items, ends->count, sizeof(*ends->items), compare_numbers);
+    qsort(ends->items, ends->count, sizeof(*ends->items), rule_number_order);
     for (size_t i = 0; i < ends->count; i++) {
         if (isfinite(ends->items[i]) && (distinct == 0 || ends->items[distinct - 1] != ends->items[i]))
             ends->items[distinct++] = ends->items[i];

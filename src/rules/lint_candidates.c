@@ -99,14 +99,6 @@ static void add_number(struct search *search, double number)
     add(search, arena_format(search->arena, "%s00000%.17g", number < 0 ? "-" : "+", fabs(number)));
 }
 
-static int compare_numbers(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-
-    return (a > b) - (a < b);
-}
-
 /* The numbers that tests name, one between each two, one below and one above. */
 static void add_numbers(struct search *search)
 {
@@ -126,7 +118,7 @@ static void add_numbers(struct search *search)
         for (size_t k = 0; test->operand == RULE_OPERAND_NUMBERS && k < test->count; k++)
             numbers[count++] = test->numbers[k];
     }
-    qsort(numbers, count, sizeof(*numbers), compare_numbers);
+    qsort(numbers, count, sizeof(*numbers), rule_number_order);
     add_number(search, numbers[0] - 1 - fabs(numbers[0]));
     for (size_t i = 0; i < count; i++) {
         add_number(search, numbers[i]);

@@ -14,11 +14,6 @@ static const struct rule_named_set *find_source(const struct rule_named_set *sou
     return NULL;
 }
 
-static int compare_values(const void *left, const void *right)
-{
-    return rule_value_compare(left, right);
-}
-
 static struct rule_value_set make_set(
     struct arena *arena, const struct rule_set_ref *ref, const struct rule_named_set *source)
 {
@@ -35,7 +30,7 @@ static struct rule_value_set make_set(
         free(made);
     }
     if (set.count > 0)
-        qsort(values, set.count, sizeof(*values), compare_values);
+        qsort(values, set.count, sizeof(*values), rule_value_order);
     return set;
 }
 

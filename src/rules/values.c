@@ -79,6 +79,19 @@ int rule_value_compare(const struct rule_value *left, const struct rule_value *r
     return order != 0 ? order : (left->size > right->size) - (left->size < right->size);
 }
 
+int rule_value_order(const void *left, const void *right)
+{
+    return rule_value_compare(left, right);
+}
+
+int rule_number_order(const void *left, const void *right)
+{
+    double a = *(const double *)left;
+    double b = *(const double *)right;
+
+    return (a > b) - (a < b);
+}
+
 bool rule_value_contains(const struct rule_value *whole, const struct rule_value *part)
 {
     return memmem(whole->text, whole->size, part->text, part->size) != NULL;

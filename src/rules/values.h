@@ -35,6 +35,10 @@ bool rule_value_make(enum rule_form form, enum rule_field field, const char *tex
 /* Order by bytes, which for UTF-8 is that of code points: below, at or above zero. */
 int rule_value_compare(const struct rule_value *left, const struct rule_value *right);
 
+/* The same, and that of numbers, as qsort() and bsearch() want it. */
+int rule_value_order(const void *left, const void *right);
+int rule_number_order(const void *left, const void *right);
+
 /* True when `part` is in `whole`; at its beginning; at its end. */
 bool rule_value_contains(const struct rule_value *whole, const struct rule_value *part);
 bool rule_value_starts_with(const struct rule_value *whole, const struct rule_value *part);

@@ -7,6 +7,7 @@ import pytest
 
 from support.stubs import leads_pb2, routing_pb2
 
+pytestmark = pytest.mark.asan
 PARTNER = "00000000-0000-4000-8000-000000000001"
 DESK = "00000000-0000-4000-8000-000000000002"
 DEADLINE_S = 20

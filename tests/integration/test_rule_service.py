@@ -9,6 +9,7 @@ import pytest
 
 from support.stubs import leads_pb2, routing_pb2, rules_pb2, rules_pb2_grpc
 
+pytestmark = pytest.mark.asan
 PARTNER = "00000000-0000-4000-8000-000000000001"
 DESK = "00000000-0000-4000-8000-000000000003"
 SECOND = "00000000-0000-4000-8000-000000000004"
