@@ -383,8 +383,12 @@ static void timeout_on_sleeping_server(struct grpc_c_channel *channel)
 {
     const struct grpc_c_call_options hasty = {.deadline_ms = 1};
     struct grpc_c_stream *stream = grpc__testing__test_service__full_duplex_call__open(channel, &hasty);
+    output_response *response = NULL;
 
     send_duplex(stream, request_sizes[0], response_sizes[0]);
+    /* Not half-closed: the server waits for more, until the time is up. */
+    while (grpc__testing__test_service__full_duplex_call__next(stream, &response))
+        grpc__testing__streaming_output_call_response__free_unpacked(response, NULL);
     EXPECT(grpc_c_stream_finish(stream, NULL) == GRPC_C_DEADLINE_EXCEEDED);
     grpc_c_stream_free(stream);
 }

@@ -265,7 +265,10 @@ static void test_deadline_default(void **state)
     struct raw_result result = raw_call(fixture->port, &call);
 
     assert_int_equal(result.status, GRPC_C_OK);
-    assert_in_range(fixture->echo_deadline_ms, DEADLINE_DEFAULT_MS - 15000, DEADLINE_DEFAULT_MS);
+    pthread_mutex_lock(&fixture->lock);
+    int64_t deadline_ms = fixture->echo_deadline_ms;
+    pthread_mutex_unlock(&fixture->lock);
+    assert_in_range(deadline_ms, DEADLINE_DEFAULT_MS - 15000, DEADLINE_DEFAULT_MS);
 }
 
 /* Goal: a port where nobody listens: UNAVAILABLE at once, or at the deadline for those who wait. */

@@ -159,7 +159,10 @@ static void test_under_load(void **state)
     wait_stopped(&stopper);
     assert_int_equal(waiter.count, CALLS);
     assert_int_equal(waiter.ok_count + waiter.refused_count, CALLS);
-    assert_int_equal(waiter.ok_count + 1, fixture->echo_count);
+    pthread_mutex_lock(&fixture->lock);
+    size_t echo_count = fixture->echo_count;
+    pthread_mutex_unlock(&fixture->lock);
+    assert_int_equal(waiter.ok_count + 1, echo_count);
 }
 
 /* --- Bounds ------------------------------------------------------------------------------------------------------- */
