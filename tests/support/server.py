@@ -57,7 +57,8 @@ class Server:
             self.changed.notify_all()
 
     def channel(self, **options):
-        """A channel of its own connection, closed with the server. (min_reconnect_backoff_ms is how long one attempt to connect may take.)"""
+        """A channel of its own connection, closed with the server."""
+        # min_reconnect_backoff_ms is how long one attempt to connect may take.
         settings = {"grpc.use_local_subchannel_pool": 1, "grpc.initial_reconnect_backoff_ms": 50, "grpc.min_reconnect_backoff_ms": 5000,
                     "grpc.max_reconnect_backoff_ms": 200, "grpc.enable_retries": 0, **options}
         channel = grpc.insecure_channel(self.address, options=list(settings.items()))
