@@ -23,11 +23,11 @@ LISTS = {"industries": "company_industry", "company_sizes": "company_size", "rev
 
 
 def exact(text):
-    return unicodedata.normalize("NFC", BLANKS.sub(" ", text).strip(" "))
+    return BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip(" ")
 
 
 def fold(text):
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", exact(text)).casefold())
+    return unicodedata.normalize("NFC", exact(text).casefold())
 
 
 def _tables():
@@ -73,7 +73,8 @@ def moment(text):
         return None
     day, time, fraction, zone = found.groups()
     try:
-        value = datetime.datetime.fromisoformat(f"{day}T{time or '00:00:00'}").replace(tzinfo=datetime.timezone.utc)
+        later = f"{int(day[:4]) % 400 + 2000}{day[4:]}"  # the calendar repeats after 400 years, and datetime has no year 0
+        value = datetime.datetime.fromisoformat(f"{later}T{time or '00:00:00'}").replace(tzinfo=datetime.timezone.utc)
         offset = 0
         if zone and zone not in "Zz":
             hours, minutes = int(zone[1:3]), int(zone[4:6])
@@ -83,7 +84,8 @@ def moment(text):
     except ValueError:
         return None
     micros = int(((fraction or ".")[1:] + "000000")[:6])
-    return (int((value - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)).total_seconds()) - offset) * 10**6 + micros
+    seconds = int((value - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)).total_seconds())
+    return (seconds + (int(day[:4]) // 400 - 5) * 146097 * 86400 - offset) * 10**6 + micros
 
 
 def phone_digits(text):
