@@ -3,7 +3,6 @@ kind; a difference is shrunk before it is shown.
 
 LEADROUTER_TEST_SEED=N repeats a run."""
 import concurrent.futures
-import copy
 import json
 import os
 import random
@@ -12,56 +11,23 @@ import pytest
 
 from rules import evaluator, generator
 from rules.peer import Peer
+from rules.shrink import shrink
+from rules.test_evaluator import CASES, NOW_US, SETS
 
 LEADS = 100
 SEED = int(os.environ.get("LEADROUTER_TEST_SEED", "1"))
+
+
+@pytest.fixture(scope="module")
+def peer():
+    with Peer() as peer:
+        yield peer
 
 
 def differs(peer, request):
     """Whether the two disagree about the first lead of a request that has one."""
     answer = peer.ask(request)
     return "matches" in answer and answer["matches"][0] != evaluator.first_match(request, request["leads"][0])
-
-
-def smaller(request):
-    """Requests with something less."""
-    for index in range(len(request["rules"])):
-        less = copy.deepcopy(request)
-        del less["rules"][index]
-        yield less
-        for inner in smaller_conditions(request["rules"][index]["conditions"]):
-            less = copy.deepcopy(request)
-            less["rules"][index]["conditions"] = inner
-            yield less
-    for name in request["leads"][0]:
-        if name != "now_us":
-            less = copy.deepcopy(request)
-            del less["leads"][0][name]
-            yield less
-    for name in request["leads"][0].get("attributes", {}):
-        less = copy.deepcopy(request)
-        del less["leads"][0]["attributes"][name]
-        yield less
-
-
-def smaller_conditions(conditions):
-    for key in ("all", "any"):
-        items = conditions.get(key, [])
-        yield from items
-        for index, item in enumerate(items):
-            yield {key: items[:index] + items[index + 1:]}
-            yield from ({key: [*items[:index], inner, *items[index + 1:]]} for inner in smaller_conditions(item))
-    if "not" in conditions:
-        yield conditions["not"]
-        yield from ({"not": inner} for inner in smaller_conditions(conditions["not"]))
-
-
-def shrink(peer, request):
-    while True:
-        less = next((less for less in smaller(request) if differs(peer, less)), None)
-        if less is None:
-            return request
-        request = less
 
 
 def run(seed, sets):
@@ -75,7 +41,7 @@ def run(seed, sets):
             assert "matches" in answer, f"{answer}: {json.dumps(request['rules'])}"
             for lead, found in zip(request["leads"], answer["matches"]):
                 if found != evaluator.first_match(request, lead):
-                    small = shrink(peer, {**request, "leads": [lead]})
+                    small = shrink({**request, "leads": [lead]}, lambda less: differs(peer, less))
                     expected = evaluator.first_match(small, small["leads"][0])
                     return taken, f"evaluator {expected}, rule set {peer.ask(small)['matches'][0]}: {json.dumps(small, ensure_ascii=False)}"
                 taken += found >= 0
@@ -83,12 +49,35 @@ def run(seed, sets):
 
 
 def check(sets, parts):
+    print(f"LEADROUTER_TEST_SEED={SEED}")
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         results = list(pool.map(run, [SEED * 1000 + part for part in range(parts)], [sets // parts] * parts))
     for _, difference in results:
         assert difference is None, f"LEADROUTER_TEST_SEED={SEED}: {difference}"
     share = sum(taken for taken, _ in results) / (sets * LEADS)
     assert 0.2 < share < 0.9, f"{share:.0%} of the leads were taken: the comparison has little to compare"
+
+
+@pytest.mark.parametrize("conditions, lead, expected", CASES, ids=str)
+def test_written_case(peer, conditions, lead, expected):
+    """What is written by hand about the evaluator holds for the compiled rules too."""
+    rules = [{**generator.rule(random.Random(SEED), 0, 0), "destination_is_active": True, "conditions": conditions}]
+    answer = peer.ask({"rules": rules, "policy": {}, "sets": SETS, "leads": [{"now_us": NOW_US, **lead}]})
+    assert answer == {"matches": [0 if expected else -1]}
+
+
+def test_planted_fault_is_shown_small(monkeypatch):
+    """An evaluator that forgets the ends of ranges is caught, and what is shown is one rule of one test, one field, few letters."""
+    right = evaluator.numbers_compared
+    monkeypatch.setattr(evaluator, "numbers_compared", lambda text, op, value: right(text, op, value) and not (
+        op == "between" and evaluator.number(text) in value))
+    _, difference = run(SEED, 200)
+    shown = json.loads(difference.partition(": ")[2])
+    (rule,), (lead,) = shown["rules"], shown["leads"]
+    assert difference.startswith("evaluator -1, rule set 0: ")
+    assert rule["conditions"]["op"] == "between" and rule["conditions"]["field"].split(".")[0] in lead
+    assert lead.keys() - {"now_us", "created_at_us"} == {rule["conditions"]["field"].split(".")[0]}
+    assert shown["policy"] == {} and shown["sets"] == {}
 
 
 def test_twenty_thousand_pairs():
