@@ -43,7 +43,8 @@ def run(seed, sets):
                 if found != evaluator.first_match(request, lead):
                     small = shrink({**request, "leads": [lead]}, lambda less: differs(peer, less))
                     expected = evaluator.first_match(small, small["leads"][0])
-                    return taken, f"evaluator {expected}, rule set {peer.ask(small)['matches'][0]}: {json.dumps(small, ensure_ascii=False)}"
+                    found = peer.ask(small)["matches"][0]
+                    return taken, f"evaluator {expected}, rule set {found}: {json.dumps(small, ensure_ascii=False)}"
                 taken += found >= 0
     return taken, None
 
@@ -103,7 +104,8 @@ def test_simple_form_decides_as_before():
         for _ in range(200):
             lists = [{name: source.sample(pool, source.randint(0, 2)) for name, pool in pools.items() if source.random() < 0.5}
                      for _ in range(5)]
-            rules = [{**generator.rule(source, n, 0), "destination_is_active": True, "priority": -n, "conditions": lists[n]} for n in range(5)]
+            rules = [{**generator.rule(source, n, 0), "destination_is_active": True, "priority": -n, "conditions": lists[n]}
+                     for n in range(5)]
             leads = [{"company_industry": source.choice(["solar", "Wind", "oil"]),
                       "company_size": source.choice(["1-10", "11-50", "51-200"]),
                       "company_revenue": source.choice(["$1m - $5m", "$5M - $10M"]), "country": "US",
