@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/phone.h"
 #include "base/text.h"
+#include "rules/attributes.h"
 #include "rules/places.h"
 #include "rules/values.h"
 
@@ -79,19 +80,8 @@ static struct rule_value value_of(const char *text)
 
 static const json_t *attributes(struct rule_facts *facts)
 {
-    const char *text = facts->lead->attributes_json;
-
-    if (facts->attributes != NULL)
-        return facts->attributes;
-    if (text != NULL)
-        facts->attributes = json_loads(text, 0, NULL);
-    if (text != NULL && facts->attributes == NULL) /* an integer of more than 64 bits, perhaps */
-        facts->attributes = json_loads(text, JSON_DECODE_INT_AS_REAL, NULL);
-    if (!json_is_object(facts->attributes)) {
-        json_decref(facts->attributes);
-        facts->attributes = json_object();
-        assert(facts->attributes != NULL);
-    }
+    if (facts->attributes == NULL)
+        facts->attributes = rule_attributes_read(facts->lead->attributes_json);
     return facts->attributes;
 }
 

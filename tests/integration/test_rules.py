@@ -61,3 +61,17 @@ def test_a_changed_set_is_felt_by_the_next_lead(server, sql):
     sql("delete from lead_routing_sets where set_name = 'free mail'")
     answer = route(server, email="c@web.example", state="NY", attributes_json='{"score": 50}')[1]
     assert answer.reason == 'the workspace\'s rules cannot be used: unknown set "free mail"'
+
+
+@pytest.mark.parametrize("beside", ["100000000000000000000", "1e400", '{"deep": [1e400, "]"]}', "[" * 3000 + "]" * 3000],
+                         ids=["more than 64 bits", "more than a double", "nested", "deep"])
+def test_what_only_the_database_holds(server, sql, beside):
+    """An attribute that PostgreSQL keeps, and a parser of JSON or a double does not, changes nothing of those beside it."""
+    sql("insert into lead_routing_rules (workspace_id, rule_name, conditions, destination_workspace_id) values (%s, 'one id', %s, %s)",
+        [PARTNER, '{"field": "attributes.id", "op": "eq", "value": "12345678901234567"}', DESK])
+    (lead_id,), = sql("insert into leads (workspace_id, source_workspace_id, last_name, attributes) values (%s, %s, 'Lee', %s)"
+                      " returning id::text", [PARTNER, PARTNER, f'{{"id": 12345678901234567, "beside": {beside}}}'])
+    answer = server.routing.RouteLead(routing_pb2.RouteLeadRequest(lead_id=lead_id, source_workspace_id=PARTNER), timeout=DEADLINE_S)
+    assert answer.matched_rule_name == "one id" and answer.destination_workspace_id == DESK
+    (facts,), = sql("select routing_metadata -> 'facts' from lead_routing_logs where lead_id = %s", [lead_id])
+    assert facts["attributes.id"] == "12345678901234567"

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -39,7 +40,8 @@ static const struct rule_lead lead = {
         "{\"score\": 50, \"rate\": 0.5, \"text\": \"1e2\", \"yes\": true, \"none\": null, \"list\": [1], \"ship\": "
         "\"Delhi\","
         "\"low\": 10, \"odd\": \"12 apples\", \"seen\": \"2025-12-31T23:00:00+01:00\", \"day\": \"2025-06-01\","
-        "\"big\": 12345678901234567890, \"latitude\": \"52.52\", \"longitude\": 13.405, \"place\": \"ind\","
+        "\"big\": 12345678901234567890, \"id\": 12345678901234567, \"latitude\": \"52.52\", \"longitude\": 13.405, "
+        "\"place\": \"ind\","
         "\"a.b\": \"dotted\", \"mail\": \"bob@corp.example\", \"case\": \"MiXed\"}",
     .created_at_us = NOW_US - 2 * HOUR_US,
     .now_us = NOW_US,
@@ -162,6 +164,8 @@ static const struct {
     {T("attributes.score", "not_between", "[51,60]"), true},
     {T("attributes.odd", "not_between", "[51,60]"), false},
     {T("attributes.big", "gt", "1e19"), true},
+    {T("attributes.big", "eq", "\"1.2345678901234567e+19\""), true},
+    {T("attributes.id", "eq", "\"12345678901234567\""), true},
     /* texts in order */
     {T("postal_code", "gt", "\"sw1a 0\""), true},
     {T("postal_code", "between", "[\"S\",\"T\"]"), true},
@@ -267,6 +271,113 @@ static void test_odd_attributes(void **state)
         assert_false(holds_by_index(T("attributes.score", "gte", "0"), &odd));
         assert_true(holds_by_index(ALONE("location", "blank"), &odd));
     }
+}
+
+#define NINES_400                                                                                                      \
+    "9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999"             \
+    "9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999"             \
+    "9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999"             \
+    "9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999"
+
+/* A number that 64 bits or a double do not hold, wherever it is, changes nothing of the attributes beside it. */
+static void test_numbers_beyond(void **state)
+{
+    static const struct {
+        const char *attributes;
+        const char *x; /* as a text; NULL: missing */
+    } rows[] = {
+        {"{\"x\": 9223372036854775807, \"y\": 9223372036854775808}", "9223372036854775807"},
+        {"{\"x\": 9223372036854775808}", "9.223372036854776e+18"},
+        {"{\"x\": -9223372036854775808, \"y\": -9223372036854775809}", "-9223372036854775808"},
+        {"{\"x\": -9223372036854775809}", "-9.223372036854776e+18"},
+        {"{\"x\": 12345678901234567, \"y\": 100000000000000000000}", "12345678901234567"},
+        {"{\"y\": 100000000000000000000, \"x\": 9007199254740993}", "9007199254740993"},
+        {"{\"x\": 100000000000000000000}", "1e+20"},
+        {"{\"x\": 18446744073709551617}", "1.8446744073709552e+19"},
+        {"{\"x\": 12345678901234567890}", "1.2345678901234567e+19"},
+        {"{\"x\": 12345678901234567890.5}", "1.2345678901234567e+19"},
+        {"{\"x\": 1e400}", NULL},
+        {"{\"x\": -1E+400}", NULL},
+        {"{\"x\": " NINES_400 "}", NULL},
+        {"{\"x\": -" NINES_400 ".5}", NULL},
+        {"{\"x\":17,\"y\":" NINES_400 "}", "17"},
+        {" {\"y\" : 1e400 , \"x\" : true } ", "true"},
+        {"{\"y\": 1e400, \"x\": 0.5}", "0.5"},
+        {"{\"y\": 1e400, \"x\": 1e-400}", "0"},
+        {"{\"y\": 1e400, \"x\": 4.9e-324}", "4.94065645841247e-324"},
+        {"{\"y\": 1e400, \"x\": -0}", "0"},
+        {"{\"y\": 1e400, \"x\": -0.0}", "-0"},
+        {"{\"y\": 1e400, \"x\": 1.7976931348623157e308}", "1.7976931348623157e+308"},
+        {"{\"y\": {\"z\": 1e400}, \"x\": 17}", "17"},
+        {"{\"y\": [{\"z\": [0, " NINES_400 "]}], \"x\": 12345678901234567}", "12345678901234567"},
+        {"{\"y\": [100000000000000000000], \"x\": 12345678901234567}", "12345678901234567"},
+        {"{\"x\": [1e400]}", NULL},
+        {"{\"x\": {}, \"y\": 1e400}", NULL},
+        {"{\"y\": [\"]\", \"}\\\"]\", \"\\\\\", \"\\\\\\\"]\"], \"z\": 1e400, \"x\": \"a\"}", "a"},
+        {"{\"y\": {\"}\": \"{\", \"\\\"}\": 1e400, \"[\\\\\": []}, \"x\": \"a\"}", "a"},
+        {"{\"y\": 1e400, \"x\": \"{[1e400, \\\"\\\\\"}", "{[1e400, \"\\"},
+        {"{\"y\\\"\": 1e400, \"\\\\\": 1, \"x\": \"\\u00e9 \xc3\xa9 \\ud83d\\ude00\"}",
+            "\xc3\xa9 \xc3\xa9 \xf0\x9f\x98\x80"},
+        {"{\"y\": 1e400, \"\\u0078\": 17}", "17"},
+        {"{\"y\": 1e400, \"1e400\": 1e400, \"\": 1, \"x\": \"\"}", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct rule_lead of = {.attributes_json = rows[i].attributes};
+        struct rule_fields fields = {0};
+        struct rule_facts facts;
+        struct rule_value x = {0};
+        rule_facts_init(&facts, &fields, NULL, &of, &no_policy);
+        x = rule_facts_attribute(&facts, "x");
+        if ((x.text == NULL || x.size == 0) != (rows[i].x == NULL) ||
+            (rows[i].x != NULL && (x.size != strlen(rows[i].x) || memcmp(x.text, rows[i].x, x.size) != 0)))
+            fail_msg("%s: \"%s\"", rows[i].attributes, x.text == NULL ? "" : x.text);
+        rule_facts_release(&facts);
+    }
+}
+
+/* A number too large in text that is no JSON: there are no attributes, and no byte is read behind the end. */
+static void test_numbers_beyond_in_odd_attributes(void **state)
+{
+    static const char whole[] = "{\"x\": 17, \"y\": 1e400, \"z\\\"\": [[\"]\\\\\"], {\"a\": \"\\\"\"}], \"w\": -1}";
+    static const char *const texts[] = {"1e400", "[1e400]", "{\"x\": 17, \"y\": 1e400", "{\"x\": 17, 1e400}",
+        "{\"x\": 17, \"y\": 1e400} {}", "{\"x\": 17} 1e400", "{\"x\": 17, \"y\": 1e400e}e",
+        "{\"x\": 17, \"y\": 1e400, \"z\": \"\xff\"}", "{\"x\": 17, \"y\": 1e400, \"z\": 0x1p9999}", "{-", "{[",
+        "{\"\\"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        assert_true(holds_by_tree(ALONE("attributes.x", "blank"), &(struct rule_lead){.attributes_json = texts[i]}));
+    assert_true(holds_by_tree(T("attributes.x", "eq", "17"), &(struct rule_lead){.attributes_json = whole}));
+    for (size_t size = 0; size < sizeof(whole) - 1; size++) {
+        char *cut = memory_new(size + 1);
+        memcpy(cut, whole, size);
+        assert_true(holds_by_tree(ALONE("attributes.x", "blank"), &(struct rule_lead){.attributes_json = cut}));
+        free(cut);
+    }
+}
+
+/* Lists within lists, as many as PostgreSQL takes and more. */
+static void test_deep_attributes(void **state)
+{
+    enum { DEPTH = 100000 };
+    struct buffer json = {0};
+
+    (void)state;
+    buffer_init(&json, 1 << 20);
+    buffer_append_string(&json, "{\"deep\":");
+    for (size_t i = 0; i < DEPTH; i++)
+        buffer_append_string(&json, i % 2 == 0 ? "[" : "{\"]\":");
+    buffer_append_string(&json, "1");
+    for (size_t i = DEPTH; i > 0; i--)
+        buffer_append_string(&json, i % 2 == 1 ? "]" : "}");
+    buffer_append_string(&json, ",\"x\":12345678901234567}");
+    assert_false(json.overflowed);
+    const struct rule_lead of = {.attributes_json = buffer_text(&json)};
+    assert_true(holds_by_tree(T("attributes.x", "eq", "\"12345678901234567\""), &of));
+    assert_true(holds_by_index(ALONE("attributes.deep", "blank"), &of));
+    buffer_release(&json);
 }
 
 /* us_state and region, with and without a country; an unknown state. */
@@ -483,6 +594,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_odd_attributes),
+        cmocka_unit_test(test_numbers_beyond),
+        cmocka_unit_test(test_numbers_beyond_in_odd_attributes),
+        cmocka_unit_test(test_deep_attributes),
         cmocka_unit_test(test_us_states),
         cmocka_unit_test(test_phones_and_mails),
         cmocka_unit_test(test_costly_expressions),
