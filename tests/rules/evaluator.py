@@ -66,6 +66,14 @@ def number(text):
     return value if math.isfinite(value) else None
 
 
+def nearest(integer):
+    """The double that is nearest to an integer; None when it is too large for one."""
+    try:
+        return float(integer)
+    except OverflowError:
+        return None
+
+
 def moment(text):
     """Microseconds since 1970, or None."""
     found = MOMENT.fullmatch(exact(text))
@@ -112,8 +120,10 @@ class Lead:
         value = attributes.get(name) if isinstance(attributes, dict) else None
         if isinstance(value, bool):
             return "true" if value else "false"
+        if isinstance(value, int) and not -2**63 <= value < 2**63:
+            value = nearest(value)
         if isinstance(value, int):
-            return str(value) if -2**63 <= value < 2**63 else repr(float(value))
+            return str(value)
         if isinstance(value, float):
             return next(text for digits in (15, 16, 17) if float(text := f"{value:.{digits}g}") == value)
         return value if isinstance(value, str) else None

@@ -13,8 +13,11 @@ NUMBERS = ["10", "10.0", "1e1", "+10", " 10 ", "-0", "0", ".5", "5.", "0x10", "1
            "nan", "inf",
            "1e", "--1", "20", "30", "9007199254740993", "9007199254740992", "1e-400", "-.5e1", "+", ".", "1e+", "1_0", "0.1", "1e308",
            "0.1000000000000000055511151231257827", "1 0", "\uff11\uff10", "10\u00a0", "1" * 400, "0" * 400 + "10",
-         "1e0000000000000000000000001"]
-NUMBER_VALUES = [10, 10.0, 0, -0.0, 0.5, 5, -0.001, 20, 30, 1e19, 12, 1000, 2**53, 2**53 + 1, -2**63, 5e-324, 1.7976931348623157e308, 0.1]
+         "1e0000000000000000000000001", "12345678901234567", "1e+20"]
+NUMBER_VALUES = [10, 10.0, 0, -0.0, 0.5, 5, -0.001, 20, 30, 1e19, 12, 1000, 2**53, 2**53 + 1, -2**63, 5e-324, 1.7976931348623157e308, 0.1,
+                 12345678901234567]
+# Integers that 64 bits do not hold; those that no double holds; the last one that does, and the first that does not.
+BIG_NUMBERS = [10**20, 2**63, -2**63 - 1, 10**400, -10**400, 2**1024 - 2**970 - 1, 2**1024 - 2**970]
 COUNTRIES = ["CA", "Canada", "Georgia", "US", "usa", "United States", "India", "IN", "356", "Deutschland", "Germany", "de", "Atlantis",
              "", "U.K.", "gb"]
 STATES = ["Georgia", "GA", "CA", "california", "US-NY", "New York", "TX", "tx ", "DC", "Puerto Rico", "Bavaria", ""]
@@ -169,8 +172,9 @@ def conditions(random, depth):
 
 
 def attributes(random):
-    odd = [None, True, False, 10, 10.0, 0.1, 1e30, -3, 2**63, 2**53 + 1, -0.0, 5e-324, [], {}, ["red"], {"a": 1}, "red", "10", ""]
-    found = {"w": random.choice([*TEXTS, *EMAILS, *POSTALS, *MOMENTS]), "n": random.choice([*NUMBERS, *NUMBER_VALUES]),
+    odd = [None, True, False, 10, 10.0, 0.1, 1e30, -3, 2**53 + 1, -0.0, 5e-324, [], {}, ["red"], {"a": 1}, "red", "10", "",
+           *BIG_NUMBERS, {"]": [{}, 10**400]}, [[10**20], "]\"\\"]]
+    found = {"w": random.choice([*TEXTS, *EMAILS, *POSTALS, *MOMENTS]), "n": random.choice([*NUMBERS, *NUMBER_VALUES, *BIG_NUMBERS[:4]]),
              "any": random.choice(odd), "day": random.choice(MOMENTS), "a b.c": random.choice([*TEXTS, *odd]),
              "Straße": random.choice(TEXTS), "strasse": "red", "a b": {"c": "red"},
              "latitude": random.choice([10, "52.5", -91, "x", 89.9, 0, 90, -90.0, " 1e1 ", True]),
