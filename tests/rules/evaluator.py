@@ -137,8 +137,8 @@ class Lead:
         if field.startswith("attributes."):
             return self.attribute(field[len("attributes."):])
         if field == "country":
-            own = self.columns.get("country")
-            return own if own is not None and exact(own) else self.policy.get("default_country")
+            own, default = self.columns.get("country"), self.policy.get("default_country")
+            return own if own is not None and exact(own) else default and place(default, "country")
         if field == "email.domain":
             name, at, domain = (self.columns.get("email") or "").rpartition("@")
             return domain if at else None
@@ -166,7 +166,7 @@ class Lead:
         found = []
         for name, limit in (("latitude", 90), ("longitude", 180)):
             text = self.attribute(name)
-            value = None if text is None else number(text)
+            value = None if text is None or len(text.encode()) > 40 else number(text)
             if value is None or abs(value) > limit:
                 return None
             found.append(value)

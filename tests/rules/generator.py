@@ -221,6 +221,7 @@ def request(random, lead_count):
     else:
         rules = [rule(random, n, 5) for n in range(random.randint(1, 12))]
     return {"rules": rules,
-            "policy": random.choice([{}, {}, {"default_country": "US"}, {"default_country": "IN"}]),
+            "policy": random.choice([{}, {}, {"default_country": "US"}, {"default_country": "IN"},
+                                     {"default_country": " united  States"}]),
             "sets": {"colours": ["RED", "straße", " blue", "10", "café", ""], "lands": ["India", "usa", "Texas", "west"], "empty": []},
             "leads": [lead(random) for _ in range(lead_count)]}

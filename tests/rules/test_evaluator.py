@@ -128,6 +128,10 @@ CASES = [
     (test("region", "blank"), {"state": "PR"}, True),
     (test("location", "present"), {"attributes": {"latitude": -90, "longitude": 180}}, True),
     (test("location", "present"), {"attributes": {"latitude": 90.1, "longitude": 180}}, False),
+    (test("location", "present"), {"attributes": {"latitude": " 9e1", "longitude": "-180.0"}}, True),
+    (test("location", "present"), {"attributes": {"latitude": 10, "longitude": "2" + " " * 39}}, True),
+    (test("location", "present"), {"attributes": {"latitude": 10, "longitude": "2" + " " * 40}}, False),
+    (test("location", "present"), {"attributes": {"latitude": "10 N", "longitude": "20"}}, False),
     (test("location", "present"), {"attributes": {"latitude": 10, "longitude": 10**400}}, False),
     # Countries and states.
     (test("country", "eq", "India"), {"country": "IND"}, True),
@@ -140,6 +144,9 @@ CASES = [
     (test("country", "starts_with", "united"), {"country": "US"}, False),
     (test("country", "starts_with", "united"), {"country": "United States"}, True),
     (test("city", "eq", "US"), {"city": "USA"}, False),
+    (test("country", "eq", {"field": "state"}), {"country": "Georgia", "state": "GA"}, False),
+    (test("state", "eq", {"field": "country"}), {"country": "Georgia", "state": "GA"}, True),
+    (test("city", "eq", {"field": "country"}), {"country": "US", "city": "USA"}, True),
     # Dates and times.
     (test("attributes.a", "before", "2026-01-31T10:00:00+01:00"), attribute("2026-01-31 09:00:00Z"), False),
     (test("attributes.a", "before", "2026-01-31T10:00:00+01:00"), attribute("2026-01-31T08:59:59.999999Z"), True),
@@ -169,6 +176,8 @@ CASES = [
     (test("state", "valid"), {"state": "us-ca"}, True),
     (test("email", "email_domain_in", ["GMAIL.com"]), {"email": "Ann@gmail.COM"}, True),
     (test("email", "email_domain_in", ["gmail.com"]), {"email": "ann@mail.gmail.com"}, False),
+    (test("email", "email_domain_in", ["gmail.com"]), {"email": "no address@b @gmail.com"}, True),
+    (test("email", "email_domain_in", ["gmail.com"]), {"email": "gmail.com"}, False),
     (test("email.domain", "in_set", "free mail"), {"email": "ann@yahoo.com"}, True),
     (test("postal_code", "postal_prefix_in", ["SW1-A", "9"]), {"postal_code": "sw 1a 1aa"}, True),
     (test("postal_code", "postal_prefix_in", ["10"]), {"postal_code": "01 0"}, False),
@@ -210,6 +219,11 @@ def test_order(rules, expected):
 
 
 def test_default_country():
+    """Whatever way it is written in the policy, it is its code, for tests of texts as well."""
     lead = evaluator.Lead({"country": " ", "state": "CA"}, {"default_country": "IN"})
     assert evaluator.holds(test("country", "eq", "India"), lead, SETS, NOW_US)
     assert evaluator.holds(test("us_state", "blank"), lead, SETS, NOW_US)
+    lead = evaluator.Lead({}, {"default_country": "United States"})
+    assert evaluator.holds(test("country", "eq", "USA"), lead, SETS, NOW_US)
+    assert evaluator.holds(test("country", "starts_with", "us"), lead, SETS, NOW_US)
+    assert not evaluator.holds(test("country", "contains", "states"), lead, SETS, NOW_US)

@@ -489,6 +489,7 @@ static void test_refused(void **state)
             "$.value: must be {\"days\": n}, {\"hours\": n} or {\"minutes\": n}"},
         {T("source", "valid", "1"), "$.op: \"valid\" is not for the field \"source\""},
         {T("city", "email_domain_in", "[\"a\"]"), "$.op: \"email_domain_in\" is not for the field \"city\""},
+        {T("postal_code", "postal_prefix_in", "[\"10\",\"- -\"]"), "$.value[1]: must not be blank"},
         {T("region", "eq", "\"North\""), "$.value: unknown region \"North\""},
         {T("us_state", "in", "[\"CA\",\"ZZ\"]"), "$.value[1]: unknown state \"ZZ\""},
         {CASED("country", "eq", "\"US\""), "$.case: has no meaning here"},
