@@ -160,6 +160,7 @@ static void choose(
             break;
         case VERDICT_STEP_WRITE:
             decision->lock_owner = uuid_random();
+            item->verdict = decision->verdict;
             transaction->decided[transaction->decision_count++] = item;
             break;
         }
@@ -199,15 +200,13 @@ static enum batch_result decide(struct batch_transaction *transaction)
     return BATCH_DONE;
 }
 
-enum batch_result batch_run(struct batch_transaction *transaction)
+/* From leads that were locked and read to the COMMIT. */
+static enum batch_result choose_and_decide(struct batch_transaction *transaction, struct store_lead *leads)
 {
     struct item_rules *rules = arena_alloc_array(transaction->arena, transaction->item_count, sizeof(*rules));
-    struct store_lead *leads = NULL;
     enum batch_result result = BATCH_DONE;
 
-    assert(transaction->item_count > 0);
-    if (!lock_and_read(transaction, &leads) || !rules_get(transaction, leads, rules) ||
-        !facts_read(transaction, leads, rules)) {
+    if (!rules_get(transaction, leads, rules) || !facts_read(transaction, leads, rules)) {
         result = failed(transaction, false);
         goto cleanup;
     }
@@ -216,6 +215,53 @@ enum batch_result batch_run(struct batch_transaction *transaction)
 cleanup:
     rules_release(rules, transaction->item_count);
     return result;
+}
+
+enum batch_result batch_run(struct batch_transaction *transaction)
+{
+    struct store_lead *leads = NULL;
+
+    assert(transaction->item_count > 0);
+    return lock_and_read(transaction, &leads) ? choose_and_decide(transaction, leads) : failed(transaction, false);
+}
+
+/* Items for leads that nobody has asked for. */
+static void make_items(
+    struct batch_transaction *transaction, const struct store_lead *leads, size_t count, int64_t items_deadline_ns)
+{
+    struct batch_item *items = arena_alloc_array(transaction->arena, count, sizeof(*items));
+    struct request_entry *entries = arena_alloc_array(transaction->arena, count, sizeof(*entries));
+
+    transaction->items = arena_alloc_array(transaction->arena, count, sizeof(struct batch_item *));
+    transaction->item_count = count;
+    for (size_t i = 0; i < count; i++) {
+        int32_t max_attempts = leads[i].max_attempts;
+        entries[i].request = (struct routing_request){
+            .lead_id = leads[i].lead_id,
+            .source_workspace_id = leads[i].source_workspace_id,
+            .max_attempts = max_attempts,
+            .is_unasked = true,
+            .deadline_ns = items_deadline_ns,
+        };
+        atomic_init(&entries[i].deadline_ns, items_deadline_ns);
+        items[i].entry = &entries[i];
+        transaction->items[i] = &items[i];
+    }
+}
+
+enum batch_result batch_run_due(struct batch_transaction *transaction, struct store_due *due, int64_t items_deadline_ns)
+{
+    struct store_lead *leads = NULL;
+    size_t count = 0;
+
+    transaction->item_count = 0;
+    if (!store_lock_due(transaction->conn, transaction->arena, due, transaction->deadline_ns, &leads, &count,
+            &transaction->transaction_id, &transaction->error))
+        return failed(transaction, false);
+    make_items(transaction, leads, count, items_deadline_ns);
+    if (count == 0)
+        store_rollback(transaction->conn, transaction->deadline_ns);
+    return count == 0 ? BATCH_DONE : choose_and_decide(transaction, leads);
 }
 
 /* Invalid data stays invalid: SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation),
@@ -237,8 +283,8 @@ enum batch_result batch_record_failure(struct batch_transaction *transaction, co
     choose(transaction, leads, &no_rules);
     if (transaction->decision_count == 1) {
         struct store_decision *decision = &transaction->decisions[0];
-        if (decision->verdict == VERDICT_RETRY) {
-            decision->verdict = is_hopeless(cause) ? VERDICT_FAIL : VERDICT_RETRY;
+        if (decision->verdict == VERDICT_FAIL) {
+            decision->error_class = is_hopeless(cause) ? STORE_ERROR_INVALID_DATA : STORE_ERROR_DATABASE;
             decision->reason = arena_format(transaction->arena, "could not be routed (SQLSTATE %s)", cause->sqlstate);
         }
         assert(transaction->decided[0] == item);

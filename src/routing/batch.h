@@ -17,8 +17,9 @@
 /* One lead of a batch. */
 struct batch_item {
     struct request_entry *entry;
-    bool is_settled; /* `answer` is final, or `is_held` is set */
-    bool is_held;    /* somebody has the lead: to be asked again */
+    bool is_settled;           /* `answer` is final, or `is_held` is set */
+    bool is_held;              /* somebody has the lead: to be asked again */
+    enum verdict_kind verdict; /* what was written for it, if anything was */
     struct routing_answer answer;
 };
 
@@ -50,6 +51,12 @@ struct batch_transaction {
 
 /* Runs one transaction over the items: two round trips, three when rules have to be loaded. */
 enum batch_result batch_run(struct batch_transaction *transaction);
+
+/* Runs one transaction over leads that are due in the retry queue: two round trips, as batch_run(). Their items, which nobody
+ * waits for and whose deadline is `items_deadline_ns`, are made here, in the arena; none, and BATCH_DONE, when nothing was due. `due` is
+ * moved on. When claiming itself fails there are no items, and `error` says why. */
+enum batch_result batch_run_due(
+    struct batch_transaction *transaction, struct store_due *due, int64_t items_deadline_ns);
 
 /* Records a failed attempt for the one lead whose transaction broke with `cause`: invalid data fails it for good,
  * anything else is tried again later. Returns as batch_run(). */

@@ -20,6 +20,11 @@ struct routing_engine {
     unsigned lane_count;
 };
 
+struct lane_shared *routing_engine_shared(struct routing_engine *engine)
+{
+    return &engine->shared;
+}
+
 static unsigned or_default(unsigned value, unsigned otherwise)
 {
     return value == 0 ? otherwise : value;
@@ -103,13 +108,13 @@ void routing_engine_statistics(struct routing_engine *engine, struct routing_sta
     struct lane_counters *counters = &engine->shared.counters;
 
     *ret_statistics = (struct routing_statistics){
-        .batches = atomic_load(&counters->batches),
-        .leads = atomic_load(&counters->leads),
-        .transaction_retries = atomic_load(&counters->transaction_retries),
-        .batches_split = atomic_load(&counters->batches_split),
-        .rule_loads = atomic_load(&counters->rule_loads),
+        .batches = atomic_load(&counters->deciders.batches),
+        .leads = atomic_load(&counters->deciders.leads),
+        .transaction_retries = atomic_load(&counters->deciders.transaction_retries),
+        .batches_split = atomic_load(&counters->deciders.batches_split),
+        .rule_loads = atomic_load(&counters->deciders.rule_loads),
         .held_again = atomic_load(&counters->held_again),
-        .unknown_commits = atomic_load(&counters->unknown_commits),
+        .unknown_commits = atomic_load(&counters->deciders.unknown_commits),
         .joined = atomic_load(&counters->joined),
     };
 }

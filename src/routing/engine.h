@@ -36,6 +36,7 @@ struct routing_request {
     struct uuid actor_id; /* who asks, or uuid_nil */
     int32_t max_attempts; /* 1 … ROUTING_MAX_ATTEMPTS_LIMIT */
     bool force;           /* attempt it although its retry is not due, or it failed */
+    bool is_unasked;      /* nobody has asked: a retry. Leads of a workspace that routes only when asked are held */
     int64_t deadline_ns;  /* monotonic; after it the answer is ERROR_DEADLINE or ERROR_RESULT_UNKNOWN */
 };
 

@@ -10,18 +10,14 @@
 
 #include "base/error.h"
 #include "pg/pg.h"
+#include "routing/decider.h"
 #include "routing/request_queue.h"
 #include "routing/rule_cache.h"
 
 /* Counted by all lanes; read by anybody. Members mirror struct routing_statistics. */
 struct lane_counters {
-    atomic_uint_fast64_t batches;
-    atomic_uint_fast64_t leads;
-    atomic_uint_fast64_t transaction_retries;
-    atomic_uint_fast64_t batches_split;
-    atomic_uint_fast64_t rule_loads;
+    struct decider_counters deciders;
     atomic_uint_fast64_t held_again;
-    atomic_uint_fast64_t unknown_commits;
     atomic_uint_fast64_t joined;
 };
 
@@ -36,6 +32,9 @@ struct lane_shared {
     atomic_int_fast64_t
         drain_until_ns; /* monotonic; after it everything is answered ERROR_UNAVAILABLE; CLOCK_NEVER while serving */
 };
+
+/* What the engine shares with those who decide in its name. */
+struct lane_shared *routing_engine_shared(struct routing_engine *engine);
 
 struct lane;
 

@@ -11,24 +11,39 @@ static const struct pg_statement statement_begin = {
     .name = NULL, .sql = "begin isolation level read committed", .param_count = 0};
 
 /* Sets the transaction's limits on its way: a statement of its own would be paid for by every batch. */
+#define LOCK_LIMITS                                                                                                    \
+    "(select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),"                     \
+    " set_config('plan_cache_mode', 'force_generic_plan', true)) limits, "
+#define LOCK_COLUMNS                                                                                                   \
+    "ord, is_locked, found, routing_status, is_expired, workspace_id, matched_rule_id, matched_rule_name, reason,"     \
+    " decision_id, decided_outcome, duplicate_lead_id, routing_attempts, queue_attempt, queue_is_due, next_retry_us,"  \
+    " claim_lead_id, claim_workspace_id, rules_version, source_is_active, company_industry, company_size,"             \
+    " company_revenue, country, state, dedupe_hash, lead_expires_us, transaction_id"
 static const struct pg_statement statement_lock = {.name = "routing_lock",
-    .sql = "select ord, is_locked, found, routing_status, is_expired, workspace_id, matched_rule_id, matched_rule_name,"
-           " reason, decision_id, decided_outcome, duplicate_lead_id, routing_attempts, queue_attempt, queue_is_due,"
-           " next_retry_us, claim_lead_id, claim_workspace_id, rules_version, source_is_active, company_industry,"
-           " company_size, company_revenue, country, state, dedupe_hash, lead_expires_us, transaction_id"
-           " from (select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),"
-           " set_config('plan_cache_mode', 'force_generic_plan', true)) limits, leadrouter.lock_leads($1, $2)",
+    .sql = "select " LOCK_COLUMNS " from " LOCK_LIMITS "leadrouter.lock_leads($1, $2)",
     .param_count = 2,
     .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
+
+static const struct pg_statement statement_lock_due = {.name = "routing_lock_due",
+    .sql =
+        "select " LOCK_COLUMNS ", lead_id, source_workspace_id, max_attempts, queue_id, queue_version from " LOCK_LIMITS
+        "leadrouter.lock_due_leads($1, $2, $3, $4, $5, $6, $7, $8, $9) order by ord",
+    .param_count = 9,
+    .param_types = {PG_INT4, PG_UUID, PG_BOOL, PG_BOOL, PG_INT8, PG_UUID, PG_INT8, PG_UUID, PG_BOOL}};
+
+static const struct pg_statement statement_next_due = {.name = "routing_next_due",
+    .sql = "select next_due_in_us, is_paused from leadrouter.next_due($1)",
+    .param_count = 1,
+    .param_types = {PG_UUID}};
 
 static const struct pg_statement statement_decide = {.name = "routing_decide",
     .sql = "select ord, result, destination_workspace_id, matched_rule_id, duplicate_lead_id, attempt_number,"
            " next_retry_us, decision_id, reason from leadrouter.decide($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-           " $12, $13, $14, $15, $16, $17)",
-    .param_count = 17,
+           " $12, $13, $14, $15, $16, $17, $18)",
+    .param_count = 18,
     .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY, PG_INT2_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY,
-        PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_INT4_ARRAY, PG_UUID_ARRAY, PG_BOOL_ARRAY,
-        PG_INT4_ARRAY, PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_TEXT_ARRAY}};
+        PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_INT4_ARRAY, PG_UUID_ARRAY,
+        PG_BOOL_ARRAY, PG_INT4_ARRAY, PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_TEXT_ARRAY}};
 
 static const struct pg_statement statement_facts = {.name = "routing_facts",
     .sql = "select ord, email, phone, first_name, last_name, company_name, city, postal_code, source, external_id,"
@@ -95,6 +110,15 @@ static const char *const result_names[] = {
     [STORE_RESULT_RETRY] = "retry",
     [STORE_RESULT_FAILED] = "failed",
     [STORE_RESULT_EXPIRED] = "expired",
+};
+
+static const char *const error_class_names[] = {
+    [STORE_ERROR_NONE] = NULL,
+    [STORE_ERROR_UNMATCHED] = "unmatched",
+    [STORE_ERROR_FALLBACK_INACTIVE] = "fallback_inactive",
+    [STORE_ERROR_RULES_UNUSABLE] = "rules_unusable",
+    [STORE_ERROR_DATABASE] = "database",
+    [STORE_ERROR_INVALID_DATA] = "invalid_data",
 };
 
 static const char *const status_names[] = {
@@ -190,29 +214,101 @@ static void add_pairs(struct pg_params *params, struct arena *arena, const struc
     pg_params_add_uuid_array(params, workspace_ids, NULL, count);
 }
 
+/* BEGIN and the statement, in one round trip; its rows. */
+static bool begin_and(struct pg_conn *conn, struct arena *arena, const struct pg_statement *statement,
+    const struct pg_params *params, int64_t deadline_ns, struct pg_result **ret_rows, struct error *reterr_error)
+{
+    struct pg_params none;
+    bool ok = false;
+
+    pg_params_init(&none, arena);
+    pg_pipeline_add(conn, &statement_begin, &none);
+    pg_pipeline_add(conn, statement, params);
+    ok =
+        pg_pipeline_flush(conn, deadline_ns, reterr_error) && pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) &&
+        pg_pipeline_next(conn, deadline_ns, ret_rows, reterr_error) && pg_pipeline_end(conn, deadline_ns, reterr_error);
+    if (!ok && pg_conn_is_open(conn))
+        pg_pipeline_end(conn, deadline_ns, NULL);
+    return ok;
+}
+
 bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *leads, size_t count, int64_t deadline_ns,
     uint64_t *ret_transaction_id, struct error *reterr_error)
 {
-    struct pg_params none;
     struct pg_params pairs;
     struct pg_result *rows = NULL;
     bool ok = false;
 
-    pg_params_init(&none, arena);
     add_pairs(&pairs, arena, leads, count);
-    pg_pipeline_add(conn, &statement_begin, &none);
-    pg_pipeline_add(conn, &statement_lock, &pairs);
-    if (!pg_pipeline_flush(conn, deadline_ns, reterr_error) ||
-        !pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) ||
-        !pg_pipeline_next(conn, deadline_ns, &rows, reterr_error) || !pg_pipeline_end(conn, deadline_ns, reterr_error))
-        goto cleanup;
-    lock_rows(rows, arena, leads, count, ret_transaction_id);
-    ok = true;
-cleanup:
-    if (!ok && pg_conn_is_open(conn))
-        pg_pipeline_end(conn, deadline_ns, NULL);
+    ok = begin_and(conn, arena, &statement_lock, &pairs, deadline_ns, &rows, reterr_error);
+    if (ok)
+        lock_rows(rows, arena, leads, count, ret_transaction_id);
     pg_result_free(rows);
     return ok;
+}
+
+static void add_due(struct pg_params *params, struct arena *arena, const struct store_due *due)
+{
+    bool is_bounded = !uuid_is_nil(&due->after_workspace_id);
+
+    pg_params_init(params, arena);
+    pg_params_add_int4(params, (int32_t)due->limit);
+    pg_params_add_uuid(params, uuid_is_nil(&due->workspace_id) ? NULL : &due->workspace_id);
+    pg_params_add_bool(params, due->by_hand);
+    pg_params_add_bool(params, due->is_outdated);
+    pg_params_add_int8(params, due->from_us);
+    pg_params_add_uuid(params, is_bounded ? &due->after_workspace_id : NULL);
+    pg_params_add_int8(params, due->after_version);
+    pg_params_add_uuid(params, is_bounded ? &due->after_id : NULL);
+    pg_params_add_bool(params, due->is_thorough);
+}
+
+bool store_lock_due(struct pg_conn *conn, struct arena *arena, struct store_due *due, int64_t deadline_ns,
+    struct store_lead **ret_leads, size_t *ret_count, uint64_t *ret_transaction_id, struct error *reterr_error)
+{
+    struct pg_params params;
+    struct pg_result *rows = NULL;
+    bool ok = false;
+
+    add_due(&params, arena, due);
+    ok = begin_and(conn, arena, &statement_lock_due, &params, deadline_ns, &rows, reterr_error);
+    if (ok) {
+        size_t count = (size_t)pg_result_row_count(rows);
+        struct store_lead *leads = arena_alloc_array(arena, count, sizeof(*leads));
+        for (int row = 0; row < (int)count; row++) {
+            leads[row].lead_id = pg_result_uuid(rows, row, 28);
+            leads[row].source_workspace_id = pg_result_uuid(rows, row, 29);
+            leads[row].max_attempts = pg_result_int4(rows, row, 30);
+        }
+        lock_rows(rows, arena, leads, count, ret_transaction_id);
+        if (count > 0) {
+            int last = (int)count - 1;
+            due->from_us = int8_or(rows, last, 15, INT64_MAX);
+            due->after_workspace_id = leads[last].source_workspace_id;
+            due->after_id = pg_result_uuid(rows, last, 31);
+            due->after_version = pg_result_int8(rows, last, 32);
+        }
+        *ret_leads = leads;
+        *ret_count = count;
+    }
+    pg_result_free(rows);
+    return ok;
+}
+
+bool store_next_due(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_id, int64_t deadline_ns,
+    int64_t *ret_next_due_in_us, bool *ret_is_paused, struct error *reterr_error)
+{
+    struct pg_params params;
+    struct pg_result *rows = NULL;
+
+    pg_params_init(&params, arena);
+    pg_params_add_uuid(&params, uuid_is_nil(workspace_id) ? NULL : workspace_id);
+    if (!pg_execute(conn, &statement_next_due, &params, deadline_ns, &rows, reterr_error))
+        return false;
+    *ret_next_due_in_us = int8_or(rows, 0, 0, -1);
+    *ret_is_paused = pg_result_bool(rows, 0, 1);
+    pg_result_free(rows);
+    return true;
 }
 
 /* decide()'s parameters: one array per column, in the order of its signature. */
@@ -226,6 +322,7 @@ static void add_decisions(
     const char **rule_names = arena_alloc_array(arena, count, sizeof(*rule_names));
     int64_t *versions = arena_alloc_array(arena, count, sizeof(*versions));
     const char **reasons = arena_alloc_array(arena, count, sizeof(*reasons));
+    const char **error_classes = arena_alloc_array(arena, count, sizeof(*error_classes));
     int32_t *max_attempts = arena_alloc_array(arena, count, sizeof(*max_attempts));
     bool *global_scopes = arena_alloc_array(arena, count, sizeof(*global_scopes));
     int32_t *dedupe_days = arena_alloc_array(arena, count, sizeof(*dedupe_days));
@@ -250,6 +347,7 @@ static void add_decisions(
         rule_names[i] = decision->matched_rule_name;
         versions[i] = decision->rules_version;
         reasons[i] = decision->reason;
+        error_classes[i] = error_class_names[decision->error_class];
         max_attempts[i] = decision->max_attempts;
         global_scopes[i] = decision->global_scope;
         dedupe_days[i] = decision->dedupe_days;
@@ -268,6 +366,7 @@ static void add_decisions(
     pg_params_add_int8_array(params, versions, NULL, count);
     pg_params_add_uuid_array(params, uuids[5], nulls[5], count);
     pg_params_add_text_array(params, reasons, count);
+    pg_params_add_text_array(params, error_classes, count);
     pg_params_add_int4_array(params, max_attempts, NULL, count);
     pg_params_add_uuid_array(params, uuids[6], nulls[6], count);
     pg_params_add_bool_array(params, global_scopes, NULL, count);

@@ -17,10 +17,19 @@ enum verdict_kind {
     VERDICT_NONE = 0,      /* nothing to write: the answer is known already */
     VERDICT_GIVE = 1,      /* to a destination, unless another lead's claim says otherwise */
     VERDICT_DUPLICATE = 2, /* of a lead whose claim was seen */
-    VERDICT_RETRY = 3,     /* attempt failed; again while attempts are left */
-    VERDICT_FAIL = 4,      /* attempt failed; no use in trying again */
-    VERDICT_EXPIRE = 5,    /* its time to live has passed */
-    VERDICT_HOLD = 6,      /* its source workspace is inactive */
+    VERDICT_FAIL = 3,      /* attempt failed; its error class says whether and when it is tried again */
+    VERDICT_EXPIRE = 4,    /* its time to live has passed */
+    VERDICT_HOLD = 5,      /* its source workspace is inactive, or wants to be asked */
+};
+
+/* Why an attempt failed: rows of leadrouter.error_classes, which says what follows. */
+enum store_error_class {
+    STORE_ERROR_NONE = 0,
+    STORE_ERROR_UNMATCHED,
+    STORE_ERROR_FALLBACK_INACTIVE,
+    STORE_ERROR_RULES_UNUSABLE,
+    STORE_ERROR_DATABASE,
+    STORE_ERROR_INVALID_DATA,
 };
 
 /* A decided lead's or attempt's result, as the log has it. */
@@ -71,6 +80,7 @@ struct store_lead {
     struct uuid claim_lead_id;
     struct uuid claim_workspace_id;
     int64_t rules_version;
+    int32_t max_attempts; /* only from store_lock_due() */
 };
 
 /* What is to be written for one lead. Texts are borrowed until the statement was sent. */
@@ -85,6 +95,7 @@ struct store_decision {
     int64_t rules_version;
     struct uuid duplicate_lead_id;
     const char *reason;
+    enum store_error_class error_class; /* of VERDICT_FAIL */
     int32_t max_attempts;
     struct uuid actor_id;
     bool global_scope;
@@ -112,6 +123,31 @@ struct store_outcome {
  * when the connection is open. */
 bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *leads, size_t count, int64_t deadline_ns,
     uint64_t *ret_transaction_id, struct error *reterr_error);
+
+/* Which rows of the retry queue to claim, and from where on; sql/README.md, lock_due_leads(). */
+struct store_due {
+    size_t limit;
+    struct uuid workspace_id; /* uuid_nil: all */
+    bool by_hand;
+    bool is_outdated; /* by rule version; otherwise by time */
+    bool is_thorough;
+
+    /* Where the last claim ended; zeroed: from the start. Moved on by store_lock_due(). */
+    int64_t from_us;
+    struct uuid after_workspace_id;
+    int64_t after_version;
+    struct uuid after_id;
+};
+
+/* Round trip 1 of retries: as store_lock(), with the leads of rows that are due. `*ret_leads` has `*ret_count` leads, each with the
+ * `max_attempts` of its row. */
+bool store_lock_due(struct pg_conn *conn, struct arena *arena, struct store_due *due, int64_t deadline_ns,
+    struct store_lead **ret_leads, size_t *ret_count, uint64_t *ret_transaction_id, struct error *reterr_error);
+
+/* How long until the next row is due by its time, in microseconds (-1: none has a time), and whether retries are paused.
+ * Outside any transaction. */
+bool store_next_due(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_id, int64_t deadline_ns,
+    int64_t *ret_next_due_in_us, bool *ret_is_paused, struct error *reterr_error);
 
 /* Round trip 2: decide and COMMIT. `ret_sent` says whether the COMMIT may have reached the server: after a failure
  * with it the result is unknown if the connection is closed, and "not done" if it is open. `ret_outcomes[i]`

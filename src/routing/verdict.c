@@ -115,7 +115,8 @@ static void choose_unmatched(const struct rule_policy *policy, struct store_deci
         break;
     case RULE_UNMATCHED_FALLBACK:
         if (!policy->fallback_is_active) {
-            decision->verdict = VERDICT_RETRY;
+            decision->verdict = VERDICT_FAIL;
+            decision->error_class = STORE_ERROR_FALLBACK_INACTIVE;
             decision->reason = "no rule matched and the fallback workspace is inactive";
             break;
         }
@@ -124,7 +125,8 @@ static void choose_unmatched(const struct rule_policy *policy, struct store_deci
         decision->reason = "no rule matched; given to the fallback workspace";
         break;
     case RULE_UNMATCHED_RETRY:
-        decision->verdict = VERDICT_RETRY;
+        decision->verdict = VERDICT_FAIL;
+        decision->error_class = STORE_ERROR_UNMATCHED;
         decision->reason = "no rule matched";
         break;
     }
@@ -197,8 +199,12 @@ static void choose_attempted(const struct store_lead *lead, const struct routing
         decision->verdict = VERDICT_HOLD;
         decision->reason = "the source workspace is inactive";
     } else if (set == NULL) {
-        decision->verdict = VERDICT_RETRY;
+        decision->verdict = VERDICT_FAIL;
+        decision->error_class = STORE_ERROR_RULES_UNUSABLE;
         decision->reason = arena_format(arena, "the workspace's rules cannot be used: %s", rules_error->text);
+    } else if (request->is_unasked && !rule_set_policy(set)->auto_route) {
+        decision->verdict = VERDICT_HOLD;
+        decision->reason = "the source workspace routes only when it is asked to";
     } else {
         choose_by_rules(lead, set, arena, decision);
     }

@@ -19,7 +19,7 @@ COLUMNS = {
     "workspaces": "id name workspace_type is_active routing_config created_at updated_at",
     "user_workspaces": "user_id workspace_id role",
     "lead_routing_rules": "id workspace_id rule_name priority conditions destination_workspace_id is_active created_at updated_at",
-    "lead_routing_queue": "id lead_id workspace_id attempt_number max_attempts next_retry_at last_error error_count rules_version"
+    "lead_routing_queue": "id lead_id workspace_id attempt_number max_attempts next_retry_at last_error error_count error_class rules_version"
                           " routing_context created_at updated_at processed_at",
     "lead_routing_logs": "id lead_id source_workspace_id destination_workspace_id matched_rule_id routing_result error_message lock_owner"
                          " attempt_number actor_id routing_metadata created_at",
@@ -36,7 +36,8 @@ PUBLIC_FUNCTIONS = {
     "mark_expired_leads()": "integer",
 }
 SERVICE_FUNCTIONS = {
-    "lock_leads", "lead_facts", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead", "health_counts", "schema_version",
+    "lock_leads", "lock_due_leads", "next_due", "lead_facts", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead",
+    "health_counts", "schema_version",
     "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "make_log_partitions", "drop_log_partitions", "log_partition_days_ahead", "normalize_text", "normalize_phone"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
@@ -123,8 +124,10 @@ def nodes(plan):
 @pytest.mark.parametrize("call", [
     "leadrouter.lock_leads('{%(id)s}', '{%(id)s}')",
     "leadrouter.find_attempts('{%(id)s}', '{%(id)s}')",
-    "leadrouter.decide('{%(id)s}', '{%(id)s}', '{%(id)s}', '{1}', '{%(id)s}', '{null}', '{null}', '{1}', '{null}', '{x}', '{3}', '{null}',"
-    " '{f}', '{90}', '{abc}', '{0}')",
+    "leadrouter.decide('{%(id)s}', '{%(id)s}', '{%(id)s}', '{1}', '{%(id)s}', '{null}', '{null}', '{1}', '{null}', '{x}', '{x}', '{3}',"
+    " '{null}', '{f}', '{90}', '{abc}', '{0}')",
+    "leadrouter.lock_due_leads(9, null, false, false, 0, null, 0, null, false)",
+    "leadrouter.next_due(null)",
 ])
 def test_hot_statements_never_scan(db, call):
     """The plan that a session makes while every table is empty, and keeps for good, goes by key."""

@@ -6,7 +6,7 @@ import uuid
 import psycopg2
 import pytest
 
-from support.database import DUPLICATE, EXPIRE, FAIL, GIVE, HOLD, RETRY
+from support.database import DUPLICATE, EXPIRE, FAIL, FAILED, GIVE, HOLD, RETRY
 
 NOBODY = uuid.UUID(int=0)
 READ = "select * from leadrouter.lock_leads(%s::uuid[], %s::uuid[])"
@@ -45,12 +45,33 @@ def test_microseconds_round_trip(db):
     assert db.value("select leadrouter.from_us(9223372036854775807) = 'infinity'")
 
 
-def test_delays_grow_with_jitter(db):
+@pytest.mark.parametrize("error_class", ["unmatched", "fallback_inactive", "rules_unusable", "database", "worker"])
+def test_delays_grow_with_jitter(db, error_class):
     for attempt, minutes in ((0, 1), (1, 1), (2, 5), (3, 15), (4, 60), (19, 60)):
-        low, high = db.row("select extract(epoch from min(d)) / 60 as low, extract(epoch from max(d)) / 60 as high from"
-                           " (select leadrouter.retry_delay(%s) d from generate_series(1, 2000)) delays", attempt)
+        low, high = db.row("select extract(epoch from min(t) - now()) / 60 as low, extract(epoch from max(t) - now()) / 60 as high from"
+                           " (select leadrouter.retry_time(delays, jitter, %s) t from leadrouter.error_classes, generate_series(1, 2000)"
+                           " where class = %s) times", attempt, error_class)
         assert 0.9 * minutes <= low < 0.91 * minutes
         assert 1.09 * minutes < high <= 1.1 * minutes
+
+
+def test_error_classes_say_what_follows(db, source):
+    """What is tried again at once, at a time, by a change of rules only, or never; and a class that nobody knows is not lost."""
+    seen = {}
+    for error_class in [row[0] for row in db.rows("select class as name from leadrouter.error_classes order by 1")] + ["nonsense", None]:
+        lead = db.lead(source, external_id=str(error_class))
+        row = db.decide(db.decision(lead, verdict=FAILED, error_class=error_class))[1]
+        queued = db.rows("select case when isfinite(next_retry_at) then extract(epoch from next_retry_at - now()) end as s, error_class from lead_routing_queue"
+                         " where lead_id = %s and processed_at is null", lead)
+        seen[error_class] = (row.result, ["rules" if q.s is None else round(q.s / 60) for q in queued])
+        assert all(q.error_class == (error_class or "unmatched") for q in queued)
+        assert db.value("select routing_metadata ->> 'error_class' from lead_routing_logs where lead_id = %s", lead) == (
+            error_class or "unmatched")
+    minute = ("retry", [1])
+    assert seen == {
+        "unmatched": minute, "fallback_inactive": minute, "rules_unusable": minute, "database": minute, "worker": minute,
+        "stale_lock": ("retry", [0]), "lost": ("retry", [0]), "held": ("retry", ["rules"]),
+        "invalid_data": ("failed", ["rules"]), "cancelled": ("failed", []), "nonsense": ("retry", [60]), None: ("retry", [60])}
 
 
 # --- lock_leads ------------------------------------------------------------------------------------------------------------
@@ -340,15 +361,17 @@ def test_hold(db, source, first):
     if first is not None:
         db.decide(db.decision(lead, verdict=first))
     before = db.state(lead)
-    row = db.decide(db.decision(lead, verdict=HOLD, rules_version=1))[1]
+    db.execute("update workspaces set is_active = false")
+    row = db.decide(db.decision(lead, verdict=HOLD, rules_version=2))[1]
     assert (row.result, row.attempt_number, row.next_retry_us) == ("retry", before.routing_attempts, None)
     state = db.state(lead)
     assert (state.routing_status, state.routing_attempts) == (before.routing_status, before.routing_attempts)
     assert len(db.open_rows(lead)) == 1
     assert not db.row(READ, [lead], [source]).queue_is_due
-    db.execute("update workspaces set is_active = false")
     db.execute("update workspaces set is_active = true")
     assert db.row(READ, [lead], [source]).queue_is_due
+    db.execute("update leadrouter.rule_versions set version = 2")
+    assert db.row(READ, [lead], [source]).queue_is_due, "whoever asks for it need not wait for a change of rules"
     assert db.logs(lead)[-1].error_message == "because"
 
 

@@ -11,9 +11,12 @@ from support.product_cluster import wait_until
 psycopg2.extras.register_uuid()
 
 TABLES = ("leads", "lead_routing_rules", "lead_routing_queue", "lead_routing_logs", "lead_dedupe_claims", "user_workspaces", "workspaces",
-          "leadrouter.rule_versions", "leadrouter.create_requests")
+          "leadrouter.rule_versions", "leadrouter.create_requests", "leadrouter.scheduled_jobs")
 
-GIVE, DUPLICATE, RETRY, FAIL, EXPIRE, HOLD = range(1, 7)
+GIVE, DUPLICATE, FAILED, EXPIRE, HOLD = range(1, 6)
+
+# An attempt that failed in a way that is tried again, and one for good: verdict and error class.
+RETRY, FAIL = (FAILED, "unmatched"), (FAILED, "invalid_data")
 
 # decide()'s parameters in order: name, type, and the default of a test.
 DECIDE = (
@@ -27,6 +30,7 @@ DECIDE = (
     ("rules_version", "bigint", 1),
     ("duplicate_of", "uuid", None),
     ("reason", "text", "because"),
+    ("error_class", "text", None),
     ("max_attempts", "integer", 3),
     ("actor_id", "uuid", None),
     ("global_scope", "boolean", False),
@@ -74,7 +78,10 @@ class Session:
         self.execute("rollback")
 
     def decide(self, *decisions):
-        """Calls decide() with what the decisions (dictionaries) say and its defaults; rows of its answer by ord."""
+        """Calls decide() with what the decisions (dictionaries) say and its defaults; rows of its answer by ord. A verdict may bring its
+        error class along."""
+        decisions = [{**decision, "verdict": decision["verdict"][0], "error_class": decision["verdict"][1]}
+                     if isinstance(decision.get("verdict"), tuple) else decision for decision in decisions]
         columns = [[decision.get(name, default() if callable(default) else default) for decision in decisions]
                    for name, _, default in DECIDE]
         arrays = ", ".join(f"%s::{kind}[]" for _, kind, _ in DECIDE)

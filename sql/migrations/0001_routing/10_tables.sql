@@ -62,6 +62,27 @@ create table public.lead_routing_sets (
 );
 comment on table public.lead_routing_sets is 'Named sets of values that the rules of a workspace share';
 
+-- Why an attempt can fail, and what follows: the one place that says what is tried again, and when.
+create table leadrouter.error_classes (
+    class text primary key,
+    is_retried boolean not null,
+    delays interval[] not null, -- after failed attempt n the n-th, the last one after all later ones; none: only a change of rules makes it due
+    jitter double precision not null default 0.1 check (jitter between 0 and 1), -- a delay is longer or shorter by up to this share
+    is_revived boolean not null default true, -- failed for good, a change of rules makes the lead due again
+    description text not null
+);
+insert into leadrouter.error_classes (class, is_retried, delays, is_revived, description) values
+    ('unmatched', true, '{1 min, 5 min, 15 min, 1 hour}', true, 'no rule took the lead'),
+    ('fallback_inactive', true, '{1 min, 5 min, 15 min, 1 hour}', true, 'no rule took it, and the fallback workspace is not active'),
+    ('rules_unusable', true, '{1 min, 5 min, 15 min, 1 hour}', true, 'the rules of its workspace do not compile'),
+    ('database', true, '{1 min, 5 min, 15 min, 1 hour}', true, 'the database had an error that may pass'),
+    ('worker', true, '{1 min, 5 min, 15 min, 1 hour}', true, 'a worker that held it said so'),
+    ('stale_lock', true, '{0}', true, 'a worker held it for too long, and its lock was released'),
+    ('lost', true, '{0}', true, 'nobody had asked for it; no attempt is counted'),
+    ('held', true, '{}', true, 'its workspace is not active, or routes only when it is asked to; no attempt is counted'),
+    ('invalid_data', false, '{}', true, 'its data cannot be processed'),
+    ('cancelled', false, '{}', false, 'given up by hand');
+
 create table public.lead_routing_queue (
     id uuid primary key default gen_random_uuid(),
     lead_id uuid not null,
@@ -71,6 +92,7 @@ create table public.lead_routing_queue (
     next_retry_at timestamptz not null, -- infinity: only a change of rules makes it due
     last_error text,
     error_count integer not null default 0,
+    error_class text not null default 'unmatched', -- of leadrouter.error_classes
     rules_version bigint not null default 0, -- the version that refused the lead
     routing_context jsonb not null default '{}',
     created_at timestamptz not null default now(),
@@ -166,12 +188,33 @@ create table leadrouter.create_requests (
     primary key (workspace_id, request_id)
 );
 
+-- What runs from time to time, one row each, shared by all servers.
+create table leadrouter.scheduled_jobs (
+    name text primary key,
+    is_paused boolean not null default false,
+    paused_at timestamptz,
+    paused_by uuid,
+    pause_note text,
+    next_run_at timestamptz not null,
+    run_id uuid, -- of the run under way
+    last_started_at timestamptz,
+    last_touched_at timestamptz, -- when the run under way last showed that it goes on
+    last_ended_at timestamptz,
+    last_result text check (last_result in ('done', 'failed', 'interrupted')),
+    last_detail jsonb not null default '{}',
+    last_error text,
+    failures integer not null default 0, -- in a row
+    runs bigint not null default 0
+) with (fillfactor = 50);
+
 -- Serves: the one open row of a lead (unique), closing and reading it.
 create unique index lead_routing_queue_open on public.lead_routing_queue (lead_id) where processed_at is null;
--- Serves: claiming due rows in order of their time; the count of due rows.
+-- Serves: lock_due_leads(), by time; the count of due rows.
 create index lead_routing_queue_due on public.lead_routing_queue (next_retry_at) where processed_at is null;
--- Serves: rows of a workspace that became due by a change of rules; depth per workspace.
-create index lead_routing_queue_workspace on public.lead_routing_queue (workspace_id, rules_version) where processed_at is null;
+-- Serves: lock_due_leads(), by rule version; depth per workspace.
+create index lead_routing_queue_workspace on public.lead_routing_queue (workspace_id, rules_version, id) where processed_at is null;
+-- Serves: lock_due_leads(), the workspaces whose rules have changed of late.
+create index rule_versions_changed on leadrouter.rule_versions (changed_at);
 -- Serves: load_rule_sets().
 create index lead_routing_rules_workspace on public.lead_routing_rules (workspace_id) where is_active;
 -- Serves: which rule sets a workspace's activity matters to.
@@ -191,7 +234,8 @@ declare
 begin
     foreach v_table in array array['public.lead_routing_rules', 'public.lead_routing_queue', 'public.lead_routing_logs',
         'public.lead_dedupe_claims', 'public.lead_routing_sets', 'leadrouter.rule_versions', 'leadrouter.rule_set_versions',
-        'leadrouter.rule_history', 'leadrouter.set_history', 'leadrouter.create_requests']::regclass[] loop
+        'leadrouter.rule_history', 'leadrouter.set_history', 'leadrouter.create_requests', 'leadrouter.error_classes',
+        'leadrouter.scheduled_jobs']::regclass[] loop
         execute format('alter table %s owner to leadrouter_owner', v_table);
         execute format('revoke all on table %s from public', v_table);
     end loop;

@@ -101,7 +101,8 @@ create trigger leads_20_guard_changed before update on public.leads for each row
 -- --- rule versions ---------------------------------------------------------------------------------------------------
 
 -- One row per workspace, raised by UPDATE: writers queue, so versions become visible in order. In order of the ids, so that two
--- writers do not meet crosswise. Once in a transaction: what it changes further belongs to the same version.
+-- writers do not meet crosswise. Once in a transaction: what it changes further belongs to the same version. Who listens hears of it at the
+-- commit, and may look for leads that have become due sooner than he would have.
 create function leadrouter.raise_rule_versions(p_workspace_ids uuid[]) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -111,6 +112,7 @@ begin
     select distinct w, 1 from unnest(p_workspace_ids) w where w is not null order by w
     on conflict (workspace_id) do update set version = v.version + 1, changed_by = pg_current_xact_id(), changed_at = now()
         where v.changed_by <> pg_current_xact_id();
+    perform pg_notify('leadrouter_rules', '');
     insert into leadrouter.rule_set_versions as s (workspace_id, version, routing_config, fallback_is_active, actor_id, note)
     select v.workspace_id, v.version, coalesce(w.routing_config, '{}'),
         coalesce((select f.is_active from public.workspaces f

@@ -34,6 +34,9 @@ begin
 end
 $function$;
 
+-- A claimed row of the retry queue.
+create type leadrouter.due_lead as (queue_id uuid, lead_id uuid, source_workspace_id uuid, max_attempts integer, rules_version bigint);
+
 -- One function, two statements: the second has a newer snapshot, so it sees what those did who held a lead a moment ago. A lead that
 -- was passed over is told by it: not there, decided, or held.
 create function leadrouter.lock_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
@@ -69,7 +72,8 @@ begin
         l.routing_status = 'expired' or (l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()),
         l.workspace_id, l.matched_rule_id, coalesce(g.rule_name, ''), coalesce(g.reason, ''), l.decision_id, l.decided_outcome,
         l.duplicate_lead_id, l.routing_attempts,
-        q.attempt_number, q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version, leadrouter.to_us(q.next_retry_at),
+        q.attempt_number, q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version or (q.error_class = 'held' and w.is_active),
+        leadrouter.to_us(q.next_retry_at),
         c.lead_id, c.workspace_id, coalesce(v.version, 0), coalesce(w.is_active, false),
         l.company_industry::text, l.company_size::text, l.company_revenue::text, l.country::text, l.state::text, l.dedupe_hash,
         leadrouter.to_us(l.lead_expires_at), v_transaction_id
@@ -88,6 +92,122 @@ begin
     left join lateral (
         select * from leadrouter.decision_record(l.decision_id, l.routing_completed_at) where l.decision_id is not null) g on true
     order by r.ord;
+end
+$function$;
+
+-- Claims open queue rows that are due, with their leads, and reads those as lock_leads() does, in the order of the claim. Lead first, then
+-- row: whoever holds a lead is passed over without a lock left on its row. By time: those whose time has come, from p_from_us on, the
+-- earliest first. By rule version: those that an older version of the rules refused, workspace by workspace, from behind the row
+-- (p_after_workspace_id, p_after_version, p_after_id) on when it is given; p_thorough looks through all workspaces, otherwise only those
+-- whose rules changed within five minutes (of a longer transaction the thorough look finds what came too late for the other). What lies
+-- before these bounds may be rows that were done with, but that some snapshot still sees: walking over them would cost more with each batch.
+-- Nothing while retries are paused, unless p_by_hand.
+create function leadrouter.lock_due_leads(p_limit integer, p_workspace_id uuid, p_by_hand boolean, p_outdated boolean, p_from_us bigint,
+        p_after_workspace_id uuid, p_after_version bigint, p_after_id uuid, p_thorough boolean)
+    returns table (ord integer, is_locked boolean, found boolean, routing_status text, is_expired boolean, workspace_id uuid,
+        matched_rule_id uuid, matched_rule_name text, reason text, decision_id uuid, decided_outcome text, duplicate_lead_id uuid,
+        routing_attempts integer, queue_attempt integer, queue_is_due boolean, next_retry_us bigint, claim_lead_id uuid,
+        claim_workspace_id uuid, rules_version bigint, source_is_active boolean, company_industry text, company_size text,
+        company_revenue text, country text, state text, dedupe_hash text, lead_expires_us bigint, transaction_id bigint,
+        lead_id uuid, source_workspace_id uuid, max_attempts integer, queue_id uuid, queue_version bigint)
+    language plpgsql security definer rows 256
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+    set enable_bitmapscan = off
+as $function$
+#variable_conflict use_column
+declare
+    v_due leadrouter.due_lead[] := '{}';
+    v_workspace record;
+    v_is_after boolean;
+    v_after_version bigint;
+    v_after_id uuid;
+    v_from timestamptz := coalesce(leadrouter.from_us(p_from_us), '-infinity');
+begin
+    if not p_by_hand and exists (select from leadrouter.scheduled_jobs j where j.name = 'retries' and j.is_paused) then
+        return;
+    end if;
+    if not p_outdated then
+        with due as materialized (
+            select q.id, q.lead_id, l.source_workspace_id, q.max_attempts, q.rules_version, q.next_retry_at
+            from public.lead_routing_queue q
+            join public.leads l on l.id = q.lead_id and l.routing_status in ('pending', 'failed')
+            where q.processed_at is null and q.next_retry_at <= now() and q.next_retry_at >= v_from
+              and (p_workspace_id is null or q.workspace_id = p_workspace_id)
+            order by q.next_retry_at
+            limit p_limit
+            for no key update of l, q skip locked
+        )
+        select coalesce(array_agg(row(d.id, d.lead_id, d.source_workspace_id, d.max_attempts, d.rules_version)::leadrouter.due_lead
+            order by d.next_retry_at), '{}') into v_due from due d;
+    else
+        for v_workspace in
+            select v.workspace_id, v.version from leadrouter.rule_versions v
+            where (p_workspace_id is null or v.workspace_id = p_workspace_id)
+              and (p_thorough or v.changed_at > now() - interval '5 minutes')
+              and (p_after_workspace_id is null or v.workspace_id >= p_after_workspace_id)
+              and exists (
+                  select from public.lead_routing_queue q
+                  where q.workspace_id = v.workspace_id and q.rules_version < v.version and q.processed_at is null)
+            order by v.workspace_id
+        loop
+            -- As variables, or the bound would be no condition of the index.
+            v_is_after := v_workspace.workspace_id is not distinct from p_after_workspace_id;
+            v_after_version := case when v_is_after then p_after_version else -1 end;
+            v_after_id := case when v_is_after then p_after_id else '00000000-0000-0000-0000-000000000000' end;
+            with outdated as materialized (
+                select q.id, q.lead_id, l.source_workspace_id, q.max_attempts, q.rules_version
+                from public.lead_routing_queue q
+                join public.leads l on l.id = q.lead_id and l.routing_status in ('pending', 'failed')
+                where q.workspace_id = v_workspace.workspace_id and q.rules_version < v_workspace.version and q.processed_at is null
+                  and (q.rules_version, q.id) > (v_after_version, v_after_id)
+                order by q.rules_version, q.id
+                limit p_limit - cardinality(v_due)
+                for no key update of l, q skip locked
+            )
+            select v_due || coalesce(array_agg(row(o.id, o.lead_id, o.source_workspace_id, o.max_attempts, o.rules_version)
+                ::leadrouter.due_lead order by o.rules_version, o.id), '{}') into v_due from outdated o;
+            exit when cardinality(v_due) >= p_limit;
+        end loop;
+    end if;
+    return query
+    select r.*, d.lead_id, d.source_workspace_id, d.max_attempts, d.queue_id, d.rules_version
+    from leadrouter.lock_leads(array(select d.lead_id from unnest(v_due) d), array(select d.source_workspace_id from unnest(v_due) d)) r,
+        lateral (select (v_due[r.ord]).*) d;
+end
+$function$;
+
+-- How long until the next open row is due by its time, in microseconds (null: none has a time); first it closes rows that no claim can
+-- take, since their leads have gone or were decided by other ways, up to 100 of those that are due.
+create function leadrouter.next_due(p_workspace_id uuid, out next_due_in_us bigint, out is_paused boolean)
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+    set enable_bitmapscan = off
+as $function$
+begin
+    with orphaned as materialized (
+        select q.id from public.lead_routing_queue q
+        where q.processed_at is null and q.next_retry_at <= now()
+          and not exists (select from public.leads l where l.id = q.lead_id and l.routing_status in ('pending', 'routing', 'failed'))
+        order by q.next_retry_at
+        limit 100
+        for no key update skip locked
+    )
+    update public.lead_routing_queue q set processed_at = now(), updated_at = now(), last_error = 'the lead has gone, or was decided elsewhere'
+    from orphaned o where q.id = o.id and q.processed_at is null;
+    select leadrouter.to_us(q.next_retry_at) - leadrouter.to_us(now()) into next_due_in_us
+    from public.lead_routing_queue q
+    where q.processed_at is null and q.next_retry_at > now() and isfinite(q.next_retry_at)
+      and (p_workspace_id is null or q.workspace_id = p_workspace_id)
+    order by q.next_retry_at limit 1;
+    is_paused := exists (select from leadrouter.scheduled_jobs j where j.name = 'retries' and j.is_paused);
 end
 $function$;
 
@@ -146,11 +266,11 @@ $function$;
 
 -- --- Round trip 2 -------------------------------------------------------------------------------------------------------
 
--- After failed attempt 1, 2, 3, 4 and more the next comes 1, 5, 15, 60 minutes later, give or take a tenth.
-create function leadrouter.retry_delay(p_attempt integer) returns interval
+-- When the next attempt comes after this one failed, by the delays of its error class.
+create function leadrouter.retry_time(p_delays interval[], p_jitter double precision, p_attempt integer) returns timestamptz
     language sql volatile
 as $function$
-    select (array[1, 5, 15, 60])[least(greatest(p_attempt, 1), 4)] * (0.9 + 0.2 * random()) * interval '1 minute'
+    select coalesce(now() + p_delays[least(greatest(p_attempt, 1), cardinality(p_delays))] * (1 + p_jitter * (2 * random() - 1)), 'infinity')
 $function$;
 
 create type leadrouter.decided_lead as (
@@ -166,6 +286,7 @@ create type leadrouter.decided_lead as (
     next_retry_at timestamptz,
     decision_id uuid,
     reason text,
+    error_class text,
     rules_version bigint,
     opens boolean,  -- a new queue row
     closes boolean  -- an open one
@@ -177,7 +298,7 @@ create type leadrouter.decided_lead as (
 -- unique index).
 create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_lock_owners uuid[], p_verdicts smallint[],
         p_destinations uuid[], p_rule_ids uuid[], p_rule_names text[], p_rules_versions bigint[], p_duplicate_lead_ids uuid[],
-        p_reasons text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[], p_dedupe_days integer[],
+        p_reasons text[], p_error_classes text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[], p_dedupe_days integer[],
         p_hashes text[], p_lead_expires_us bigint[], p_facts text[] default null)
     returns table (ord integer, result text, destination_workspace_id uuid, matched_rule_id uuid, duplicate_lead_id uuid,
         attempt_number integer, next_retry_us bigint, decision_id uuid, reason text)
@@ -213,27 +334,30 @@ begin
                 when d.verdict = 1 and (c.lead_id is null or c.lead_id = d.lead_id
                      or (not d.global_scope and c.workspace_id = d.source and d.destination = d.source)) then 'success'
                 when d.verdict in (1, 2) then 'duplicate'
-                when d.verdict = 5 then 'expired'
-                when d.verdict = 6 then 'hold'
+                when d.verdict = 4 then 'expired'
+                when d.verdict = 5 then 'hold'
                 else 'attempt'
-            end as kind
+            end as kind, coalesce(e.is_retried, true) as is_retried, coalesce(e.delays, '{1 hour}') as delays, coalesce(e.jitter, 0) as jitter,
+            coalesce(e.is_revived, true) as is_revived
         from unnest(p_lead_ids, p_source_workspace_ids, p_lock_owners, p_verdicts, p_destinations, p_rule_ids, p_rule_names,
-                p_rules_versions, p_duplicate_lead_ids, p_reasons, p_max_attempts, p_actor_ids, p_global_scopes, p_hashes, p_facts)
+                p_rules_versions, p_duplicate_lead_ids, p_reasons, p_error_classes, p_max_attempts, p_actor_ids, p_global_scopes, p_hashes,
+                p_facts)
             with ordinality as d (lead_id, source, lock_owner, verdict, destination, rule_id, rule_name, rules_version, duplicate_of,
-                reason, max_attempts, actor_id, global_scope, hash, facts, ord)
+                reason, error_class, max_attempts, actor_id, global_scope, hash, facts, ord)
         left join lateral (
             select x.lead_id, x.workspace_id from public.lead_dedupe_claims x
             where x.dedupe_hash = d.hash and x.expires_at > now() and d.verdict = 1) c on true
         left join lateral (
             select x.id, x.max_attempts, x.rules_version from public.lead_routing_queue x
             where x.lead_id = d.lead_id and x.processed_at is null) q on true
+        left join lateral (select * from leadrouter.error_classes x where x.class = d.error_class and d.verdict = 3) e on true
     ), changed as (
         update public.leads l set
             routing_status = case
                 when j.kind in ('success', 'duplicate') then 'routed'
                 when j.kind = 'expired' then 'expired'
                 when j.kind = 'hold' then l.routing_status
-                when j.verdict = 3 and leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.attempts_allowed, j.queue_version,
+                when j.is_retried and leadrouter.next_attempt(l.routing_status, l.routing_attempts, j.attempts_allowed, j.queue_version,
                      j.rules_version) < j.attempts_allowed then 'pending'
                 else 'failed' end::public.lead_routing_status,
             routing_attempts = case when j.kind in ('expired', 'hold') then l.routing_attempts
@@ -258,13 +382,13 @@ begin
                or (l.routing_status = 'routing' and l.routing_locked_by = j.lock_owner and j.kind not in ('hold', 'expired')))
         returning j.ord, l.id, j.source, l.routing_status, l.workspace_id, l.matched_rule_id, l.duplicate_lead_id, l.routing_attempts,
             j.attempts_allowed, j.decision_id, j.kind, j.queue_id, j.rules_version, j.lock_owner, j.actor_id, j.rule_name, j.verdict,
-            j.facts,
+            j.facts, case j.kind when 'hold' then 'held' when 'attempt' then coalesce(j.error_class, 'unmatched') end as error_class,
             case
                 when j.kind = 'duplicate' and j.verdict = 1 then 'the same person is lead ' || l.duplicate_lead_id
                 else j.reason end as reason,
             case
-                when j.kind = 'hold' or l.routing_status = 'failed' then 'infinity'::timestamptz
-                when j.kind = 'attempt' then now() + leadrouter.retry_delay(l.routing_attempts) end as next_retry_at,
+                when j.kind = 'hold' or (l.routing_status = 'failed' and j.is_revived) then 'infinity'::timestamptz
+                when l.routing_status = 'pending' then leadrouter.retry_time(j.delays, j.jitter, l.routing_attempts) end as next_retry_at,
             case
                 when j.kind = 'hold' then 'retry'
                 when j.kind <> 'attempt' then j.kind
@@ -274,15 +398,15 @@ begin
         insert into public.lead_routing_logs (id, lead_id, source_workspace_id, destination_workspace_id, matched_rule_id, routing_result,
             error_message, lock_owner, attempt_number, actor_id, routing_metadata, created_at)
         select c.decision_id, c.id, c.source, case when c.kind in ('success', 'duplicate') then c.workspace_id end, c.matched_rule_id,
-            c.result, case when c.verdict in (3, 4, 6) then c.reason end, c.lock_owner, c.routing_attempts, c.actor_id,
+            c.result, case when c.error_class is not null then c.reason end, c.lock_owner, c.routing_attempts, c.actor_id,
             jsonb_strip_nulls(jsonb_build_object('reason', c.reason, 'rule_name', case when c.kind = 'success' then c.rule_name end,
-                'rules_version', c.rules_version, 'duplicate_lead_id', c.duplicate_lead_id,
+                'rules_version', c.rules_version, 'duplicate_lead_id', c.duplicate_lead_id, 'error_class', c.error_class,
                 'next_retry_us', leadrouter.to_us(c.next_retry_at), 'facts', c.facts::jsonb)), now()
         from changed c
     )
     select array_agg(row(c.ord, c.id, c.source, c.result, case when c.kind in ('success', 'duplicate') then c.workspace_id end,
         c.matched_rule_id, c.duplicate_lead_id, c.routing_attempts, c.attempts_allowed, c.next_retry_at, c.decision_id, c.reason,
-        c.rules_version, c.next_retry_at is not null, c.queue_id is not null)::leadrouter.decided_lead order by c.ord),
+        c.error_class, c.rules_version, c.next_retry_at is not null, c.queue_id is not null)::leadrouter.decided_lead order by c.ord),
         bool_or(c.next_retry_at is not null), bool_or(c.queue_id is not null)
     into v_decided, v_any_opens, v_any_closes from changed c;
 
@@ -300,9 +424,9 @@ begin
     end if;
     if v_any_opens then
         insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
-            error_count, rules_version)
+            error_count, error_class, rules_version)
         select d.lead_id, d.source_workspace_id, d.attempt_number, d.max_attempts, d.next_retry_at, d.reason, d.attempt_number,
-            d.rules_version
+            d.error_class, d.rules_version
         from unnest(v_decided) d where d.opens;
     end if;
 
@@ -356,13 +480,14 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('to_us', 'from_us', 'lock_leads', 'decision_record', 'load_rule_sets', 'lead_facts', 'retry_delay', 'decide',
+          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'next_due', 'decision_record', 'load_rule_sets', 'lead_facts', 'retry_time', 'decide',
               'next_attempt', 'find_attempts') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text !~ '(lock_leads|lead_facts|load_rule_sets|decide|find_attempts)[(]';
+        continue when v_function::text !~ '(lock_leads|lock_due_leads|next_due|lead_facts|load_rule_sets|decide|find_attempts)[(]';
         execute format('grant execute on function %s to leadrouter_service', v_function);
     end loop;
+    alter type leadrouter.due_lead owner to leadrouter_owner;
     alter type leadrouter.decided_lead owner to leadrouter_owner;
 end
 $body$;

@@ -21,8 +21,8 @@ begin
         return false;
     end if;
     if v_lead.is_expired then
-        perform leadrouter.decide_one(v_lead.id, v_lead.source_workspace_id, p_lock_owner, 5::smallint, null, null,
-            'its time to live has passed', 3, null);
+        perform leadrouter.decide_one(v_lead.id, v_lead.source_workspace_id, p_lock_owner, 4::smallint, null, null,
+            'its time to live has passed', null, 3, null);
         return false;
     end if;
     update public.leads l set routing_status = 'routing', routing_locked_by = p_lock_owner, routing_locked_at = now(),
@@ -34,7 +34,7 @@ $function$;
 
 -- decide() for one lead, with the policy of its source workspace.
 create function leadrouter.decide_one(p_lead_id uuid, p_source_workspace_id uuid, p_lock_owner uuid, p_verdict smallint,
-    p_destination uuid, p_rule_id uuid, p_reason text, p_max_attempts integer, p_actor_id uuid) returns boolean
+    p_destination uuid, p_rule_id uuid, p_reason text, p_error_class text, p_max_attempts integer, p_actor_id uuid) returns boolean
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -54,7 +54,7 @@ begin
     where l.id = p_lead_id;
     perform from leadrouter.decide(array[p_lead_id], array[p_source_workspace_id], array[p_lock_owner], array[p_verdict],
         array[p_destination], array[p_rule_id], array[v_lead.rule_name], array[v_lead.version], array[null]::uuid[], array[p_reason],
-        array[p_max_attempts], array[p_actor_id], array[v_lead.is_global], array[v_lead.days], array[v_lead.dedupe_hash],
+        array[p_error_class], array[p_max_attempts], array[p_actor_id], array[v_lead.is_global], array[v_lead.days], array[v_lead.dedupe_hash],
         array[coalesce(v_lead.expires_us, 9223372036854775807)]);
     return found;
 end
@@ -89,7 +89,7 @@ begin
         raise exception 'p_destination_workspace_id: no such workspace' using errcode = 'LR404';
     end if;
     return leadrouter.decide_one(p_lead_id, v_source, p_lock_owner, 1::smallint, p_destination_workspace_id, p_matched_rule_id,
-        'completed by its worker', 3, null);
+        'completed by its worker', null, 3, null);
 end
 $function$;
 
@@ -106,7 +106,7 @@ begin
     end if;
     v_source := leadrouter.held_source_workspace(p_lead_id, p_lock_owner);
     return v_source is not null and leadrouter.decide_one(p_lead_id, v_source, p_lock_owner, 3::smallint, null, null,
-        coalesce(nullif(p_error_message, ''), 'failed by its worker'), p_max_attempts, null);
+        coalesce(nullif(p_error_message, ''), 'failed by its worker'), 'worker', p_max_attempts, null);
 end
 $function$;
 
@@ -197,9 +197,9 @@ begin
     end if;
     v_count := cardinality(v_ids);
     perform from leadrouter.decide(v_ids, v_sources, array(select gen_random_uuid() from unnest(v_ids)),
-        array_fill(5::smallint, array[v_count]), array_fill(null::uuid, array[v_count]), array_fill(null::uuid, array[v_count]),
+        array_fill(4::smallint, array[v_count]), array_fill(null::uuid, array[v_count]), array_fill(null::uuid, array[v_count]),
         array_fill(null::text, array[v_count]), array_fill(null::bigint, array[v_count]), array_fill(null::uuid, array[v_count]),
-        array_fill('its time to live has passed'::text, array[v_count]), array_fill(3, array[v_count]),
+        array_fill('its time to live has passed'::text, array[v_count]), array_fill(null::text, array[v_count]), array_fill(3, array[v_count]),
         array_fill(null::uuid, array[v_count]), array_fill(false, array[v_count]), array_fill(90, array[v_count]),
         array_fill(null::text, array[v_count]), array_fill(null::bigint, array[v_count]));
     return v_count;

@@ -143,7 +143,8 @@ static void test_unmatched_follows_the_policy(void **state)
 
     fixture->lead.facts.company_industry = "Mining";
     assert_int_equal(choose_with(fixture, "{}", false), VERDICT_STEP_WRITE);
-    assert_int_equal(fixture->decision.verdict, VERDICT_RETRY);
+    assert_int_equal(fixture->decision.verdict, VERDICT_FAIL);
+    assert_int_equal(fixture->decision.error_class, STORE_ERROR_UNMATCHED);
     assert_int_equal(choose_with(fixture, "{\"unmatched\": \"keep\"}", false), VERDICT_STEP_WRITE);
     assert_int_equal(fixture->decision.verdict, VERDICT_GIVE);
     assert_true(uuid_equal(&fixture->decision.destination_workspace_id, &source));
@@ -160,7 +161,8 @@ static void test_unmatched_follows_the_policy(void **state)
             "{\"unmatched\": \"fallback\", \"fallback_workspace_id\": \"09000000-0000-0000-0000-000000000000\"}",
             false),
         VERDICT_STEP_WRITE);
-    assert_int_equal(fixture->decision.verdict, VERDICT_RETRY); /* inactive */
+    assert_int_equal(fixture->decision.verdict, VERDICT_FAIL); /* inactive */
+    assert_int_equal(fixture->decision.error_class, STORE_ERROR_FALLBACK_INACTIVE);
 }
 
 static void test_a_foreign_claim_makes_a_duplicate_before_rules(void **state)
@@ -249,7 +251,8 @@ static void test_unusable_rules_are_a_failed_attempt_that_says_why(void **state)
     struct fixture *fixture = *state;
 
     assert_int_equal(choose_with(fixture, NULL, false), VERDICT_STEP_WRITE);
-    assert_int_equal(fixture->decision.verdict, VERDICT_RETRY);
+    assert_int_equal(fixture->decision.verdict, VERDICT_FAIL);
+    assert_int_equal(fixture->decision.error_class, STORE_ERROR_RULES_UNUSABLE);
     assert_non_null(strstr(fixture->decision.reason, "$.industries: not a list"));
 }
 

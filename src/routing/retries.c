@@ -1,0 +1,182 @@
+#include "routing/retries.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "routing/decider.h"
+#include "routing/lane.h"
+
+enum { BOUND_MS = 60000 /* how long a claim's lower bound is believed */ };
+
+/* From where on the next claim of a kind looks. */
+struct claim_bound {
+    struct store_due due;
+    int64_t until_ns;
+};
+
+struct routing_retries {
+    struct lane_shared *shared;
+    struct decider decider;
+    struct claim_bound bounds[2]; /* by kind; only for claims of all workspaces */
+};
+
+struct routing_retries *routing_retries_new(struct routing_engine *engine)
+{
+    struct routing_retries *retries = memory_new(sizeof(*retries));
+
+    retries->shared = routing_engine_shared(engine);
+    decider_init(&retries->decider, retries->shared->database, retries->shared->rules,
+        &retries->shared->counters.deciders, NULL);
+    return retries;
+}
+
+void routing_retries_free(struct routing_retries *retries)
+{
+    if (retries == NULL)
+        return;
+    decider_release(&retries->decider);
+    free(retries);
+}
+
+static void count_answer(struct routing_retries_report *report, const struct batch_item *item)
+{
+    report->processed++;
+    switch (item->answer.outcome) {
+    case ROUTING_OUTCOME_ROUTED:
+        report->routed++;
+        break;
+    case ROUTING_OUTCOME_DUPLICATE:
+        report->duplicates++;
+        break;
+    case ROUTING_OUTCOME_QUEUED_FOR_RETRY:
+        if (item->verdict == VERDICT_HOLD)
+            report->held++;
+        else
+            report->requeued++;
+        break;
+    case ROUTING_OUTCOME_FAILED:
+        report->failed++;
+        break;
+    case ROUTING_OUTCOME_EXPIRED:
+        report->expired++;
+        break;
+    case ROUTING_OUTCOME_ALREADY_ROUTED: /* by somebody else, between our transactions */
+    case ROUTING_OUTCOME_NONE:
+        report->processed--;
+        break;
+    }
+}
+
+static void report_items(const struct batch_transaction *transaction, struct routing_retries_report *report,
+    routing_retries_observer *observer, void *user)
+{
+    for (size_t i = 0; i < transaction->item_count; i++) {
+        const struct batch_item *item = transaction->items[i];
+        if (item->is_held)
+            continue; /* somebody else has it by now */
+        if (item->answer.error.code == ERROR_NONE) {
+            count_answer(report, item);
+        } else if (item->answer.error.code != ERROR_NOT_FOUND) { /* removed meanwhile */
+            report->processed++;
+            report->errors++;
+            if (observer != NULL)
+                observer(user, &item->entry->request.lead_id, &item->answer.error);
+        }
+    }
+}
+
+static void set_order(struct routing_retries *retries, const struct routing_retries_order *order, struct store_due *due)
+{
+    size_t most = retries->shared->batch_leads_max;
+
+    due->limit = order->limit == 0 || order->limit > most ? most : order->limit;
+    due->workspace_id = order->workspace_id;
+    due->by_hand = order->by_hand;
+    due->is_outdated = order->kind == ROUTING_RETRIES_OUTDATED;
+    due->is_thorough = order->is_thorough;
+}
+
+/* The start of the queue, or where the last claim ended: what lies before that has been done with by us, and may be dead rows that
+ * cost time to walk over. What others gave up there is found when the bound is dropped, a minute later at most. */
+static struct store_due claim_from(struct routing_retries *retries, const struct routing_retries_order *order)
+{
+    struct claim_bound *bound = &retries->bounds[order->kind];
+    struct store_due due = {.from_us = INT64_MIN / 2};
+
+    if (uuid_is_nil(&order->workspace_id) && bound->until_ns > clock_now_ns())
+        due = bound->due;
+    set_order(retries, order, &due);
+    return due;
+}
+
+static void keep_bound(struct routing_retries *retries, const struct routing_retries_order *order,
+    const struct store_due *due, bool is_short)
+{
+    struct claim_bound *bound = &retries->bounds[order->kind];
+
+    if (!uuid_is_nil(&order->workspace_id))
+        return;
+    if (is_short)
+        bound->until_ns = 0;
+    else if (bound->until_ns <= clock_now_ns())
+        bound->until_ns = clock_after_ms(BOUND_MS);
+    bound->due = *due;
+}
+
+/* One claim and what follows from it; `*ret_claimed` leads. */
+static bool claim(struct routing_retries *retries, const struct routing_retries_order *order, struct store_due *due,
+    struct batch_transaction *transaction, struct error *reterr_error)
+{
+    struct decider *decider = &retries->decider;
+    enum batch_result result = BATCH_DONE;
+
+    *transaction = (struct batch_transaction){.conn = decider->conn,
+        .rules = decider->rules,
+        .arena = decider->arena,
+        .deadline_ns = clock_after_ms(DECIDER_TRANSACTION_MS)};
+    result = batch_run_due(transaction, due, order->deadline_ns);
+    if (result != BATCH_DONE && transaction->item_count == 0) {
+        *reterr_error = transaction->error;
+        return false;
+    }
+    if (transaction->item_count > 0)
+        decider_go_on(decider, transaction, result);
+    return true;
+}
+
+bool routing_retries_run(struct routing_retries *retries, const struct routing_retries_order *order,
+    struct routing_retries_report *report, routing_retries_observer *observer, void *user, struct error *reterr_error)
+{
+    struct decider *decider = &retries->decider;
+    struct store_due due = claim_from(retries, order);
+    bool is_from_start = due.from_us == INT64_MIN / 2 && uuid_is_nil(&due.after_workspace_id);
+    struct batch_transaction transaction = {0};
+    bool ok = false;
+
+    if (order->deadline_ns <= clock_now_ns())
+        return error_set(reterr_error, ERROR_DEADLINE, "no time is left");
+    if (!decider_connect(decider))
+        return error_set(reterr_error, ERROR_UNAVAILABLE, "the database is away");
+    if (!claim(retries, order, &due, &transaction, reterr_error))
+        goto cleanup;
+    if (transaction.item_count < due.limit && !is_from_start) {
+        /* What lies behind the bound: rows that others gave up, or that came late. */
+        report_items(&transaction, report, observer, user);
+        due = (struct store_due){.from_us = INT64_MIN / 2};
+        set_order(retries, order, &due);
+        if (!claim(retries, order, &due, &transaction, reterr_error))
+            goto cleanup;
+    }
+    report_items(&transaction, report, observer, user);
+    report->is_short = transaction.item_count < due.limit;
+    keep_bound(retries, order, &due, report->is_short);
+    report->is_paused = false;
+    report->next_due_in_us = -1;
+    ok = !report->is_short ||
+         store_next_due(decider->conn, decider->arena, &order->workspace_id, clock_after_ms(DECIDER_TRANSACTION_MS),
+             &report->next_due_in_us, &report->is_paused, reterr_error);
+cleanup:
+    arena_clear(decider->arena);
+    return ok;
+}
