@@ -105,13 +105,13 @@ $function$;
 -- NULL counts all workspaces. By partial indexes: decided leads cost nothing.
 create function leadrouter.health_counts(p_workspace_id uuid)
     returns table (pending bigint, routing bigint, failed bigint, retry_queue_depth bigint, retries_due bigint, stale_locks bigint,
-        oldest_pending_age_seconds bigint, counted_us bigint)
+        oldest_pending_age_seconds bigint, counted_us bigint, held bigint, oldest_due_age_seconds bigint)
     language plpgsql stable security definer rows 1
     set search_path = pg_catalog, pg_temp
 as $function$
 begin
     return query
-    select l.pending, l.routing, l.failed, q.depth, q.due, l.stale, l.oldest, leadrouter.to_us(now())
+    select l.pending, l.routing, l.failed, q.depth, q.due, l.stale, l.oldest, leadrouter.to_us(now()), q.held, q.oldest_due
     from (
         select count(*) filter (where x.routing_status = 'pending') as pending,
             count(*) filter (where x.routing_status = 'routing') as routing,
@@ -123,7 +123,12 @@ begin
           and (p_workspace_id is null or x.source_workspace_id = p_workspace_id)
           and (x.routing_status = 'routing' or x.lead_expires_at > now())) l,
         (select count(*) as depth,
-            count(*) filter (where x.next_retry_at <= now() or coalesce(v.version, 0) > x.rules_version) as due
+            count(*) filter (where x.next_retry_at <= now() or coalesce(v.version, 0) > x.rules_version) as due,
+            count(*) filter (where x.error_class = 'held' and coalesce(v.version, 0) <= x.rules_version) as held,
+            -- Of one that a change of rules made due: since the change.
+            coalesce(floor(extract(epoch from now() - min(case
+                when coalesce(v.version, 0) > x.rules_version then least(x.next_retry_at, greatest(v.changed_at, x.created_at))
+                when x.next_retry_at <= now() then x.next_retry_at end))), 0)::bigint as oldest_due
         from public.lead_routing_queue x
         left join leadrouter.rule_versions v on v.workspace_id = x.workspace_id
         where x.processed_at is null and (p_workspace_id is null or x.workspace_id = p_workspace_id)) q;

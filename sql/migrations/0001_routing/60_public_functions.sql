@@ -116,49 +116,8 @@ create function public.release_stale_routing_locks() returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
 as $function$
-declare
-    v_count integer;
 begin
-    with stale as materialized (
-        select l.id, l.source_workspace_id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts,
-            q.id is not null as is_queued, coalesce(v.version, 0) as version
-        from public.leads l
-        left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
-        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
-        where l.routing_status = 'routing' and l.routing_locked_at < now() - interval '5 minutes'
-        order by l.routing_locked_at limit 1000
-        for no key update of l skip locked
-    ), released as (
-        update public.leads l set
-            routing_status = case when l.routing_attempts + 1 < s.max_attempts then 'pending' else 'failed' end::public.lead_routing_status,
-            routing_attempts = l.routing_attempts + 1, routing_locked_by = null, routing_locked_at = null,
-            routing_error = 'its worker held it for over five minutes', routing_failed_at = now(), updated_at = now()
-        from stale s where l.id = s.id and l.routing_status = 'routing' and l.routing_locked_by is not distinct from s.routing_locked_by
-        returning l.id, l.source_workspace_id, l.routing_status, l.routing_attempts, s.routing_locked_by, s.max_attempts, s.is_queued,
-            s.version
-    ), logged as (
-        insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, lock_owner, attempt_number,
-            routing_metadata)
-        select r.id, r.source_workspace_id, 'released', 'its worker held it for over five minutes', r.routing_locked_by,
-            r.routing_attempts, jsonb_strip_nulls(jsonb_build_object('reason', 'its worker held it for over five minutes',
-                'status', r.routing_status, 'rules_version', r.version,
-                'next_retry_us', case when r.routing_status = 'pending' then leadrouter.to_us(now()) end))
-        from released r
-    ), moved as (
-        update public.lead_routing_queue q set attempt_number = r.routing_attempts, rules_version = r.version, updated_at = now(),
-            next_retry_at = case when r.routing_status = 'pending' then now() else 'infinity' end,
-            last_error = 'its worker held it for over five minutes', error_count = r.routing_attempts
-        from released r where r.is_queued and q.lead_id = r.id and q.processed_at is null
-    ), opened as (
-        insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
-            error_count, rules_version)
-        select r.id, r.source_workspace_id, r.routing_attempts, r.max_attempts,
-            case when r.routing_status = 'pending' then now() else 'infinity' end, 'its worker held it for over five minutes',
-            r.routing_attempts, r.version
-        from released r where not r.is_queued
-    )
-    select count(*) into v_count from released;
-    return v_count;
+    return leadrouter.release_stale_locks(300, 1000);
 end
 $function$;
 
@@ -182,27 +141,8 @@ create function public.mark_expired_leads() returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
 as $function$
-declare
-    v_ids uuid[];
-    v_sources uuid[];
-    v_count integer;
 begin
-    select array_agg(e.id), array_agg(e.source_workspace_id) into v_ids, v_sources
-    from (select l.id, l.source_workspace_id from public.leads l
-        where l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()
-        order by l.lead_expires_at limit 1000
-        for no key update skip locked) e;
-    if v_ids is null then
-        return 0;
-    end if;
-    v_count := cardinality(v_ids);
-    perform from leadrouter.decide(v_ids, v_sources, array(select gen_random_uuid() from unnest(v_ids)),
-        array_fill(4::smallint, array[v_count]), array_fill(null::uuid, array[v_count]), array_fill(null::uuid, array[v_count]),
-        array_fill(null::text, array[v_count]), array_fill(null::bigint, array[v_count]), array_fill(null::uuid, array[v_count]),
-        array_fill('its time to live has passed'::text, array[v_count]), array_fill(null::text, array[v_count]), array_fill(3, array[v_count]),
-        array_fill(null::uuid, array[v_count]), array_fill(false, array[v_count]), array_fill(90, array[v_count]),
-        array_fill(null::text, array[v_count]), array_fill(null::bigint, array[v_count]));
-    return v_count;
+    return leadrouter.expire_leads(null, 1000);
 end
 $function$;
 

@@ -1,0 +1,463 @@
+-- step: transaction
+--
+-- What runs from time to time, and what operators do by hand. Each call is one bounded batch in a transaction of its own; whoever wants all
+-- calls again. Nothing here waits for a lead or a claim that somebody holds, and several callers at once do no harm.
+
+-- --- Jobs ---------------------------------------------------------------------------------------------------------------
+
+create function leadrouter.register_jobs(p_names text[], p_next_run_us bigint[]) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_count integer;
+begin
+    insert into leadrouter.scheduled_jobs (name, next_run_at)
+    select r.name, leadrouter.from_us(r.next_run_us) from unnest(p_names, p_next_run_us) as r (name, next_run_us)
+    order by r.name
+    on conflict (name) do nothing;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$function$;
+
+create function leadrouter.list_jobs()
+    returns table (name text, is_paused boolean, paused_us bigint, paused_by uuid, pause_note text, next_run_us bigint, is_running boolean,
+        last_started_us bigint, last_touched_us bigint, last_ended_us bigint, last_duration_ms bigint, last_result text, last_detail text,
+        last_error text, failures integer, runs bigint, now_us bigint)
+    language plpgsql stable security definer rows 10
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return query
+    select j.name, j.is_paused, leadrouter.to_us(j.paused_at), j.paused_by, j.pause_note, leadrouter.to_us(j.next_run_at),
+        j.run_id is not null, leadrouter.to_us(j.last_started_at), leadrouter.to_us(j.last_touched_at), leadrouter.to_us(j.last_ended_at),
+        (extract(epoch from j.last_ended_at - j.last_started_at) * 1000)::bigint, j.last_result, j.last_detail::text, j.last_error,
+        j.failures, j.runs, leadrouter.to_us(now())
+    from leadrouter.scheduled_jobs j
+    order by j.name;
+end
+$function$;
+
+-- Begins a run, if it is time for one and nobody is at it: one caller gets it, whoever else asks in the same instant waits for the row and
+-- then finds it taken. By hand it need not be time, and the job may be paused. A run that has not been touched for p_grace_ms is one whose
+-- server has gone: it is taken over, whatever the schedule says.
+create function leadrouter.begin_job(p_name text, p_next_run_us bigint, p_grace_ms integer, p_by_hand boolean)
+    returns table (begun boolean, run_id uuid, is_paused boolean, is_running boolean, now_us bigint)
+    language plpgsql security definer rows 1
+    set search_path = pg_catalog, pg_temp
+as $function$
+#variable_conflict use_column
+declare
+    v_job leadrouter.scheduled_jobs;
+    v_now timestamptz;
+    v_is_left boolean;
+begin
+    select * into v_job from leadrouter.scheduled_jobs j where j.name = p_name for no key update;
+    if not found then
+        raise exception 'no such job' using errcode = 'LR404';
+    end if;
+    v_now := clock_timestamp(); -- the row may have been waited for
+    is_paused := v_job.is_paused;
+    v_is_left := v_job.run_id is not null and v_job.last_touched_at < v_now - p_grace_ms * interval '1 ms';
+    is_running := v_job.run_id is not null and not v_is_left;
+    begun := not is_running and (p_by_hand or (not v_job.is_paused and (v_is_left or v_job.next_run_at <= v_now)));
+    if begun then
+        run_id := gen_random_uuid();
+        update leadrouter.scheduled_jobs j set run_id = begin_job.run_id, last_started_at = v_now, last_touched_at = v_now,
+            last_ended_at = null, last_result = case when v_is_left then 'interrupted' end, last_detail = '{}', last_error = null,
+            runs = j.runs + 1, next_run_at = coalesce(leadrouter.from_us(p_next_run_us), j.next_run_at)
+        where j.name = p_name;
+    end if;
+    now_us := leadrouter.to_us(v_now);
+    return next;
+end
+$function$;
+
+-- Shows that a run goes on. is_mine false: it was given to somebody else meanwhile.
+create function leadrouter.touch_job(p_name text, p_run_id uuid, out is_mine boolean, out is_paused boolean)
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    update leadrouter.scheduled_jobs j set last_touched_at = clock_timestamp() where j.name = p_name and j.run_id = p_run_id
+    returning true, j.is_paused into is_mine, is_paused;
+    is_mine := coalesce(is_mine, false);
+    is_paused := coalesce(is_paused, false);
+end
+$function$;
+
+-- Ends a run; false when it was given to somebody else meanwhile, and then nothing is changed. One that failed comes again after
+-- p_again_in_ms, unless its schedule is sooner.
+create function leadrouter.end_job(p_name text, p_run_id uuid, p_is_done boolean, p_detail jsonb, p_error text, p_again_in_ms bigint)
+    returns boolean
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    update leadrouter.scheduled_jobs j set run_id = null, last_ended_at = clock_timestamp(), last_touched_at = clock_timestamp(),
+        last_result = case when p_is_done then 'done' else 'failed' end, last_detail = coalesce(p_detail, '{}'), last_error = p_error,
+        failures = case when p_is_done then 0 else j.failures + 1 end,
+        next_run_at = case when p_is_done or p_again_in_ms is null then j.next_run_at
+            else least(j.next_run_at, clock_timestamp() + p_again_in_ms * interval '1 ms') end
+    where j.name = p_name and j.run_id = p_run_id;
+    return found;
+end
+$function$;
+
+-- Records a run of a job that every server does all the time; the latest wins.
+create function leadrouter.note_job_run(p_name text, p_duration_ms bigint, p_is_done boolean, p_detail jsonb, p_error text) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    update leadrouter.scheduled_jobs j set last_started_at = now() - p_duration_ms * interval '1 ms', last_touched_at = now(),
+        last_ended_at = now(), last_result = case when p_is_done then 'done' else 'failed' end, last_detail = coalesce(p_detail, '{}'),
+        last_error = p_error, failures = case when p_is_done then 0 else j.failures + 1 end, runs = j.runs + 1
+    where j.name = p_name;
+end
+$function$;
+
+create function leadrouter.pause_job(p_name text, p_actor_id uuid, p_note text) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    update leadrouter.scheduled_jobs j set is_paused = true, paused_at = coalesce(j.paused_at, now()), paused_by = p_actor_id,
+        pause_note = nullif(p_note, '')
+    where j.name = p_name;
+    if not found then
+        raise exception 'no such job' using errcode = 'LR404';
+    end if;
+end
+$function$;
+
+-- What was missed stands in next_run_at, which has passed: it is made up for by one run.
+create function leadrouter.resume_job(p_name text) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    update leadrouter.scheduled_jobs j set is_paused = false, paused_at = null, paused_by = null, pause_note = null where j.name = p_name;
+    if not found then
+        raise exception 'no such job' using errcode = 'LR404';
+    end if;
+    perform pg_notify('leadrouter_rules', ''); -- who listens looks again, at the queue too
+end
+$function$;
+
+-- --- Leads that nobody looks after --------------------------------------------------------------------------------------
+
+-- Pending leads without an open queue row, inserted over p_grace_seconds ago, and not more than p_window_seconds (null: ever): their
+-- creator did not go on. They become due at once; held are those whose workspace is inactive or routes only when it is asked to.
+create function leadrouter.queue_lost_leads(p_grace_seconds integer, p_window_seconds integer, p_limit integer) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+declare
+    v_from timestamptz := coalesce(now() - p_window_seconds * interval '1 second', '-infinity');
+    v_until timestamptz := now() - p_grace_seconds * interval '1 second';
+    v_count integer;
+begin
+    with lost as materialized (
+        select l.id, l.source_workspace_id, l.routing_attempts, coalesce(v.version, 0) as version,
+            coalesce(w.is_active, false) and coalesce((w.routing_config ->> 'auto_route')::boolean, true) as is_routed
+        from public.workspaces w
+        left join leadrouter.rule_versions v on v.workspace_id = w.id
+        cross join public.leads l
+        where l.source_workspace_id = w.id and l.routing_status = 'pending' and l.created_at >= v_from and l.created_at < v_until
+          and l.lead_expires_at > now()
+          and not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
+        limit p_limit
+        for no key update of l skip locked
+    ), opened as (
+        insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error, error_class,
+            rules_version)
+        select l.id, l.source_workspace_id, l.routing_attempts, 3, case when l.is_routed then now() else 'infinity' end,
+            'nobody had asked for it', case when l.is_routed then 'lost' else 'held' end, l.version
+        from lost l
+        on conflict (lead_id) where processed_at is null do nothing -- another session was quicker, before the lead was locked
+        returning lead_id, workspace_id, attempt_number, next_retry_at, error_class, rules_version
+    ), logged as (
+        insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, attempt_number, routing_metadata)
+        select o.lead_id, o.workspace_id, 'requeued', 'nobody had asked for it', o.attempt_number,
+            jsonb_strip_nulls(jsonb_build_object('reason', 'nobody had asked for it', 'error_class', o.error_class,
+                'rules_version', o.rules_version, 'next_retry_us', leadrouter.to_us(o.next_retry_at)))
+        from opened o
+    )
+    select count(*) into v_count from opened;
+    return v_count;
+end
+$function$;
+
+-- Locks of workers that are older than p_older_than_seconds: the attempt counts as failed, and the lead is due at once, or failed when no
+-- attempts are left. What the old owner says later finds a lead that it does not hold.
+create function leadrouter.release_stale_locks(p_older_than_seconds integer, p_limit integer) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+declare
+    v_count integer;
+begin
+    with stale as materialized (
+        select l.id, l.source_workspace_id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts,
+            q.id is not null as is_queued, coalesce(v.version, 0) as version,
+            leadrouter.next_attempt(l.routing_status, l.routing_attempts, coalesce(q.max_attempts, 3), q.rules_version, coalesce(v.version, 0))
+                as attempt
+        from public.leads l
+        left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
+        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+        where l.routing_status = 'routing' and l.routing_locked_at < now() - p_older_than_seconds * interval '1 second'
+        order by l.routing_locked_at limit p_limit
+        for no key update of l skip locked
+    ), released as (
+        update public.leads l set
+            routing_status = case when s.attempt < s.max_attempts then 'pending' else 'failed' end::public.lead_routing_status,
+            routing_attempts = s.attempt, routing_locked_by = null, routing_locked_at = null,
+            routing_error = 'its worker held it for too long', routing_failed_at = now(), updated_at = now()
+        from stale s where l.id = s.id and l.routing_status = 'routing' and l.routing_locked_by is not distinct from s.routing_locked_by
+        returning l.id, l.source_workspace_id, l.routing_status, l.routing_attempts, s.routing_locked_by, s.max_attempts, s.is_queued,
+            s.version, case when l.routing_status = 'pending' then now() else 'infinity' end as next_retry_at
+    ), logged as (
+        insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, lock_owner, attempt_number,
+            routing_metadata)
+        select r.id, r.source_workspace_id, 'released', 'its worker held it for too long', r.routing_locked_by,
+            r.routing_attempts, jsonb_strip_nulls(jsonb_build_object('reason', 'its worker held it for too long',
+                'error_class', 'stale_lock', 'status', r.routing_status, 'rules_version', r.version,
+                'next_retry_us', leadrouter.to_us(r.next_retry_at)))
+        from released r
+    ), moved as (
+        update public.lead_routing_queue q set attempt_number = r.routing_attempts, rules_version = r.version, updated_at = now(),
+            next_retry_at = r.next_retry_at, last_error = 'its worker held it for too long', error_class = 'stale_lock',
+            error_count = r.routing_attempts
+        from released r where r.is_queued and q.lead_id = r.id and q.processed_at is null
+    ), opened as (
+        insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
+            error_count, error_class, rules_version)
+        select r.id, r.source_workspace_id, r.routing_attempts, r.max_attempts, r.next_retry_at, 'its worker held it for too long',
+            r.routing_attempts, 'stale_lock', r.version
+        from released r where not r.is_queued
+    )
+    select count(*) into v_count from released;
+    return v_count;
+end
+$function$;
+
+-- decide() with one verdict for many leads that the transaction has locked; returns how many it was carried out for.
+create function leadrouter.decide_alike(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_verdict smallint, p_reason text,
+        p_error_class text, p_actor_id uuid) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_size integer[] := array[coalesce(cardinality(p_lead_ids), 0)];
+    v_count integer;
+begin
+    if v_size[1] = 0 then
+        return 0;
+    end if;
+    perform from leadrouter.decide(p_lead_ids, p_source_workspace_ids, array(select gen_random_uuid() from unnest(p_lead_ids)),
+        array_fill(p_verdict, v_size), array_fill(null::uuid, v_size), array_fill(null::uuid, v_size), array_fill(null::text, v_size),
+        array(select coalesce(v.version, 0) from unnest(p_source_workspace_ids) with ordinality as s (id, n)
+              left join leadrouter.rule_versions v on v.workspace_id = s.id order by s.n),
+        array_fill(null::uuid, v_size), array_fill(p_reason, v_size), array_fill(p_error_class, v_size), array_fill(3, v_size),
+        array_fill(p_actor_id, v_size), array_fill(false, v_size), array_fill(90, v_size), array_fill(null::text, v_size),
+        array_fill(null::bigint, v_size));
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$function$;
+
+-- Pending and failed leads past their time to live, never one that somebody holds; of one workspace, or of all.
+create function leadrouter.expire_leads(p_workspace_id uuid, p_limit integer) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+declare
+    v_ids uuid[];
+    v_sources uuid[];
+begin
+    select array_agg(e.id), array_agg(e.source_workspace_id) into v_ids, v_sources
+    from (select l.id, l.source_workspace_id from public.leads l
+        where l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()
+          and (p_workspace_id is null or l.source_workspace_id = p_workspace_id)
+        order by l.lead_expires_at limit p_limit
+        for no key update skip locked) e;
+    return leadrouter.decide_alike(v_ids, v_sources, 4::smallint, 'its time to live has passed', null, null);
+end
+$function$;
+
+-- --- What is no longer needed -------------------------------------------------------------------------------------------
+
+-- Sweeps walk over a table by its pages, a range a call: no index is kept, and written to with each lead, for what is looked for once a
+-- day. next_page is null at the end.
+
+-- Claims whose time has passed. Who takes such a claim at the same time has it.
+create function leadrouter.sweep_claims(p_from_page bigint, p_page_count integer, out removed bigint, out next_page bigint)
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_first tid := format('(%s,0)', p_from_page);
+    v_end tid := format('(%s,0)', p_from_page + p_page_count);
+begin
+    with past as materialized (
+        select c.ctid as place from public.lead_dedupe_claims c
+        where c.ctid >= v_first and c.ctid < v_end and c.expires_at <= now()
+        for update skip locked
+    )
+    delete from public.lead_dedupe_claims c using past p where c.ctid = p.place and c.expires_at <= now();
+    get diagnostics removed = row_count;
+    next_page := leadrouter.next_page('public.lead_dedupe_claims', p_from_page + p_page_count);
+end
+$function$;
+
+-- Queue rows that were processed over p_keep_days ago.
+create function leadrouter.sweep_queue(p_keep_days integer, p_from_page bigint, p_page_count integer, out removed bigint,
+        out next_page bigint)
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_first tid := format('(%s,0)', p_from_page);
+    v_end tid := format('(%s,0)', p_from_page + p_page_count);
+begin
+    if p_keep_days is null or p_keep_days < 1 then
+        raise exception 'p_keep_days: must be at least 1' using errcode = '22023';
+    end if;
+    with past as materialized (
+        select q.ctid as place from public.lead_routing_queue q
+        where q.ctid >= v_first and q.ctid < v_end and q.processed_at <= now() - p_keep_days * interval '1 day'
+        for update skip locked
+    )
+    delete from public.lead_routing_queue q using past p where q.ctid = p.place and q.processed_at is not null;
+    get diagnostics removed = row_count;
+    next_page := leadrouter.next_page('public.lead_routing_queue', p_from_page + p_page_count);
+end
+$function$;
+
+create function leadrouter.next_page(p_table regclass, p_page bigint) returns bigint
+    language sql volatile
+    set search_path = pg_catalog, pg_temp
+as $function$
+    select case when p_page < pg_relation_size(p_table) / current_setting('block_size')::bigint then p_page end
+$function$;
+
+-- Versions of rules that are not the current ones any more and were made over p_keep_days ago, and what only they had; the audit log, which
+-- names versions, is to be kept no longer. Returns how many versions.
+create function leadrouter.prune_rule_versions(p_keep_days integer, p_limit integer) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_count integer;
+begin
+    if p_keep_days is null or p_keep_days < 1 then
+        raise exception 'p_keep_days: must be at least 1' using errcode = '22023';
+    end if;
+    with past as materialized (
+        select s.workspace_id, s.version from leadrouter.rule_set_versions s
+        where exists ( -- the next one is that old too: until then this one was in force
+            select from leadrouter.rule_set_versions n
+            where n.workspace_id = s.workspace_id and n.version = s.version + 1
+              and n.created_at <= now() - p_keep_days * interval '1 day')
+        order by s.workspace_id, s.version limit p_limit
+        for update skip locked
+    )
+    delete from leadrouter.rule_set_versions s using past p where s.workspace_id = p.workspace_id and s.version = p.version;
+    get diagnostics v_count = row_count;
+    if v_count > 0 then
+        delete from leadrouter.rule_history h where h.to_version is not null and not exists (
+            select from leadrouter.rule_set_versions s where s.workspace_id = h.workspace_id and s.version < h.to_version);
+        delete from leadrouter.set_history h where h.to_version is not null and not exists (
+            select from leadrouter.rule_set_versions s where s.workspace_id = h.workspace_id and s.version < h.to_version);
+    end if;
+    return v_count;
+end
+$function$;
+
+-- --- The retry queue by hand --------------------------------------------------------------------------------------------
+
+-- Open rows in the order in which they come, those that only a change of rules makes due last; from behind a row on.
+create function leadrouter.list_retries(p_workspace_id uuid, p_due_only boolean, p_after_us bigint, p_after_id uuid, p_limit integer)
+    returns table (queue_id uuid, lead_id uuid, workspace_id uuid, attempt_number integer, max_attempts integer, next_retry_us bigint,
+        is_due boolean, error_class text, last_error text, created_us bigint)
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_after timestamptz := coalesce(leadrouter.from_us(p_after_us), '-infinity');
+    v_after_id uuid := coalesce(p_after_id, '00000000-0000-0000-0000-000000000000');
+begin
+    return query
+    select q.id, q.lead_id, q.workspace_id, q.attempt_number, q.max_attempts, leadrouter.to_us(q.next_retry_at),
+        q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version, q.error_class, q.last_error, leadrouter.to_us(q.created_at)
+    from public.lead_routing_queue q
+    left join leadrouter.rule_versions v on v.workspace_id = q.workspace_id
+    where q.processed_at is null and q.next_retry_at >= v_after and (q.next_retry_at, q.id) > (v_after, v_after_id)
+      and (p_workspace_id is null or q.workspace_id = p_workspace_id)
+      and (not p_due_only or q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version)
+    order by q.next_retry_at, q.id
+    limit p_limit;
+end
+$function$;
+
+-- Gives leads up: each fails at once, and no change of rules brings it back. One row per pair, in order: 'cancelled', 'not_found' (no
+-- such lead in that workspace, or no open row), 'busy' (somebody holds it).
+create function leadrouter.cancel_retries(p_lead_ids uuid[], p_workspace_ids uuid[], p_actor_id uuid, p_reason text)
+    returns table (ord integer, result text)
+    language plpgsql security definer rows 100
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+#variable_conflict use_column
+declare
+    v_ids uuid[];
+    v_sources uuid[];
+begin
+    -- In order of the ids, though it waits for nobody: two callers with the same leads then share them evenly.
+    select array_agg(c.id), array_agg(c.source_workspace_id) into v_ids, v_sources
+    from (
+        select l.id, l.source_workspace_id
+        from (select distinct lead_id, workspace_id from unnest(p_lead_ids, p_workspace_ids) as r (lead_id, workspace_id)) r
+        join public.leads l on l.id = r.lead_id and l.source_workspace_id = r.workspace_id
+        where l.routing_status in ('pending', 'failed')
+          and exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
+        order by l.id
+        for no key update of l skip locked) c;
+    perform leadrouter.decide_alike(v_ids, v_sources, 3::smallint, coalesce(nullif(p_reason, ''), 'given up by hand'), 'cancelled', p_actor_id);
+    return query
+    select r.n::integer, case
+        when r.lead_id = any (v_ids) and exists (
+            select from public.leads l where l.id = r.lead_id and l.source_workspace_id = r.workspace_id) then 'cancelled'
+        when exists (
+            select from public.leads l join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
+            where l.id = r.lead_id and l.source_workspace_id = r.workspace_id) then 'busy'
+        else 'not_found' end
+    from unnest(p_lead_ids, p_workspace_ids) with ordinality as r (lead_id, workspace_id, n)
+    order by r.n;
+end
+$function$;
+
+do $body$
+declare
+    v_function regprocedure;
+begin
+    for v_function in select p.oid::regprocedure from pg_proc p
+        where p.pronamespace = 'leadrouter'::regnamespace
+          and p.proname in ('register_jobs', 'list_jobs', 'begin_job', 'touch_job', 'end_job', 'note_job_run', 'pause_job', 'resume_job',
+              'queue_lost_leads', 'release_stale_locks', 'decide_alike', 'expire_leads', 'sweep_claims', 'sweep_queue', 'next_page',
+              'prune_rule_versions', 'list_retries', 'cancel_retries') loop
+        execute format('alter function %s owner to leadrouter_owner', v_function);
+        execute format('revoke all on function %s from public', v_function);
+        continue when v_function::text ~ '(decide_alike|next_page)[(]';
+        execute format('grant execute on function %s to leadrouter_service', v_function);
+    end loop;
+end
+$body$;
