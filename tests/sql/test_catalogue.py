@@ -19,8 +19,8 @@ COLUMNS = {
     "workspaces": "id name workspace_type is_active routing_config created_at updated_at",
     "user_workspaces": "user_id workspace_id role",
     "lead_routing_rules": "id workspace_id rule_name priority conditions destination_workspace_id is_active created_at updated_at",
-    "lead_routing_queue": "id lead_id workspace_id attempt_number max_attempts next_retry_at last_error error_count error_class rules_version"
-                          " routing_context created_at updated_at processed_at",
+    "lead_routing_queue": "id lead_id workspace_id attempt_number max_attempts next_retry_at last_error error_count error_class"
+                          " rules_version routing_context created_at updated_at processed_at",
     "lead_routing_logs": "id lead_id source_workspace_id destination_workspace_id matched_rule_id routing_result error_message lock_owner"
                          " attempt_number actor_id routing_metadata created_at",
     "lead_dedupe_claims": "dedupe_hash lead_id workspace_id claimed_at expires_at",

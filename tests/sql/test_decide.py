@@ -61,7 +61,8 @@ def test_error_classes_say_what_follows(db, source):
     for error_class in [row[0] for row in db.rows("select class as name from leadrouter.error_classes order by 1")] + ["nonsense", None]:
         lead = db.lead(source, external_id=str(error_class))
         row = db.decide(db.decision(lead, verdict=FAILED, error_class=error_class))[1]
-        queued = db.rows("select case when isfinite(next_retry_at) then extract(epoch from next_retry_at - now()) end as s, error_class from lead_routing_queue"
+        queued = db.rows("select case when isfinite(next_retry_at) then extract(epoch from next_retry_at - now()) end as s, error_class"
+                         " from lead_routing_queue"
                          " where lead_id = %s and processed_at is null", lead)
         seen[error_class] = (row.result, ["rules" if q.s is None else round(q.s / 60) for q in queued])
         assert all(q.error_class == (error_class or "unmatched") for q in queued)

@@ -66,7 +66,7 @@ comment on table public.lead_routing_sets is 'Named sets of values that the rule
 create table leadrouter.error_classes (
     class text primary key,
     is_retried boolean not null,
-    delays interval[] not null, -- after failed attempt n the n-th, the last one after all later ones; none: only a change of rules makes it due
+    delays interval[] not null, -- after failed attempt n the n-th, the last one after all later ones; none: only new rules make it due
     jitter double precision not null default 0.1 check (jitter between 0 and 1), -- a delay is longer or shorter by up to this share
     is_revived boolean not null default true, -- failed for good, a change of rules makes the lead due again
     description text not null

@@ -72,7 +72,8 @@ begin
         l.routing_status = 'expired' or (l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()),
         l.workspace_id, l.matched_rule_id, coalesce(g.rule_name, ''), coalesce(g.reason, ''), l.decision_id, l.decided_outcome,
         l.duplicate_lead_id, l.routing_attempts,
-        q.attempt_number, q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version or (q.error_class = 'held' and w.is_active),
+        q.attempt_number,
+        q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version or (q.error_class = 'held' and w.is_active),
         leadrouter.to_us(q.next_retry_at),
         c.lead_id, c.workspace_id, coalesce(v.version, 0), coalesce(w.is_active, false),
         l.company_industry::text, l.company_size::text, l.company_revenue::text, l.country::text, l.state::text, l.dedupe_hash,
@@ -100,7 +101,7 @@ $function$;
 -- earliest first. By rule version: those that an older version of the rules refused, workspace by workspace, from behind the row
 -- (p_after_workspace_id, p_after_version, p_after_id) on when it is given; p_thorough looks through all workspaces, otherwise only those
 -- whose rules changed within five minutes (of a longer transaction the thorough look finds what came too late for the other). What lies
--- before these bounds may be rows that were done with, but that some snapshot still sees: walking over them would cost more with each batch.
+-- before these bounds may be rows that were done with, but that some snapshot still sees: walking over them would cost ever more.
 -- Nothing while retries are paused, unless p_by_hand.
 create function leadrouter.lock_due_leads(p_limit integer, p_workspace_id uuid, p_by_hand boolean, p_outdated boolean, p_from_us bigint,
         p_after_workspace_id uuid, p_after_version bigint, p_after_id uuid, p_thorough boolean)
@@ -175,7 +176,8 @@ begin
     end if;
     return query
     select r.*, d.lead_id, d.source_workspace_id, d.max_attempts, d.queue_id, d.rules_version
-    from leadrouter.lock_leads(array(select d.lead_id from unnest(v_due) d), array(select d.source_workspace_id from unnest(v_due) d)) r,
+    from leadrouter.lock_leads(
+            array(select d.lead_id from unnest(v_due) d), array(select d.source_workspace_id from unnest(v_due) d)) r,
         lateral (select (v_due[r.ord]).*) d;
 end
 $function$;
@@ -200,7 +202,8 @@ begin
         limit 100
         for no key update skip locked
     )
-    update public.lead_routing_queue q set processed_at = now(), updated_at = now(), last_error = 'the lead has gone, or was decided elsewhere'
+    update public.lead_routing_queue q
+    set processed_at = now(), updated_at = now(), last_error = 'the lead has gone, or was decided elsewhere'
     from orphaned o where q.id = o.id and q.processed_at is null;
     select leadrouter.to_us(q.next_retry_at) - leadrouter.to_us(now()) into next_due_in_us
     from public.lead_routing_queue q
@@ -270,7 +273,8 @@ $function$;
 create function leadrouter.retry_time(p_delays interval[], p_jitter double precision, p_attempt integer) returns timestamptz
     language sql volatile
 as $function$
-    select coalesce(now() + p_delays[least(greatest(p_attempt, 1), cardinality(p_delays))] * (1 + p_jitter * (2 * random() - 1)), 'infinity')
+    select coalesce(
+        now() + p_delays[least(greatest(p_attempt, 1), cardinality(p_delays))] * (1 + p_jitter * (2 * random() - 1)), 'infinity')
 $function$;
 
 create type leadrouter.decided_lead as (
@@ -298,8 +302,8 @@ create type leadrouter.decided_lead as (
 -- unique index).
 create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_lock_owners uuid[], p_verdicts smallint[],
         p_destinations uuid[], p_rule_ids uuid[], p_rule_names text[], p_rules_versions bigint[], p_duplicate_lead_ids uuid[],
-        p_reasons text[], p_error_classes text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[], p_dedupe_days integer[],
-        p_hashes text[], p_lead_expires_us bigint[], p_facts text[] default null)
+        p_reasons text[], p_error_classes text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[],
+        p_dedupe_days integer[], p_hashes text[], p_lead_expires_us bigint[], p_facts text[] default null)
     returns table (ord integer, result text, destination_workspace_id uuid, matched_rule_id uuid, duplicate_lead_id uuid,
         attempt_number integer, next_retry_us bigint, decision_id uuid, reason text)
     language plpgsql security definer rows 256
@@ -337,7 +341,9 @@ begin
                 when d.verdict = 4 then 'expired'
                 when d.verdict = 5 then 'hold'
                 else 'attempt'
-            end as kind, coalesce(e.is_retried, true) as is_retried, coalesce(e.delays, '{1 hour}') as delays, coalesce(e.jitter, 0) as jitter,
+            end as kind,
+            -- A class that nobody knows is tried again in an hour, not lost.
+            coalesce(e.is_retried, true) as is_retried, coalesce(e.delays, '{1 hour}') as delays, coalesce(e.jitter, 0) as jitter,
             coalesce(e.is_revived, true) as is_revived
         from unnest(p_lead_ids, p_source_workspace_ids, p_lock_owners, p_verdicts, p_destinations, p_rule_ids, p_rule_names,
                 p_rules_versions, p_duplicate_lead_ids, p_reasons, p_error_classes, p_max_attempts, p_actor_ids, p_global_scopes, p_hashes,
@@ -480,8 +486,8 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'next_due', 'decision_record', 'load_rule_sets', 'lead_facts', 'retry_time', 'decide',
-              'next_attempt', 'find_attempts') loop
+          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'next_due', 'decision_record',
+              'load_rule_sets', 'lead_facts', 'retry_time', 'decide', 'next_attempt', 'find_attempts') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
         continue when v_function::text !~ '(lock_leads|lock_due_leads|next_due|lead_facts|load_rule_sets|decide|find_attempts)[(]';

@@ -54,8 +54,8 @@ begin
     where l.id = p_lead_id;
     perform from leadrouter.decide(array[p_lead_id], array[p_source_workspace_id], array[p_lock_owner], array[p_verdict],
         array[p_destination], array[p_rule_id], array[v_lead.rule_name], array[v_lead.version], array[null]::uuid[], array[p_reason],
-        array[p_error_class], array[p_max_attempts], array[p_actor_id], array[v_lead.is_global], array[v_lead.days], array[v_lead.dedupe_hash],
-        array[coalesce(v_lead.expires_us, 9223372036854775807)]);
+        array[p_error_class], array[p_max_attempts], array[p_actor_id], array[v_lead.is_global], array[v_lead.days],
+        array[v_lead.dedupe_hash], array[coalesce(v_lead.expires_us, 9223372036854775807)]);
     return found;
 end
 $function$;

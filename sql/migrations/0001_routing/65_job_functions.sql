@@ -207,8 +207,8 @@ begin
     with stale as materialized (
         select l.id, l.source_workspace_id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts,
             q.id is not null as is_queued, coalesce(v.version, 0) as version,
-            leadrouter.next_attempt(l.routing_status, l.routing_attempts, coalesce(q.max_attempts, 3), q.rules_version, coalesce(v.version, 0))
-                as attempt
+            leadrouter.next_attempt(l.routing_status, l.routing_attempts, coalesce(q.max_attempts, 3), q.rules_version,
+                coalesce(v.version, 0)) as attempt
         from public.leads l
         left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
         left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
@@ -431,7 +431,8 @@ begin
           and exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
         order by l.id
         for no key update of l skip locked) c;
-    perform leadrouter.decide_alike(v_ids, v_sources, 3::smallint, coalesce(nullif(p_reason, ''), 'given up by hand'), 'cancelled', p_actor_id);
+    perform leadrouter.decide_alike(v_ids, v_sources, 3::smallint, coalesce(nullif(p_reason, ''), 'given up by hand'), 'cancelled',
+        p_actor_id);
     return query
     select r.n::integer, case
         when r.lead_id = any (v_ids) and exists (
