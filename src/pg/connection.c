@@ -63,6 +63,20 @@ int pg_conn_descriptor(const struct pg_conn *conn)
     return conn->handle == NULL ? -1 : PQsocket(conn->handle);
 }
 
+bool pg_conn_take_notifications(struct pg_conn *conn, bool *ret_any, struct error *reterr_error)
+{
+    PGnotify *notification = NULL;
+
+    *ret_any = false;
+    if (conn->handle == NULL || PQconsumeInput(conn->handle) == 0)
+        return pg_conn_broken(conn, reterr_error);
+    while ((notification = PQnotifies(conn->handle)) != NULL) {
+        *ret_any = true;
+        PQfreemem(notification);
+    }
+    return true;
+}
+
 int pg_conn_backend_pid(const struct pg_conn *conn)
 {
     return conn->handle == NULL ? 0 : PQbackendPID(conn->handle);

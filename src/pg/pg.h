@@ -50,6 +50,10 @@ bool pg_conn_is_open(const struct pg_conn *conn);
 /* The socket, or -1 when closed. Between round trips it becomes readable when the server closes its side. */
 int pg_conn_descriptor(const struct pg_conn *conn);
 
+/* Takes the notifications that have come (after LISTEN) and tells whether there were any, without waiting: wait until the socket
+ * is readable first. Between round trips. Errors: ERROR_UNAVAILABLE when the connection broke; it is closed. */
+bool pg_conn_take_notifications(struct pg_conn *conn, bool *ret_any, struct error *reterr_error);
+
 /* Process id of the server's backend; 0 when closed. */
 int pg_conn_backend_pid(const struct pg_conn *conn);
 

@@ -349,6 +349,24 @@ as $function$
     select case when p_page < pg_relation_size(p_table) / current_setting('block_size')::bigint then p_page end
 $function$;
 
+-- Raises when days of the audit log are left that drop_log_partitions() should have dropped: somebody reads them; it is to be tried again.
+create function leadrouter.check_log_partitions(p_keep_days integer) returns integer
+    language plpgsql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_count integer;
+begin
+    select count(*) into v_count from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'public.lead_routing_logs'::regclass
+      and c.relname < 'lead_routing_logs_' || to_char((now() at time zone 'UTC')::date - p_keep_days, 'YYYYMMDD');
+    if v_count > 0 then
+        raise exception '% days of the audit log are in use and could not be dropped', v_count using errcode = '55006';
+    end if;
+    return 0;
+end
+$function$;
+
 -- Versions of rules that are not the current ones any more and were made over p_keep_days ago, and what only they had; the audit log, which
 -- names versions, is to be kept no longer. Returns how many versions.
 create function leadrouter.prune_rule_versions(p_keep_days integer, p_limit integer) returns integer
@@ -408,6 +426,25 @@ begin
 end
 $function$;
 
+-- Workspaces with more due rows than that, the most first.
+create function leadrouter.workspaces_due(p_more_than integer, p_limit integer)
+    returns table (workspace_id uuid, due bigint)
+    language plpgsql stable security definer rows 10
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return query
+    select q.workspace_id, count(*) as due
+    from public.lead_routing_queue q
+    left join leadrouter.rule_versions v on v.workspace_id = q.workspace_id
+    where q.processed_at is null and (q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version)
+    group by q.workspace_id
+    having count(*) > p_more_than
+    order by 2 desc, 1
+    limit p_limit;
+end
+$function$;
+
 -- Gives leads up: each fails at once, and no change of rules brings it back. One row per pair, in order: 'cancelled', 'not_found' (no
 -- such lead in that workspace, or no open row), 'busy' (somebody holds it).
 create function leadrouter.cancel_retries(p_lead_ids uuid[], p_workspace_ids uuid[], p_actor_id uuid, p_reason text)
@@ -454,7 +491,7 @@ begin
         where p.pronamespace = 'leadrouter'::regnamespace
           and p.proname in ('register_jobs', 'list_jobs', 'begin_job', 'touch_job', 'end_job', 'note_job_run', 'pause_job', 'resume_job',
               'queue_lost_leads', 'release_stale_locks', 'decide_alike', 'expire_leads', 'sweep_claims', 'sweep_queue', 'next_page',
-              'prune_rule_versions', 'list_retries', 'cancel_retries') loop
+              'prune_rule_versions', 'check_log_partitions', 'list_retries', 'workspaces_due', 'cancel_retries') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
         continue when v_function::text ~ '(decide_alike|next_page)[(]';

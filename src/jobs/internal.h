@@ -1,0 +1,113 @@
+/* What the module's files share. Not for users of src/jobs. */
+#ifndef JOBS_INTERNAL_H
+#define JOBS_INTERNAL_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/uuid.h"
+#include "jobs/jobs.h"
+#include "jobs/retry_policy.h"
+#include "routing/retries.h"
+
+/* --- The catalogue ------------------------------------------------------------------------------------------------ */
+
+struct job_run;
+
+enum job_step_kind {
+    JOB_STEP_ONCE,   /* one statement that returns a count */
+    JOB_STEP_REPEAT, /* the same again until the count is 0 */
+    JOB_STEP_SWEEP,  /* $1 is a page; returns a count and the next page, NULL at the end */
+};
+
+enum job_parameter {
+    JOB_PARAMETER_NONE,
+    JOB_PARAMETER_LOG_KEEP_DAYS,
+    JOB_PARAMETER_LOST_WINDOW, /* seconds to look back, or NULL: all */
+};
+
+/* One statement of a job: a bounded batch in a transaction of its own. */
+struct job_step {
+    const char *label; /* what is counted, in the run's detail */
+    const char *sql;
+    enum job_step_kind kind;
+    enum job_parameter parameter; /* $1, unless it is a sweep */
+};
+
+enum { JOB_STEPS_MAX = 5 };
+
+struct job_entry {
+    struct job_description base;
+    int32_t grace_ms; /* a run that has not shown itself for so long belongs to a server that has gone */
+    const struct job_step steps[JOB_STEPS_MAX];                   /* up to the first without a label */
+    bool (*run)(struct job_run *run, struct error *reterr_error); /* instead of steps, or NULL */
+};
+
+extern const struct job_entry jobs_catalogue[];
+extern const size_t jobs_catalogue_count;
+const struct job_entry *jobs_entry(const char *name);
+
+/* --- A run -------------------------------------------------------------------------------------------------------- */
+
+/* A run under way. Belongs to one thread. */
+struct job_run {
+    struct jobs *jobs;
+    const struct job_entry *entry;
+    struct pg_conn *conn;
+    struct arena *arena; /* cleared between statements */
+    json_t *detail;      /* counts by label */
+    struct uuid run_id;
+    bool by_hand;
+    int64_t deadline_ns; /* monotonic */
+};
+
+enum job_begin { JOB_BEGUN, JOB_NOT_NOW, JOB_BEGIN_FAILED };
+
+/* Begins the job if it is time for it (by hand: at once), runs it, records how it ended. JOB_NOT_NOW when somebody runs it, or it is not time;
+ * `*ret_is_done` is false, with the error, when it was begun and failed. */
+enum job_begin job_run(struct jobs *jobs, struct pg_conn *conn, const struct job_entry *entry, int64_t next_run_us,
+    bool by_hand, int64_t deadline_ns, bool *ret_is_done, struct error *reterr_error);
+
+/* For jobs of their own code, between batches: shows that the run goes on. False when it is to end: it was given to another server
+ * (ERROR_BUSY), time is up (ERROR_DEADLINE), or the server stops (ERROR_UNAVAILABLE). `*ret_is_paused` tells that it should end well. */
+bool job_run_goes_on(struct job_run *run, bool *ret_is_paused, struct error *reterr_error);
+void job_run_count(struct job_run *run, const char *label, int64_t count);
+
+bool job_check_health(struct job_run *run, struct error *reterr_error);
+bool job_drain_retries(struct job_run *run, struct error *reterr_error);
+
+/* --- Threads ------------------------------------------------------------------------------------------------------ */
+
+struct scheduler;
+bool scheduler_new(struct jobs *jobs, struct scheduler **ret_scheduler, struct error *reterr_error);
+void scheduler_free(struct scheduler *scheduler);
+
+struct retry_runner;
+bool retry_runner_new(struct jobs *jobs, struct retry_runner **ret_runner, struct error *reterr_error);
+void retry_runner_free(struct retry_runner *runner);
+
+/* Takes what the lanes have done since this was called last, to be recorded; false when that is nothing yet. Any thread. */
+struct retry_burst {
+    struct routing_retries_report report;
+    int64_t duration_ms;
+};
+bool retry_runner_take_burst(struct retry_runner *runner, struct retry_burst *ret_burst);
+
+struct jobs {
+    struct jobs_options options;
+    struct scheduler *scheduler;
+    struct retry_runner *retry_runner;
+    atomic_int_fast64_t lost_all_ns; /* monotonic: when all leads are looked through next, not only the late ones */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* monotonic clock */
+    /* under the lock */
+    bool is_stopping;
+};
+
+bool jobs_are_stopping(struct jobs *jobs);
+void jobs_tell(struct jobs *jobs, const struct jobs_event *event);
+
+#endif

@@ -1,0 +1,80 @@
+#include "jobs/jobs.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "jobs/internal.h"
+
+enum { RETRY_LANES_DEFAULT = 2, LOG_KEEP_DAYS_DEFAULT = 90 };
+
+bool jobs_are_stopping(struct jobs *jobs)
+{
+    pthread_mutex_lock(&jobs->lock);
+    bool is_stopping = jobs->is_stopping;
+    pthread_mutex_unlock(&jobs->lock);
+    return is_stopping;
+}
+
+void jobs_tell(struct jobs *jobs, const struct jobs_event *event)
+{
+    if (jobs->options.observer != NULL)
+        jobs->options.observer(jobs->options.user, event);
+}
+
+bool jobs_new(const struct jobs_options *options, struct jobs **ret_jobs, struct error *reterr_error)
+{
+    struct jobs *jobs = memory_new(sizeof(*jobs));
+    pthread_condattr_t attributes;
+
+    jobs->options = *options;
+    if (jobs->options.retry_lanes_max == 0)
+        jobs->options.retry_lanes_max = RETRY_LANES_DEFAULT;
+    if (jobs->options.log_keep_days == 0)
+        jobs->options.log_keep_days = LOG_KEEP_DAYS_DEFAULT;
+    pthread_mutex_init(&jobs->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&jobs->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (retry_runner_new(jobs, &jobs->retry_runner, reterr_error) &&
+        scheduler_new(jobs, &jobs->scheduler, reterr_error)) {
+        *ret_jobs = jobs;
+        return true;
+    }
+    jobs_free(jobs);
+    return false;
+}
+
+void jobs_free(struct jobs *jobs)
+{
+    if (jobs == NULL)
+        return;
+    pthread_mutex_lock(&jobs->lock);
+    jobs->is_stopping = true;
+    pthread_cond_broadcast(&jobs->changed);
+    pthread_mutex_unlock(&jobs->lock);
+    scheduler_free(jobs->scheduler);
+    retry_runner_free(jobs->retry_runner);
+    pthread_cond_destroy(&jobs->changed);
+    pthread_mutex_destroy(&jobs->lock);
+    free(jobs);
+}
+
+bool jobs_run(struct jobs *jobs, const char *name, int64_t deadline_ns, struct error *reterr_error)
+{
+    const struct job_entry *entry = jobs_entry(name);
+    struct pg_conn *conn = NULL;
+    bool is_done = false;
+
+    if (entry == NULL)
+        return error_set(reterr_error, ERROR_NOT_FOUND, "name: no such job");
+    conn = pg_conn_new(jobs->options.database);
+    if (!pg_conn_open(conn, deadline_ns, reterr_error))
+        goto cleanup;
+    if (job_run(jobs, conn, entry, INT64_MAX, true, deadline_ns, &is_done, reterr_error) == JOB_NOT_NOW)
+        error_set(reterr_error, ERROR_BUSY, "a server runs the job at this moment");
+cleanup:
+    pg_conn_free(conn);
+    return is_done;
+}

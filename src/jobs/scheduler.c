@@ -1,0 +1,262 @@
+/* The threads that run jobs when their time has come. The schedule lives in the database, and so does its clock: each second a thread reads the
+ * rows, and begins what is due; of several that try, on whatever server, one gets it. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "jobs/internal.h"
+
+enum {
+    THREADS = 2, /* so that a long job does not hold up the short ones */
+    TICK_MS = 1000,
+    CONNECT_MS = 5000,
+    QUERY_MS = 10000,
+    RUN_MS = 3600000, /* what a scheduled run may take; it goes on the next time */
+    RETRIES_NOTE_MS = 300000,
+};
+
+struct scheduler_thread {
+    struct scheduler *scheduler;
+    pthread_t thread;
+    struct pg_conn *conn;
+    struct arena *arena;
+    int64_t next_note_ns; /* of the retries; the first thread only */
+    bool is_first;
+    bool is_registered; /* on this connection */
+    bool is_away;       /* and has said so */
+};
+
+struct scheduler {
+    struct jobs *jobs;
+    struct scheduler_thread threads[THREADS];
+    unsigned thread_count;
+};
+
+/* A row of list_jobs(), as far as it matters for what is due. */
+struct job_row {
+    const struct job_entry *entry;
+    bool is_paused;
+    bool is_running;
+    int64_t next_run_us;
+    int64_t last_touched_us;
+    int64_t now_us;
+};
+
+static void tell_database(struct scheduler_thread *thread, const struct error *error)
+{
+    const struct jobs_event event = {.kind = JOBS_EVENT_DATABASE, .job = "scheduler", .detail = "{}", .error = error};
+
+    if (error != NULL && !thread->is_away)
+        jobs_tell(thread->scheduler->jobs, &event);
+    thread->is_away = error != NULL;
+}
+
+/* --- What is due -------------------------------------------------------------------------------------------------- */
+
+/* Makes rows for the jobs that have none: they first run when their schedule says, counted from now. */
+static bool register_jobs(struct scheduler_thread *thread, int64_t now_us, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {.sql = "select leadrouter.register_jobs($1, $2)",
+        .param_count = 2,
+        .param_types = {PG_TEXT_ARRAY, PG_INT8_ARRAY}};
+    const char **names = arena_alloc_array(thread->arena, jobs_catalogue_count, sizeof(char *));
+    int64_t *next_us = arena_alloc_array(thread->arena, jobs_catalogue_count, sizeof(*next_us));
+    struct pg_params params;
+
+    for (size_t i = 0; i < jobs_catalogue_count; i++) {
+        names[i] = jobs_catalogue[i].base.name;
+        next_us[i] = job_schedule_next(&jobs_catalogue[i].base.schedule, now_us);
+    }
+    pg_params_init(&params, thread->arena);
+    pg_params_add_text_array(&params, names, jobs_catalogue_count);
+    pg_params_add_int8_array(&params, next_us, NULL, jobs_catalogue_count);
+    thread->is_registered = pg_execute(thread->conn, &statement, &params, clock_after_ms(QUERY_MS), NULL, reterr_error);
+    return thread->is_registered;
+}
+
+static int64_t int8_or(const struct pg_result *rows, int row, int column, int64_t otherwise)
+{
+    return pg_result_is_null(rows, row, column) ? otherwise : pg_result_int8(rows, row, column);
+}
+
+/* The rows of jobs that this build knows; `ret_now_us` is the database's time. */
+static bool read_jobs(struct scheduler_thread *thread, struct job_row *ret_jobs, size_t *ret_count, int64_t *ret_now_us,
+    struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .sql = "select n.now_us, j.name, j.is_paused, j.is_running, j.next_run_us, j.last_touched_us"
+               " from (select (extract(epoch from now()) * 1000000)::bigint as now_us) n left join "
+               "leadrouter.list_jobs() j on true"};
+    struct pg_result *rows = NULL;
+
+    *ret_count = 0;
+    if (!pg_execute(thread->conn, &statement, NULL, clock_after_ms(QUERY_MS), &rows, reterr_error))
+        return false;
+    *ret_now_us = pg_result_int8(rows, 0, 0);
+    for (int row = 0; row < pg_result_row_count(rows) && *ret_count < jobs_catalogue_count; row++) {
+        const char *name = pg_result_text(rows, row, 1);
+        const struct job_entry *entry = name == NULL ? NULL : jobs_entry(name);
+        if (entry == NULL)
+            continue; /* of a newer server */
+        ret_jobs[(*ret_count)++] = (struct job_row){
+            .entry = entry,
+            .is_paused = pg_result_bool(rows, row, 2),
+            .is_running = pg_result_bool(rows, row, 3),
+            .next_run_us = int8_or(rows, row, 4, INT64_MAX),
+            .last_touched_us = int8_or(rows, row, 5, 0),
+            .now_us = *ret_now_us,
+        };
+    }
+    pg_result_free(rows);
+    return true;
+}
+
+/* Worth trying to begin: begin_job() has the last word. */
+static bool is_due(const struct job_row *job)
+{
+    if (job->is_paused || job->entry->base.schedule.kind == JOB_WHEN_DUE)
+        return false;
+    if (job->is_running)
+        return job->last_touched_us < job->now_us - (int64_t)job->entry->grace_ms * 1000;
+    return job->next_run_us <= job->now_us;
+}
+
+/* --- The retries' row --------------------------------------------------------------------------------------------- */
+
+/* Retries are run by lanes of their own; here their row says when they last were. */
+static bool note_retries(struct scheduler_thread *thread, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .sql = "select leadrouter.note_job_run('retries', $1, true, $2, null)",
+        .param_count = 2,
+        .param_types = {PG_INT8, PG_JSONB}};
+    struct jobs *jobs = thread->scheduler->jobs;
+    struct retry_burst burst = {0};
+    bool has_burst = retry_runner_take_burst(jobs->retry_runner, &burst);
+    struct pg_params params;
+    char detail[256];
+
+    if (!has_burst && clock_now_ns() < thread->next_note_ns)
+        return true;
+    snprintf(detail, sizeof(detail),
+        "{\"processed\":%u,\"routed\":%u,\"duplicates\":%u,\"requeued\":%u,\"failed\":%u,\"expired\":%u,\"held\":%u,"
+        "\"errors\":%u}",
+        burst.report.processed, burst.report.routed, burst.report.duplicates, burst.report.requeued,
+        burst.report.failed, burst.report.expired, burst.report.held, burst.report.errors);
+    if (has_burst) {
+        const struct jobs_event event = {
+            .kind = JOBS_EVENT_RETRIES, .job = "retries", .detail = detail, .duration_ms = burst.duration_ms};
+        jobs_tell(jobs, &event);
+    }
+    pg_params_init(&params, thread->arena);
+    pg_params_add_int8(&params, burst.duration_ms);
+    pg_params_add_jsonb(&params, detail, strlen(detail));
+    thread->next_note_ns = clock_after_ms(RETRIES_NOTE_MS);
+    return pg_execute(thread->conn, &statement, &params, clock_after_ms(QUERY_MS), NULL, reterr_error);
+}
+
+/* --- The thread --------------------------------------------------------------------------------------------------- */
+
+static void run_due(struct scheduler_thread *thread, const struct job_row *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct error error = {0};
+        bool is_done = false;
+        if (!is_due(&jobs[i]) || jobs_are_stopping(thread->scheduler->jobs))
+            continue;
+        if (job_run(thread->scheduler->jobs, thread->conn, jobs[i].entry,
+                job_schedule_next(&jobs[i].entry->base.schedule, jobs[i].now_us), false, clock_after_ms(RUN_MS),
+                &is_done, &error) == JOB_BEGIN_FAILED)
+            tell_database(thread, &error);
+        if (!pg_conn_is_open(thread->conn))
+            return;
+    }
+}
+
+static bool tick(struct scheduler_thread *thread, struct error *reterr_error)
+{
+    struct job_row *jobs = arena_alloc_array(thread->arena, jobs_catalogue_count, sizeof(*jobs));
+    int64_t now_us = 0;
+    size_t count = 0;
+
+    if (!pg_conn_is_open(thread->conn))
+        thread->is_registered = false;
+    if (!pg_conn_open(thread->conn, clock_after_ms(CONNECT_MS), reterr_error) ||
+        !read_jobs(thread, jobs, &count, &now_us, reterr_error) ||
+        (!thread->is_registered && !register_jobs(thread, now_us, reterr_error)) ||
+        (thread->is_first && !note_retries(thread, reterr_error)))
+        return false;
+    run_due(thread, jobs, count);
+    return true;
+}
+
+/* False when it is time to stop. */
+static bool wait_for_tick(struct jobs *jobs, int ms)
+{
+    int64_t until_ns = clock_after_ms(ms);
+    struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+
+    pthread_mutex_lock(&jobs->lock);
+    while (!jobs->is_stopping && clock_now_ns() < until_ns)
+        pthread_cond_timedwait(&jobs->changed, &jobs->lock, &until);
+    bool goes_on = !jobs->is_stopping;
+    pthread_mutex_unlock(&jobs->lock);
+    return goes_on;
+}
+
+static void *scheduler_main(void *argument)
+{
+    struct scheduler_thread *thread = argument;
+    struct pg_backoff backoff = {0};
+    int wait_ms = 0;
+
+    while (wait_for_tick(thread->scheduler->jobs, wait_ms)) {
+        struct error error = {0};
+        bool ok = tick(thread, &error);
+        tell_database(thread, ok ? NULL : &error);
+        if (ok)
+            pg_backoff_reset(&backoff);
+        wait_ms = ok ? TICK_MS : pg_backoff_next_ms(&backoff);
+        arena_clear(thread->arena);
+    }
+    return NULL;
+}
+
+bool scheduler_new(struct jobs *jobs, struct scheduler **ret_scheduler, struct error *reterr_error)
+{
+    struct scheduler *scheduler = memory_new(sizeof(*scheduler));
+
+    scheduler->jobs = jobs;
+    for (unsigned i = 0; i < THREADS; i++) {
+        struct scheduler_thread *thread = &scheduler->threads[i];
+        thread->scheduler = scheduler;
+        thread->is_first = i == 0;
+        thread->conn = pg_conn_new(jobs->options.database);
+        thread->arena = arena_new(0);
+        int failure = pthread_create(&thread->thread, NULL, scheduler_main, thread);
+        if (failure != 0) {
+            pg_conn_free(thread->conn);
+            arena_free(thread->arena);
+            scheduler_free(scheduler);
+            return error_set(
+                reterr_error, ERROR_SYSTEM, "could not start the scheduler's thread: %s", strerror(failure));
+        }
+        scheduler->thread_count++;
+    }
+    *ret_scheduler = scheduler;
+    return true;
+}
+
+void scheduler_free(struct scheduler *scheduler)
+{
+    if (scheduler == NULL)
+        return;
+    for (unsigned i = 0; i < scheduler->thread_count; i++) {
+        pthread_join(scheduler->threads[i].thread, NULL);
+        pg_conn_free(scheduler->threads[i].conn);
+        arena_free(scheduler->threads[i].arena);
+    }
+    free(scheduler);
+}
