@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "background.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "command.h"
@@ -47,6 +48,7 @@ struct serving {
     struct embedded *embedded;
     struct pg_config database;
     struct service service;
+    struct background background;
     struct grpc_c_server *server;
     struct transport_security security;
     struct self_probe *probe; /* NULL: none is wanted */
@@ -168,7 +170,8 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
     service->pool = pg_pool_new(&serving->database, WORKERS);
     make_partitions(serving);
     return worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) &&
-           routing_engine_new(&options, &service->engine, reterr_error);
+           routing_engine_new(&options, &service->engine, reterr_error) &&
+           background_start(&serving->background, config, &serving->database, service->engine, reterr_error);
 }
 
 static bool start_server(struct serving *serving, struct error *reterr_error)
@@ -223,6 +226,7 @@ static void take_apart(struct serving *serving)
     self_probe_free(serving->probe);
     grpc_c_server_free(serving->server);
     worker_pool_free(service->workers);
+    background_stop(&serving->background);
     routing_engine_free(service->engine, serving->config.drain_ms);
     pg_pool_free(service->pool);
     service_release(service);

@@ -24,6 +24,10 @@ struct config {
     int lanes;
     int batch_leads_max;
     int waiting_max;
+    int retry_lanes;
+    const char *listen_database; /* NULL: as `database` */
+    int log_keep_days;
+    bool no_jobs;
     int drain_ms;
     int self_probe_ms; /* 0: no probes */
     int connection_age_s;

@@ -102,7 +102,7 @@ static void set_order(struct routing_retries *retries, const struct routing_retr
 static struct store_due claim_from(struct routing_retries *retries, const struct routing_retries_order *order)
 {
     struct claim_bound *bound = &retries->bounds[order->kind];
-    struct store_due due = {.from_us = INT64_MIN / 2};
+    struct store_due due = {0};
 
     if (uuid_is_nil(&order->workspace_id) && bound->until_ns > clock_now_ns())
         due = bound->due;
@@ -150,7 +150,7 @@ bool routing_retries_run(struct routing_retries *retries, const struct routing_r
 {
     struct decider *decider = &retries->decider;
     struct store_due due = claim_from(retries, order);
-    bool is_from_start = due.from_us == INT64_MIN / 2 && uuid_is_nil(&due.after_workspace_id);
+    bool is_from_start = due.from_us == 0 && uuid_is_nil(&due.after_workspace_id);
     struct batch_transaction transaction = {0};
     bool ok = false;
 
@@ -163,7 +163,7 @@ bool routing_retries_run(struct routing_retries *retries, const struct routing_r
     if (transaction.item_count < due.limit && !is_from_start) {
         /* What lies behind the bound: rows that others gave up, or that came late. */
         report_items(&transaction, report, observer, user);
-        due = (struct store_due){.from_us = INT64_MIN / 2};
+        due = (struct store_due){0};
         set_order(retries, order, &due);
         if (!claim(retries, order, &due, &transaction, reterr_error))
             goto cleanup;

@@ -256,7 +256,10 @@ static void add_due(struct pg_params *params, struct arena *arena, const struct 
     pg_params_add_uuid(params, uuid_is_nil(&due->workspace_id) ? NULL : &due->workspace_id);
     pg_params_add_bool(params, due->by_hand);
     pg_params_add_bool(params, due->is_outdated);
-    pg_params_add_int8(params, due->from_us);
+    if (due->from_us == 0)
+        pg_params_add_null(params);
+    else
+        pg_params_add_int8(params, due->from_us);
     pg_params_add_uuid(params, is_bounded ? &due->after_workspace_id : NULL);
     pg_params_add_int8(params, due->after_version);
     pg_params_add_uuid(params, is_bounded ? &due->after_id : NULL);
@@ -283,7 +286,7 @@ bool store_lock_due(struct pg_conn *conn, struct arena *arena, struct store_due 
         lock_rows(rows, arena, leads, count, ret_transaction_id);
         if (count > 0) {
             int last = (int)count - 1;
-            due->from_us = int8_or(rows, last, 15, INT64_MAX);
+            due->from_us = int8_or(rows, last, 15, 0);
             due->after_workspace_id = leads[last].source_workspace_id;
             due->after_id = pg_result_uuid(rows, last, 31);
             due->after_version = pg_result_int8(rows, last, 32);

@@ -132,7 +132,7 @@ struct store_due {
     bool is_outdated; /* by rule version; otherwise by time */
     bool is_thorough;
 
-    /* Where the last claim ended; zeroed: from the start. Moved on by store_lock_due(). */
+    /* Where the last claim ended; zero: from the start. Moved on by store_lock_due(). */
     int64_t from_us;
     struct uuid after_workspace_id;
     int64_t after_version;
