@@ -47,6 +47,7 @@ struct job_entry {
 
 extern const struct job_entry jobs_catalogue[];
 extern const size_t jobs_catalogue_count;
+/* The entry of that name, or NULL. */
 const struct job_entry *jobs_entry(const char *name);
 
 /* --- A run -------------------------------------------------------------------------------------------------------- */
@@ -65,27 +66,34 @@ struct job_run {
 
 enum job_begin { JOB_BEGUN, JOB_NOT_NOW, JOB_BEGIN_FAILED };
 
-/* Begins the job if it is time for it (by hand: at once), runs it, records how it ended. JOB_NOT_NOW when somebody runs it, or it is not time;
- * `*ret_is_done` is false, with the error, when it was begun and failed. */
+/* Begins the job if it is time for it (by hand: at once), runs it, records how it ended. JOB_NOT_NOW when somebody runs
+ * it, or it is not time; `*ret_is_done` is false, with the error, when it was begun and failed. */
 enum job_begin job_run(struct jobs *jobs, struct pg_conn *conn, const struct job_entry *entry, int64_t next_run_us,
     bool by_hand, int64_t deadline_ns, bool *ret_is_done, struct error *reterr_error);
 
 /* For jobs of their own code, between batches: shows that the run goes on. False when it is to end: it was given to another server
  * (ERROR_BUSY), time is up (ERROR_DEADLINE), or the server stops (ERROR_UNAVAILABLE). `*ret_is_paused` tells that it should end well. */
 bool job_run_goes_on(struct job_run *run, bool *ret_is_paused, struct error *reterr_error);
+/* Adds to a count of the run's detail. */
 void job_run_count(struct job_run *run, const char *label, int64_t count);
 
+/* The job `health_check`: an observer hears of what is wrong. */
 bool job_check_health(struct job_run *run, struct error *reterr_error);
+/* The job `retries`, run by hand: everything that is due now. */
 bool job_drain_retries(struct job_run *run, struct error *reterr_error);
 
 /* --- Threads ------------------------------------------------------------------------------------------------------ */
 
 struct scheduler;
+/* Starts the scheduler's threads. */
 bool scheduler_new(struct jobs *jobs, struct scheduler **ret_scheduler, struct error *reterr_error);
+/* Waits for them; the jobs must be stopping. NULL is fine. */
 void scheduler_free(struct scheduler *scheduler);
 
 struct retry_runner;
+/* Starts the retry lanes and the listener. */
 bool retry_runner_new(struct jobs *jobs, struct retry_runner **ret_runner, struct error *reterr_error);
+/* Ends them. NULL is fine. */
 void retry_runner_free(struct retry_runner *runner);
 
 /* Takes what the lanes have done since this was called last, to be recorded; false when that is nothing yet. Any thread. */
@@ -107,7 +115,9 @@ struct jobs {
     bool is_stopping;
 };
 
+/* True once jobs_free() was called. Any thread. */
 bool jobs_are_stopping(struct jobs *jobs);
+/* Tells the observer, if there is one. */
 void jobs_tell(struct jobs *jobs, const struct jobs_event *event);
 
 #endif

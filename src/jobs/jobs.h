@@ -60,9 +60,9 @@ struct job_description {
 const struct job_description *jobs_describe(size_t index);
 const struct job_description *jobs_find(const char *name);
 
-/* Runs a job now, paused or not, on the caller's thread and a connection of its own; returns when it has ended or the deadline has passed (it is then
- * recorded as failed, and what it did stays done). Errors: ERROR_NOT_FOUND, ERROR_BUSY (a server runs it at this moment), ERROR_UNAVAILABLE,
- * ERROR_DEADLINE, and what the job failed with. Any thread. */
+/* Runs a job now, paused or not, on the caller's thread and a connection of its own; returns when it has ended or the
+ * deadline has passed (it is then recorded as failed, and what it did stays done). Errors: ERROR_NOT_FOUND, ERROR_BUSY (a
+ * server runs it at this moment), ERROR_UNAVAILABLE, ERROR_DEADLINE, and what the job failed with. Any thread. */
 bool jobs_run(struct jobs *jobs, const char *name, int64_t deadline_ns, struct error *reterr_error);
 
 #endif

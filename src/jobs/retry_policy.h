@@ -24,7 +24,9 @@ struct retry_pace {
     unsigned lanes; /* that work at the same time */
 };
 
+/* Where a lane begins, and begins again once the queue was empty. */
 struct retry_pace retry_pace_first(const struct retry_policy_limits *limits);
+/* How it goes on after a batch. */
 struct retry_pace retry_pace_next(
     const struct retry_policy_limits *limits, struct retry_pace pace, const struct retry_observation *seen);
 

@@ -1,4 +1,5 @@
-/* The lanes of the retry queue, and who wakes them: the time of the next row, a change of rules, and, behind both, a look twice a second. */
+/* The lanes of the retry queue, and who wakes them: the time of the next row, a change of rules, and, behind both, a look
+ * twice a second. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -162,7 +163,8 @@ static void wait_locked(struct retry_runner *runner, int64_t until_ns)
     pthread_cond_timedwait(&runner->changed, &runner->lock, &until);
 }
 
-/* Ends a burst, and waits until there is something to do again. `*ret_is_hinted`: rules have changed, perhaps. False when it is time to stop. */
+/* Ends a burst, and waits until there is something to do again. `*ret_is_hinted`: rules have changed, perhaps. False when
+ * it is time to stop. */
 static bool wait_for_work(struct retry_runner *runner, int64_t until_ns, bool *ret_is_hinted)
 {
     pthread_mutex_lock(&runner->lock);

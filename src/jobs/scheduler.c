@@ -1,5 +1,5 @@
-/* The threads that run jobs when their time has come. The schedule lives in the database, and so does its clock: each second a thread reads the
- * rows, and begins what is due; of several that try, on whatever server, one gets it. */
+/* The threads that run jobs when their time has come. The schedule lives in the database, and so does its clock: each
+ * second a thread reads the rows, and begins what is due; of several that try, on whatever server, one gets it. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

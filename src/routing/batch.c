@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "routing/verdict.h"
 
 /* --- Rules ------------------------------------------------------------------------------------------------------- */
@@ -252,12 +253,14 @@ static void make_items(
 enum batch_result batch_run_due(struct batch_transaction *transaction, struct store_due *due, int64_t items_deadline_ns)
 {
     struct store_lead *leads = NULL;
+    int64_t began_ns = clock_now_ns();
     size_t count = 0;
 
     transaction->item_count = 0;
     if (!store_lock_due(transaction->conn, transaction->arena, due, transaction->deadline_ns, &leads, &count,
             &transaction->transaction_id, &transaction->error))
         return failed(transaction, false);
+    transaction->claim_ns = clock_now_ns() - began_ns;
     make_items(transaction, leads, count, items_deadline_ns);
     if (count == 0)
         store_rollback(transaction->conn, transaction->deadline_ns);

@@ -46,6 +46,7 @@ struct batch_transaction {
     struct batch_item **decided;      /* the items they belong to */
     size_t decision_count;
     size_t rule_loads; /* rule sets that had to be loaded */
+    int64_t claim_ns;  /* what batch_run_due() took to lock and read */
     struct error error;
 };
 

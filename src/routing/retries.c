@@ -71,6 +71,7 @@ static void count_answer(struct routing_retries_report *report, const struct bat
 static void report_items(const struct batch_transaction *transaction, struct routing_retries_report *report,
     routing_retries_observer *observer, void *user)
 {
+    report->claim_ns += transaction->claim_ns;
     for (size_t i = 0; i < transaction->item_count; i++) {
         const struct batch_item *item = transaction->items[i];
         if (item->is_held)

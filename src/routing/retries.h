@@ -36,8 +36,9 @@ struct routing_retries_order {
 struct routing_retries_report {
     unsigned processed; /* leads looked at: the sum of those below */
     unsigned routed, duplicates, requeued, failed, expired;
-    unsigned held;   /* wait for their workspace; not counted as an attempt */
-    unsigned errors; /* could not be looked at, and stay due */
+    unsigned held;    /* wait for their workspace; not counted as an attempt */
+    unsigned errors;  /* could not be looked at, and stay due */
+    int64_t claim_ns; /* of all that, how long claiming took: the round trips that lock and read */
 
     /* Set by each transaction. */
     bool is_short;          /* fewer were due than the limit; what others hold at this moment does not count */

@@ -41,7 +41,8 @@ SERVICE_FUNCTIONS = {
     "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",
     "queue_lost_leads", "release_stale_locks", "expire_leads", "sweep_claims", "sweep_queue", "prune_rule_versions", "list_retries",
-    "cancel_retries", "check_log_partitions", "workspaces_due", "make_log_partitions", "drop_log_partitions", "log_partition_days_ahead", "normalize_text", "normalize_phone"}
+    "cancel_retries", "check_log_partitions", "workspaces_due", "make_log_partitions", "drop_log_partitions",
+    "log_partition_days_ahead", "normalize_text", "normalize_phone"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 
 

@@ -165,8 +165,8 @@ static int free_port(void)
     return port;
 }
 
-bool server_start(const char *leadrouterd, const char *service_url, const char *log_path, struct server *ret_server,
-    struct error *reterr_error)
+bool server_start(const char *leadrouterd, const char *service_url, bool has_jobs, const char *log_path,
+    struct server *ret_server, struct error *reterr_error)
 {
     struct server server = {0};
     int port = free_port();
@@ -174,7 +174,8 @@ bool server_start(const char *leadrouterd, const char *service_url, const char *
     bool ok = false;
 
     snprintf(server.target, sizeof(server.target), "127.0.0.1:%d", port);
-    const char *const arguments[] = {leadrouterd, "serve", "--listen", server.target, "--database", service_url, NULL};
+    const char *const arguments[] = {leadrouterd, "serve", "--listen", server.target, "--database", service_url,
+        has_jobs ? NULL : "--no-jobs", NULL};
     if (port == 0)
         error_set(reterr_error, ERROR_SYSTEM, "could not find a free port");
     else if (log < 0)

@@ -44,9 +44,10 @@ bool cluster_start(
 /* Stops it and waits for its end. A zeroed one is fine. */
 void cluster_stop(struct cluster *cluster);
 
-/* Starts `leadrouterd serve` on a free port of loopback; returns before it is ready. Its log goes to `log_path`. */
-bool server_start(const char *leadrouterd, const char *service_url, const char *log_path, struct server *ret_server,
-    struct error *reterr_error);
+/* Starts `leadrouterd serve` on a free port of loopback, with background work or without; returns before it is ready. Its log goes to
+ * `log_path`. */
+bool server_start(const char *leadrouterd, const char *service_url, bool has_jobs, const char *log_path,
+    struct server *ret_server, struct error *reterr_error);
 
 /* Stops it and waits for its end. A zeroed one is fine. */
 void server_stop(struct server *server);

@@ -8,6 +8,7 @@
 #include "load.h"
 #include "options.h"
 #include "report.h"
+#include "retries.h"
 #include "rpc.h"
 #include "rules.h"
 
@@ -45,6 +46,19 @@ static int run_rules(const struct bench_options *options)
     return EXIT_SUCCESS;
 }
 
+static int run_retries(const struct bench_options *options)
+{
+    struct retries_report report = {0};
+    struct error error = {0};
+
+    if (!retries_run(options, &report, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    retries_print(stdout, &report, options->json);
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     const struct sigaction action = {.sa_handler = interrupted};
@@ -68,6 +82,8 @@ int main(int argc, char **argv)
         return run_rpc(&options);
     if (options.command == BENCH_RULES)
         return run_rules(&options);
+    if (options.command == BENCH_RETRIES)
+        return run_retries(&options);
     ok = options.command == BENCH_LOAD ? load_run(&options, &report, &error) : compare_run(&options, &report, &error);
     if (!ok) {
         fprintf(stderr, "leadrouter-bench: %s\n", error.text);

@@ -15,7 +15,9 @@ enum {
     IN_COMPARE = 1 << BENCH_COMPARE,
     IN_RPC = 1 << BENCH_RPC,
     IN_RULES = 1 << BENCH_RULES,
-    IN_BOTH = IN_LOAD | IN_COMPARE
+    IN_RETRIES = 1 << BENCH_RETRIES,
+    IN_STAGE = IN_COMPARE | IN_RETRIES, /* those that make a private cluster */
+    IN_DATA = IN_LOAD | IN_STAGE
 };
 
 /* One option: where its value goes, its bounds, its help. */
@@ -42,26 +44,31 @@ static const struct option option_table[] = {
         "route the leads that wait in the database, up to --leads, instead of inserting some"},
     {"--rate", "N", OPTION_INT64, FIELD(rate), 0, 1000000, IN_LOAD,
         "calls a second, due by the clock (default 0: as fast as answers come)"},
-    {"--duration", "SECONDS", OPTION_INT64, FIELD(duration_s), 1, 3600, IN_BOTH | IN_RPC,
+    {"--duration", "SECONDS", OPTION_INT64, FIELD(duration_s), 1, 3600, IN_DATA | IN_RPC,
         "length of a run (default 5)"},
-    {"--leads", "N", OPTION_INT32, FIELD(workload.leads), 1, 5000000, IN_BOTH,
+    {"--leads", "N", OPTION_INT32, FIELD(workload.leads), 1, 5000000, IN_DATA,
         "leads at most in a run (default 150000)"},
-    {"--workspaces", "N", OPTION_INT32, FIELD(workload.workspaces), 2, 1000, IN_BOTH, "workspaces (default 50)"},
-    {"--rules", "N", OPTION_INT32, FIELD(workload.rules), 1, 10000, IN_BOTH, "rules in each (default 20)"},
-    {"--duplicates", "PERCENT", OPTION_INT32, FIELD(workload.duplicates_percent), 0, 90, IN_BOTH,
+    {"--workspaces", "N", OPTION_INT32, FIELD(workload.workspaces), 2, 1000, IN_DATA, "workspaces (default 50)"},
+    {"--rules", "N", OPTION_INT32, FIELD(workload.rules), 1, 10000, IN_DATA, "rules in each (default 20)"},
+    {"--duplicates", "PERCENT", OPTION_INT32, FIELD(workload.duplicates_percent), 0, 90, IN_DATA,
         "leads that copy an earlier one (default 10)"},
-    {"--rounds", "N", OPTION_INT64, FIELD(rounds), 1, 9, IN_COMPARE | IN_RPC,
+    {"--rounds", "N", OPTION_INT64, FIELD(rounds), 1, 9, IN_STAGE | IN_RPC,
         "alternating rounds; medians are reported (default 3)"},
-    {"--directory", "DIR", OPTION_TEXT, FIELD(directory), 0, 0, IN_COMPARE,
+    {"--churn", "N", OPTION_INT64, FIELD(churn), 0, 100000000, IN_RETRIES,
+        "retries that pass through the queue to see whether it ages; 0: none (default 1000000)"},
+    {"--directory", "DIR", OPTION_TEXT, FIELD(directory), 0, 0, IN_STAGE,
         "where the private cluster is made and removed again (default /var/tmp)"},
-    {"--leadrouterd", "PATH", OPTION_TEXT, FIELD(leadrouterd), 0, 0, IN_COMPARE,
+    {"--leadrouterd", "PATH", OPTION_TEXT, FIELD(leadrouterd), 0, 0, IN_STAGE,
         "the server to measure (default: the one of this build)"},
-    {"--json", NULL, OPTION_FLAG, FIELD(json), 0, 0, IN_BOTH | IN_RPC | IN_RULES, "one JSON object instead of a table"},
-    {"--help", NULL, OPTION_FLAG, FIELD(help), 0, 0, IN_BOTH | IN_RPC | IN_RULES, "this text"},
+    {"--json", NULL, OPTION_FLAG, FIELD(json), 0, 0, IN_DATA | IN_RPC | IN_RULES, "one JSON object instead of a table"},
+    {"--help", NULL, OPTION_FLAG, FIELD(help), 0, 0, IN_DATA | IN_RPC | IN_RULES, "this text"},
 };
 
-static const char *const command_names[] = {
-    [BENCH_LOAD] = "load", [BENCH_COMPARE] = "compare", [BENCH_RPC] = "rpc", [BENCH_RULES] = "rules"};
+static const char *const command_names[] = {[BENCH_LOAD] = "load",
+    [BENCH_COMPARE] = "compare",
+    [BENCH_RPC] = "rpc",
+    [BENCH_RULES] = "rules",
+    [BENCH_RETRIES] = "retries"};
 
 static bool store(
     const struct option *option, const char *text, struct bench_options *options, struct error *reterr_error)
@@ -111,6 +118,7 @@ bool options_parse(int argc, char *const *argv, struct bench_options *ret_option
         .in_flight = 64,
         .duration_s = 5,
         .rounds = 3,
+        .churn = 1000000,
         .target = "127.0.0.1:7450",
         .directory = "/var/tmp"};
 
@@ -158,7 +166,8 @@ void options_print_help(FILE *output)
     fputs("usage: leadrouter-bench load --database URL [options]\n"
           "       leadrouter-bench compare [options]\n"
           "       leadrouter-bench rpc [options]\n"
-          "       leadrouter-bench rules [options]\n\n"
+          "       leadrouter-bench rules [options]\n"
+          "       leadrouter-bench retries [options]\n\n"
           "load: inserts workspaces, rules and undecided leads into the database of a running server and has them "
           "routed by\n"
           "RouteLead. They stay there.\n",
@@ -181,4 +190,13 @@ void options_print_help(FILE *output)
           "neither.\n",
         output);
     print_options(output, BENCH_RULES);
+    fputs("\nretries: makes a private cluster and measures, in alternating rounds, how fast a server works the retry "
+          "queue "
+          "off,\n"
+          "beside RouteLead with 64 calls in flight; what that does to callers at 500 calls a second; and whether "
+          "claiming "
+          "rows\n"
+          "becomes slower after many retries.\n",
+        output);
+    print_options(output, BENCH_RETRIES);
 }

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "workload.h"
 
-enum bench_command { BENCH_LOAD, BENCH_COMPARE, BENCH_RPC, BENCH_RULES };
+enum bench_command { BENCH_LOAD, BENCH_COMPARE, BENCH_RPC, BENCH_RULES, BENCH_RETRIES };
 
 struct bench_options {
     enum bench_command command;
@@ -21,6 +21,7 @@ struct bench_options {
     int64_t rate;
     int64_t duration_s;
     int64_t rounds;
+    int64_t churn;
     const char *target;
     const char *database;
     const char *directory;
