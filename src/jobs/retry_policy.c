@@ -1,10 +1,11 @@
 #include "jobs/retry_policy.h"
 
+/* How long a batch may take while callers are here: theirs may have to wait for a core for so long. */
+static const int64_t polite_ns = 6000000;
+
 enum {
     BATCH_FIRST = 32,
     BATCH_LEAST = 16,
-    POLITE_NS =
-        12000000, /* how long a batch may take while callers are here: theirs may have to wait for a core that long */
 };
 
 static unsigned at_most(unsigned value, unsigned most)
@@ -17,10 +18,10 @@ struct retry_pace retry_pace_first(const struct retry_policy_limits *limits)
     return (struct retry_pace){.batch = at_most(BATCH_FIRST, limits->batch_max), .lanes = 1};
 }
 
-/* The batch that would have taken POLITE_NS, by how long this one took. */
+/* The batch that would have taken polite_ns, by how long this one took. */
 static unsigned polite_batch(unsigned batch, int64_t duration_ns)
 {
-    int64_t fitting = duration_ns <= 0 ? batch : batch * POLITE_NS / duration_ns;
+    int64_t fitting = duration_ns <= 0 ? batch : batch * polite_ns / duration_ns;
 
     return fitting < BATCH_LEAST ? BATCH_LEAST : (unsigned)fitting;
 }
