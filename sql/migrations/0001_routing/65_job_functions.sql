@@ -149,7 +149,8 @@ $function$;
 -- --- Leads that nobody looks after --------------------------------------------------------------------------------------
 
 -- Pending leads without an open queue row, inserted over p_grace_seconds ago, and not more than p_window_seconds (null: ever): their
--- creator did not go on. They become due at once; held are those whose workspace is inactive or routes only when it is asked to.
+-- creator did not go on. They become due at once; held are those whose workspace is inactive, gone, or routes only when it is asked to.
+-- The first statement locks, the next one has a newer snapshot: a lead that somebody queued or decided a moment ago is none of ours.
 create function leadrouter.queue_lost_leads(p_grace_seconds integer, p_window_seconds integer, p_limit integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -161,26 +162,40 @@ as $function$
 declare
     v_from timestamptz := coalesce(now() - p_window_seconds * interval '1 second', '-infinity');
     v_until timestamptz := now() - p_grace_seconds * interval '1 second';
+    v_ids uuid[];
     v_count integer;
 begin
-    with lost as materialized (
-        select l.id, l.source_workspace_id, l.routing_attempts, coalesce(v.version, 0) as version,
-            coalesce(w.is_active, false) and coalesce((w.routing_config ->> 'auto_route')::boolean, true) as is_routed
-        from public.workspaces w
-        left join leadrouter.rule_versions v on v.workspace_id = w.id
-        cross join public.leads l
-        where l.source_workspace_id = w.id and l.routing_status = 'pending' and l.created_at >= v_from and l.created_at < v_until
-          and l.lead_expires_at > now()
+    with recursive source as ( -- the workspaces that undecided leads came in through: one look into the index for each
+        (select l.source_workspace_id as id from public.leads l
+         where l.routing_status in ('pending', 'routing', 'failed') order by l.source_workspace_id limit 1)
+        union all
+        select (select l.source_workspace_id from public.leads l
+                where l.routing_status in ('pending', 'routing', 'failed') and l.source_workspace_id > s.id
+                order by l.source_workspace_id limit 1)
+        from source s where s.id is not null
+    ), lost as materialized (
+        select l.id
+        from source s
+        join public.leads l on l.source_workspace_id = s.id
+        where l.routing_status = 'pending' and l.created_at >= v_from and l.created_at < v_until and l.lead_expires_at > now()
           and not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
         limit p_limit
         for no key update of l skip locked
-    ), opened as (
+    )
+    select array_agg(l.id) into v_ids from lost l;
+
+    with opened as (
         insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error, error_class,
             rules_version)
-        select l.id, l.source_workspace_id, l.routing_attempts, 3, case when l.is_routed then now() else 'infinity' end,
-            'nobody had asked for it', case when l.is_routed then 'lost' else 'held' end, l.version
-        from lost l
-        on conflict (lead_id) where processed_at is null do nothing -- another session was quicker, before the lead was locked
+        select l.id, l.source_workspace_id, l.routing_attempts, 3, case when r.is_routed then now() else 'infinity' end,
+            'nobody had asked for it', case when r.is_routed then 'lost' else 'held' end, coalesce(v.version, 0)
+        from unnest(v_ids) i
+        join public.leads l on l.id = i
+        left join public.workspaces w on w.id = l.source_workspace_id
+        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+        cross join lateral (select coalesce(w.is_active and coalesce((w.routing_config ->> 'auto_route')::boolean, true), false)
+            as is_routed) r
+        where not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
         returning lead_id, workspace_id, attempt_number, next_retry_at, error_class, rules_version
     ), logged as (
         insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, attempt_number, routing_metadata)
@@ -200,27 +215,34 @@ create function leadrouter.release_stale_locks(p_older_than_seconds integer, p_l
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $function$
 declare
+    v_ids uuid[];
     v_count integer;
 begin
-    with stale as materialized (
-        select l.id, l.source_workspace_id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts,
-            q.id is not null as is_queued, coalesce(v.version, 0) as version,
-            leadrouter.next_attempt(l.routing_status, l.routing_attempts, coalesce(q.max_attempts, 3), q.rules_version,
-                coalesce(v.version, 0)) as attempt
-        from public.leads l
-        left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
-        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+    v_ids := array(
+        select l.id from public.leads l
         where l.routing_status = 'routing' and l.routing_locked_at < now() - p_older_than_seconds * interval '1 second'
         order by l.routing_locked_at limit p_limit
-        for no key update of l skip locked
+        for no key update skip locked);
+    with stale as materialized (
+        select l.id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts, q.id is not null as is_queued,
+            coalesce(v.version, 0) as version,
+            leadrouter.next_attempt(l.routing_status, l.routing_attempts, coalesce(q.max_attempts, 3), q.rules_version,
+                coalesce(v.version, 0)) as attempt
+        from unnest(v_ids) i
+        join public.leads l on l.id = i
+        left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
+        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
     ), released as (
         update public.leads l set
             routing_status = case when s.attempt < s.max_attempts then 'pending' else 'failed' end::public.lead_routing_status,
             routing_attempts = s.attempt, routing_locked_by = null, routing_locked_at = null,
             routing_error = 'its worker held it for too long', routing_failed_at = now(), updated_at = now()
-        from stale s where l.id = s.id and l.routing_status = 'routing' and l.routing_locked_by is not distinct from s.routing_locked_by
+        from stale s where l.id = s.id
         returning l.id, l.source_workspace_id, l.routing_status, l.routing_attempts, s.routing_locked_by, s.max_attempts, s.is_queued,
             s.version, case when l.routing_status = 'pending' then now() else 'infinity' end as next_retry_at
     ), logged as (
@@ -302,6 +324,9 @@ $function$;
 create function leadrouter.sweep_claims(p_from_page bigint, p_page_count integer, out removed bigint, out next_page bigint)
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $function$
 declare
     v_first tid := format('(%s,0)', p_from_page);
@@ -323,6 +348,9 @@ create function leadrouter.sweep_queue(p_keep_days integer, p_from_page bigint, 
         out next_page bigint)
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $function$
 declare
     v_first tid := format('(%s,0)', p_from_page);
@@ -374,6 +402,7 @@ create function leadrouter.prune_rule_versions(p_keep_days integer, p_limit inte
     set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    v_workspace_ids uuid[];
     v_count integer;
 begin
     if p_keep_days is null or p_keep_days < 1 then
@@ -387,22 +416,28 @@ begin
               and n.created_at <= now() - p_keep_days * interval '1 day')
         order by s.workspace_id, s.version limit p_limit
         for update skip locked
+    ), pruned as (
+        delete from leadrouter.rule_set_versions s using past p where s.workspace_id = p.workspace_id and s.version = p.version
+        returning s.workspace_id
     )
-    delete from leadrouter.rule_set_versions s using past p where s.workspace_id = p.workspace_id and s.version = p.version;
-    get diagnostics v_count = row_count;
-    if v_count > 0 then
-        delete from leadrouter.rule_history h where h.to_version is not null and not exists (
-            select from leadrouter.rule_set_versions s where s.workspace_id = h.workspace_id and s.version < h.to_version);
-        delete from leadrouter.set_history h where h.to_version is not null and not exists (
-            select from leadrouter.rule_set_versions s where s.workspace_id = h.workspace_id and s.version < h.to_version);
-    end if;
+    select array_agg(distinct p.workspace_id), count(*) into v_workspace_ids, v_count from pruned p;
+    -- What ended before the oldest version that is left.
+    delete from leadrouter.rule_history h
+    using unnest(v_workspace_ids) w, lateral (
+        select min(s.version) as version from leadrouter.rule_set_versions s where s.workspace_id = w) oldest
+    where h.workspace_id = w and h.to_version <= oldest.version;
+    delete from leadrouter.set_history h
+    using unnest(v_workspace_ids) w, lateral (
+        select min(s.version) as version from leadrouter.rule_set_versions s where s.workspace_id = w) oldest
+    where h.workspace_id = w and h.to_version <= oldest.version;
     return v_count;
 end
 $function$;
 
 -- --- The retry queue by hand --------------------------------------------------------------------------------------------
 
--- Open rows in the order in which they come, those that only a change of rules makes due last; from behind a row on.
+-- Open rows in the order in which they come, those that only a change of rules makes due last; from behind the row on of which
+-- p_after_us (null: one without a time) and p_after_id (null: from the beginning) are next_retry_us and queue_id.
 create function leadrouter.list_retries(p_workspace_id uuid, p_due_only boolean, p_after_us bigint, p_after_id uuid, p_limit integer)
     returns table (queue_id uuid, lead_id uuid, workspace_id uuid, attempt_number integer, max_attempts integer, next_retry_us bigint,
         is_due boolean, error_class text, last_error text, created_us bigint)
@@ -410,7 +445,7 @@ create function leadrouter.list_retries(p_workspace_id uuid, p_due_only boolean,
     set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_after timestamptz := coalesce(leadrouter.from_us(p_after_us), '-infinity');
+    v_after timestamptz := case when p_after_id is null then '-infinity' else coalesce(leadrouter.from_us(p_after_us), 'infinity') end;
     v_after_id uuid := coalesce(p_after_id, '00000000-0000-0000-0000-000000000000');
 begin
     return query
