@@ -149,6 +149,7 @@ static void choose(
         struct batch_item *item = transaction->items[i];
         struct store_decision *decision = &transaction->decisions[transaction->decision_count];
         struct routing_answer *answer = &item->answer;
+        item->verdict = VERDICT_NONE;
         *answer = (struct routing_answer){0};
         *decision = (struct store_decision){0};
         switch (verdict_choose(&leads[i], &item->entry->request, rules[i].set, &rules[i].error,
@@ -181,6 +182,11 @@ static void settle_outcomes(struct batch_transaction *transaction, const struct 
         verdict_answer_outcome(&outcomes[i], decision->matched_rule_name, &decision->lead_id, &answer);
         settle_with_answer(item, &answer);
     }
+}
+
+bool batch_item_is_attempt(const struct batch_item *item)
+{
+    return item->answer.error.code == ERROR_NONE && item->verdict != VERDICT_NONE && item->verdict != VERDICT_HOLD;
 }
 
 /* Round trip 2. */

@@ -19,7 +19,7 @@ struct batch_item {
     struct request_entry *entry;
     bool is_settled;           /* `answer` is final, or `is_held` is set */
     bool is_held;              /* somebody has the lead: to be asked again */
-    enum verdict_kind verdict; /* what was written for it, if anything was */
+    enum verdict_kind verdict; /* what was to be written for it; NONE: nothing */
     struct routing_answer answer;
 };
 
@@ -58,6 +58,9 @@ enum batch_result batch_run(struct batch_transaction *transaction);
  * moved on. When claiming itself fails there are no items, and `error` says why. */
 enum batch_result batch_run_due(
     struct batch_transaction *transaction, struct store_due *due, int64_t items_deadline_ns);
+
+/* True when a settled item's outcome is that of an attempt made now, rather than one that was recorded before. */
+bool batch_item_is_attempt(const struct batch_item *item);
 
 /* Records a failed attempt for the one lead whose transaction broke with `cause`: invalid data fails it for good,
  * anything else is tried again later. Returns as batch_run(). */

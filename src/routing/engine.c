@@ -41,6 +41,7 @@ bool routing_engine_new(
     engine->shared.database = options->database;
     engine->shared.queue = request_queue_new(or_default(options->waiting_max, WAITING_DEFAULT));
     engine->shared.rules = rule_cache_new(RULE_WORKSPACES_MAX);
+    engine->shared.statistics = statistics_new(clock_now_ns());
     engine->shared.batch_leads_max = or_default(options->batch_leads_max, BATCH_LEADS_DEFAULT);
     atomic_store(&engine->shared.drain_until_ns, CLOCK_NEVER);
     engine->lanes = memory_new_array(lane_count, sizeof(struct lane *));
@@ -61,12 +62,14 @@ bool routing_engine_submit_many(
     struct routing_engine *engine, struct routing_ticket *const *tickets, size_t count, struct error *reterr_error)
 {
     size_t joined = 0;
+    int64_t now_ns = clock_now_ns();
 
     for (size_t i = 0; i < count; i++) {
         const struct routing_request *request = &tickets[i]->request;
         assert(request->max_attempts >= 1 && request->max_attempts <= ROUTING_MAX_ATTEMPTS_LIMIT);
         assert(tickets[i]->callback != NULL);
         (void)request;
+        tickets[i]->submitted_ns = now_ns;
     }
     if (!request_queue_add(engine->shared.queue, tickets, count, &joined, reterr_error))
         return false;
@@ -100,6 +103,7 @@ void routing_engine_free(struct routing_engine *engine, int64_t drain_ms)
     free(engine->lanes);
     request_queue_free(engine->shared.queue);
     rule_cache_free(engine->shared.rules);
+    statistics_free(engine->shared.statistics);
     free(engine);
 }
 
@@ -117,4 +121,9 @@ void routing_engine_statistics(struct routing_engine *engine, struct routing_sta
         .unknown_commits = atomic_load(&counters->deciders.unknown_commits),
         .joined = atomic_load(&counters->joined),
     };
+}
+
+void routing_engine_rates(struct routing_engine *engine, struct routing_rates *ret_rates)
+{
+    statistics_read(engine->shared.statistics, clock_now_ns(), ret_rates);
 }

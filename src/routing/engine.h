@@ -86,6 +86,7 @@ struct routing_ticket {
     atomic_bool abandoned; /* any thread may set it: the caller has gone; dropped if its transaction has not begun */
 
     /* The engine's, while it has the ticket. */
+    int64_t submitted_ns;
     struct routing_ticket *next;
 };
 
@@ -125,5 +126,19 @@ struct routing_statistics {
     uint64_t joined;              /* requests that joined another for the same lead */
 };
 void routing_engine_statistics(struct routing_engine *engine, struct routing_statistics *ret_statistics);
+
+/* What this engine did within the last hour, for calls and retries. Shares are from 0 to 1, and 0 when there was nothing to count. */
+struct routing_rates {
+    int64_t period_seconds;         /* from 3,540 to 3,600; less after a start */
+    uint64_t attempts;              /* that ended, each with an outcome that it wrote down */
+    uint64_t finals;                /* of them routed, duplicates or failed */
+    double success_share;           /* of finals: routed or duplicates */
+    double duplicate_share;         /* of finals */
+    double expired_share;           /* of attempts: found the time to live passed */
+    uint64_t locks;                 /* leads that callers asked for and that could be decided */
+    double lock_share;              /* of them: those that nobody held */
+    int64_t p50_us, p95_us, p99_us; /* how long callers waited for an outcome; at most 3.2 % above the true values */
+};
+void routing_engine_rates(struct routing_engine *engine, struct routing_rates *ret_rates);
 
 #endif

@@ -27,12 +27,15 @@ struct lane {
 
 /* --- Answers ------------------------------------------------------------------------------------------------------ */
 
-static void answer_tickets(struct routing_ticket *tickets, const struct routing_answer *answer)
+static void answer_tickets(
+    struct statistics *statistics, int64_t now_ns, struct routing_ticket *tickets, const struct routing_answer *answer)
 {
     while (tickets != NULL) {
         struct routing_ticket *ticket = tickets;
         tickets = ticket->next;
         ticket->next = NULL;
+        if (answer->error.code == ERROR_NONE)
+            statistics_add_wait(statistics, now_ns, ticket->submitted_ns);
         if (answer->error.code == ERROR_DEADLINE && ticket->request.deadline_ns > clock_now_ns()) {
             /* It joined in the moment in which time was up for the others: it has time left, and may ask again. */
             struct routing_answer again = {.lead_id = answer->lead_id};
@@ -60,15 +63,29 @@ static void answer_dropped(struct routing_ticket *tickets)
     }
 }
 
+/* Counts what a transaction made of an item; a lead that is asked for again was counted the first time. */
+static void count_item(struct statistics *statistics, int64_t now_ns, const struct batch_item *item)
+{
+    bool is_attempt = !item->is_held && batch_item_is_attempt(item);
+
+    if (is_attempt)
+        statistics_add_attempt(statistics, now_ns, item->answer.outcome);
+    if (item->entry->held_count == 0 && (is_attempt || item->is_held))
+        statistics_add_lock(statistics, now_ns, !item->is_held);
+}
+
 /* Gives every item's answer to those who wait for it; held leads go back into the queue. */
 static void finish(struct lane *lane, size_t count)
 {
     struct request_queue *queue = lane->shared->queue;
+    struct statistics *statistics = lane->shared->statistics;
+    int64_t now_ns = clock_now_ns();
     size_t finished_count = 0;
 
     for (size_t i = 0; i < count; i++) {
         struct batch_item *item = &lane->items[i];
         assert(item->is_settled);
+        count_item(statistics, now_ns, item);
         if (item->is_held) {
             atomic_fetch_add(&lane->shared->counters.held_again, 1);
             if (request_queue_put_back(queue, item->entry))
@@ -81,7 +98,7 @@ static void finish(struct lane *lane, size_t count)
     }
     request_queue_finish(queue, lane->entries, finished_count, lane->tickets);
     for (size_t i = 0; i < finished_count; i++)
-        answer_tickets(lane->tickets[i], &lane->pending[i]->answer);
+        answer_tickets(statistics, now_ns, lane->tickets[i], &lane->pending[i]->answer);
 }
 
 static void run_batch(struct lane *lane, size_t count)
@@ -91,6 +108,7 @@ static void run_batch(struct lane *lane, size_t count)
         item->entry = lane->entries[i];
         item->is_settled = false;
         item->is_held = false;
+        item->verdict = VERDICT_NONE;
         lane->pending[i] = item;
     }
     if (clock_now_ns() >= atomic_load(&lane->shared->drain_until_ns))

@@ -13,6 +13,7 @@
 #include "routing/decider.h"
 #include "routing/request_queue.h"
 #include "routing/rule_cache.h"
+#include "routing/statistics.h"
 
 /* Counted by all lanes; read by anybody. Members mirror struct routing_statistics. */
 struct lane_counters {
@@ -28,6 +29,7 @@ struct lane_shared {
     struct rule_cache *rules;
     size_t batch_leads_max;
     struct lane_counters counters;
+    struct statistics *statistics;
     atomic_uint connected; /* lanes with a connection */
     atomic_int_fast64_t
         drain_until_ns; /* monotonic; after it everything is answered ERROR_UNAVAILABLE; CLOCK_NEVER while serving */

@@ -68,14 +68,18 @@ static void count_answer(struct routing_retries_report *report, const struct bat
     }
 }
 
-static void report_items(const struct batch_transaction *transaction, struct routing_retries_report *report,
-    routing_retries_observer *observer, void *user)
+static void report_items(struct routing_retries *retries, const struct batch_transaction *transaction,
+    struct routing_retries_report *report, routing_retries_observer *observer, void *user)
 {
+    int64_t now_ns = clock_now_ns();
+
     report->claim_ns += transaction->claim_ns;
     for (size_t i = 0; i < transaction->item_count; i++) {
         const struct batch_item *item = transaction->items[i];
         if (item->is_held)
             continue; /* somebody else has it by now */
+        if (batch_item_is_attempt(item))
+            statistics_add_attempt(retries->shared->statistics, now_ns, item->answer.outcome);
         if (item->answer.error.code == ERROR_NONE) {
             count_answer(report, item);
         } else if (item->answer.error.code != ERROR_NOT_FOUND) { /* removed meanwhile */
@@ -163,13 +167,13 @@ bool routing_retries_run(struct routing_retries *retries, const struct routing_r
         goto cleanup;
     if (transaction.item_count < due.limit && !is_from_start) {
         /* What lies behind the bound: rows that others gave up, or that came late. */
-        report_items(&transaction, report, observer, user);
+        report_items(retries, &transaction, report, observer, user);
         due = (struct store_due){0};
         set_order(retries, order, &due);
         if (!claim(retries, order, &due, &transaction, reterr_error))
             goto cleanup;
     }
-    report_items(&transaction, report, observer, user);
+    report_items(retries, &transaction, report, observer, user);
     report->is_short = transaction.item_count < due.limit;
     keep_bound(retries, order, &due, report->is_short);
     report->is_paused = false;

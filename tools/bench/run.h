@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "histogram.h"
+#include "base/histogram.h"
 #include "routing/engine.h"
 #include "workload.h"
 

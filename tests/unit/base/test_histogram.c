@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "histogram.h"
+#include "base/histogram.h"
 
 static struct histogram histogram;
 
@@ -68,12 +68,33 @@ static void never_above_the_maximum(void **state)
     assert_int_equal(histogram_max(&histogram), 1000001);
 }
 
+/* Two halves merged say what the whole says. */
+static void merged_halves_are_the_whole(void **state)
+{
+    static struct histogram halves[2];
+    static struct histogram merged;
+
+    (void)state;
+    for (uint64_t i = 0; i < 10000; i++) {
+        uint64_t value = i * i;
+        histogram_add(&histogram, value);
+        histogram_add(&halves[i % 2], value);
+    }
+    histogram_merge(&merged, &halves[0]);
+    histogram_merge(&merged, &halves[1]);
+    assert_int_equal(histogram_count(&merged), 10000);
+    assert_int_equal(histogram_max(&merged), 9999 * 9999);
+    for (unsigned per_mille = 1; per_mille <= 1000; per_mille++)
+        assert_int_equal(histogram_quantile(&merged, per_mille), histogram_quantile(&histogram, per_mille));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(empty, setup),
         cmocka_unit_test_setup(small_values_are_exact, setup),
         cmocka_unit_test_setup(error_is_bounded_everywhere, setup),
+        cmocka_unit_test_setup(merged_halves_are_the_whole, setup),
         cmocka_unit_test_setup(never_above_the_maximum, setup),
     };
 

@@ -1,8 +1,8 @@
 /* Counts of durations in buckets whose width grows with the value: 32 per power of two, so that any quantile is at
  * most 3.2 % above the true one, in 15 KiB. Adding is safe from any thread; reading gives one moment only when
  * nobody adds. */
-#ifndef BENCH_HISTOGRAM_H
-#define BENCH_HISTOGRAM_H
+#ifndef BASE_HISTOGRAM_H
+#define BASE_HISTOGRAM_H
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -29,6 +29,9 @@ uint64_t histogram_count(const struct histogram *histogram);
 
 /* The largest value added, exact; 0 when there is none. */
 uint64_t histogram_max(const struct histogram *histogram);
+
+/* Adds everything that another one has. Others may add to `from` meanwhile. */
+void histogram_merge(struct histogram *histogram, const struct histogram *from);
 
 /* The upper edge of the bucket that holds the value of rank ceil(per_mille / 1000 × count), and never more than the
  * largest value; 0 when there is none. `per_mille` is 1 … 1000. */

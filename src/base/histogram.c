@@ -1,4 +1,4 @@
-#include "histogram.h"
+#include "base/histogram.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -33,14 +33,29 @@ void histogram_clear(struct histogram *histogram)
     atomic_store_explicit(&histogram->max, 0, memory_order_relaxed);
 }
 
-void histogram_add(struct histogram *histogram, uint64_t value)
+static void raise_max(struct histogram *histogram, uint64_t value)
 {
     uint64_t max = atomic_load_explicit(&histogram->max, memory_order_relaxed);
 
-    atomic_fetch_add_explicit(&histogram->counts[bucket_of(value)], 1, memory_order_relaxed);
     while (value > max && !atomic_compare_exchange_weak_explicit(
                               &histogram->max, &max, value, memory_order_relaxed, memory_order_relaxed))
         ;
+}
+
+void histogram_add(struct histogram *histogram, uint64_t value)
+{
+    atomic_fetch_add_explicit(&histogram->counts[bucket_of(value)], 1, memory_order_relaxed);
+    raise_max(histogram, value);
+}
+
+void histogram_merge(struct histogram *histogram, const struct histogram *from)
+{
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        uint64_t count = atomic_load_explicit(&from->counts[i], memory_order_relaxed);
+        if (count != 0)
+            atomic_fetch_add_explicit(&histogram->counts[i], count, memory_order_relaxed);
+    }
+    raise_max(histogram, histogram_max(from));
 }
 
 uint64_t histogram_count(const struct histogram *histogram)
