@@ -1,6 +1,9 @@
 #include "background.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+
+enum { REGISTER_MS = 10000 };
 
 /* What an event is called in the log, and its constant message. */
 static const struct {
@@ -31,6 +34,17 @@ static void log_event(void *user, const struct jobs_event *event)
     log_write(events[event->kind].level, events[event->kind].name, events[event->kind].message, fields);
 }
 
+static void log_not_registered(const struct error *error)
+{
+    const struct log_field fields[] = {
+        LOG_STRING("error", error->text),
+        LOG_STRING("sqlstate", error->sqlstate[0] == '\0' ? NULL : error->sqlstate),
+        LOG_END,
+    };
+
+    log_write(LOG_LEVEL_WARNING, "jobs.unregistered", "the background jobs' rows could not be made yet", fields);
+}
+
 bool background_start(struct background *background, const struct config *config, const struct pg_config *database,
     struct routing_engine *engine, struct error *reterr_error)
 {
@@ -40,10 +54,13 @@ bool background_start(struct background *background, const struct config *config
         .retry_lanes_max = (unsigned)config->retry_lanes,
         .log_keep_days = config->log_keep_days,
         .observer = log_event,
+        .by_hand_only = config->no_jobs,
     };
+    struct error error = {0};
 
-    if (config->no_jobs)
-        return true;
+    /* From the start there is something to list and to pause. */
+    if (!jobs_register(database, clock_after_ms(REGISTER_MS), &error))
+        log_not_registered(&error);
     /* A pooler in transaction mode hands notifications to nobody. */
     if (config->listen_database != NULL || !config->unnamed_statements) {
         background->listen_database = *database;

@@ -12,10 +12,10 @@
 
 struct background {
     struct pg_config listen_database;
-    struct jobs *jobs; /* NULL: this server does none */
+    struct jobs *jobs; /* NULL: not started */
 };
 
-/* Starts it, unless the settings say no. `database` and `engine` are borrowed, and so is `background`, until it is stopped. */
+/* Starts it; when the settings say that this server does none, only for what is asked for by hand. `database` and `engine` are borrowed, and so is `background`, until it is stopped. */
 bool background_start(struct background *background, const struct config *config, const struct pg_config *database,
     struct routing_engine *engine, struct error *reterr_error);
 

@@ -167,11 +167,15 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         .batch_leads_max = (unsigned)config->batch_leads_max,
         .waiting_max = (unsigned)config->waiting_max};
 
-    service->pool = pg_pool_new(&serving->database, WORKERS);
+    service->pool = pg_pool_new(&serving->database, WORKERS + SERVICE_LONG_WORKERS);
     make_partitions(serving);
-    return worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) &&
-           routing_engine_new(&options, &service->engine, reterr_error) &&
-           background_start(&serving->background, config, &serving->database, service->engine, reterr_error);
+    if (!worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) ||
+        !worker_pool_new(SERVICE_LONG_WORKERS, SERVICE_LONG_WAITING_MAX, &service->long_workers, reterr_error) ||
+        !routing_engine_new(&options, &service->engine, reterr_error) ||
+        !background_start(&serving->background, config, &serving->database, service->engine, reterr_error))
+        return false;
+    service->jobs = serving->background.jobs;
+    return true;
 }
 
 static bool start_server(struct serving *serving, struct error *reterr_error)
@@ -226,6 +230,8 @@ static void take_apart(struct serving *serving)
     self_probe_free(serving->probe);
     grpc_c_server_free(serving->server);
     worker_pool_free(service->workers);
+    worker_pool_free(service->long_workers);
+    service_release_retries(service);
     background_stop(&serving->background);
     routing_engine_free(service->engine, serving->config.drain_ms);
     pg_pool_free(service->pool);
@@ -247,6 +253,7 @@ static void log_started(const struct serving *serving)
         LOG_STRING("directory", serving->config.embedded),
         LOG_INTEGER("schema_version", serving->service.schema_version),
         LOG_INTEGER("lanes", serving->config.lanes),
+        LOG_STRING("jobs", serving->config.no_jobs ? "by hand only" : "on"),
         LOG_INTEGER("descriptors_max", serving->descriptors_limit),
         LOG_END,
     };
@@ -335,6 +342,7 @@ static void serve(struct serving *serving)
     self_probe_free(serving->probe);
     serving->probe = NULL;
     service_stop_health(&serving->service);
+    jobs_stop(serving->background.jobs);
     drain(serving);
     log_stopped(serving, signal_number);
 }

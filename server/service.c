@@ -14,12 +14,14 @@ enum { PUSHBACK_MS = 100, REPEATS_MAX = 10, REPEAT_PAUSE_MS = 10 };
 void service_init(struct service *service)
 {
     pthread_mutex_init(&service->counts_lock, NULL);
+    pthread_mutex_init(&service->retries_lock, NULL);
     service->health = grpc_c_health_new();
 }
 
 void service_release(struct service *service)
 {
     pthread_mutex_destroy(&service->counts_lock);
+    pthread_mutex_destroy(&service->retries_lock);
     grpc_c_health_free(service->health);
     grpc_c_reflection_free(service->reflection);
 }
@@ -116,6 +118,14 @@ void service_begin(struct service_call *ret_call, struct grpc_c_call *call, void
 {
     *ret_call = (struct service_call){.call = call, .service = user, .started_ns = clock_now_ns()};
     atomic_fetch_add_explicit(&ret_call->service->calls, 1, memory_order_relaxed);
+}
+
+int64_t service_work_deadline_ns(const struct service_call *call)
+{
+    int64_t now_ns = clock_now_ns();
+    int64_t left_ns = grpc_c_call_deadline_ns(call->call) - now_ns;
+
+    return now_ns + left_ns - left_ns / 10;
 }
 
 /* NULL, which the log leaves out, for no id. */
@@ -259,6 +269,7 @@ void service_register(struct grpc_c_server *server, struct service *service)
     leadrouter__v1__routing_service__add(server, &service_routing_handlers, service);
     leadrouter__v1__lead_service__add(server, &service_lead_handlers, service);
     leadrouter__v1__rule_service__add(server, &service_rule_handlers, service);
+    leadrouter__v1__maintenance_service__add(server, &service_maintenance_handlers, service);
     grpc_c_health_add(server, service->health);
     service->reflection = grpc_c_reflection_add(server);
     grpc_c_server_observe_refusals(server, log_refusal, service);
@@ -272,6 +283,7 @@ void service_tell_health(struct service *service)
     grpc_c_health_set(service->health, leadrouter__v1__routing_service__grpc_service.name, is_serving);
     grpc_c_health_set(service->health, leadrouter__v1__lead_service__grpc_service.name, is_serving);
     grpc_c_health_set(service->health, leadrouter__v1__rule_service__grpc_service.name, is_serving);
+    grpc_c_health_set(service->health, leadrouter__v1__maintenance_service__grpc_service.name, is_serving);
 }
 
 void service_stop_health(struct service *service)

@@ -13,20 +13,23 @@
 #include "grpc_c/server.h"
 #include "grpc_c/services/health.h"
 #include "grpc_c/services/reflection.h"
+#include "health_verdict.h"
 #include "leadrouter/v1/leads.grpc.h"
+#include "leadrouter/v1/maintenance.grpc.h"
 #include "leadrouter/v1/routing.grpc.h"
 #include "leadrouter/v1/rules.grpc.h"
 #include "pg/pg.h"
 #include "routing/engine.h"
 #include "worker_pool.h"
 
-/* What the database counts (sql/README.md, health_counts()). */
-struct service_counts {
-    int64_t pending, routing, failed, retry_queue_depth, retries_due, stale_locks, oldest_pending_age_seconds,
-        counted_us;
-};
-
 struct health_call;
+struct jobs;
+struct routing_retries;
+
+enum {
+    SERVICE_LONG_WORKERS = 2, /* calls that take long at once: ProcessRetries, RunJob, ExpireLeads, ReleaseStaleLocks */
+    SERVICE_LONG_WAITING_MAX = 16, /* and that wait for their turn */
+};
 
 /* What the handlers share. Lives as long as the gRPC server. */
 struct service {
@@ -34,6 +37,8 @@ struct service {
     struct routing_engine *engine;
     struct pg_pool *pool;
     struct worker_pool *workers;
+    struct worker_pool *long_workers; /* for calls that take long, so that the others need not wait for them */
+    struct jobs *jobs;
     int schema_version;
 
     /* the standard services; set by service_init() and service_register() */
@@ -47,11 +52,16 @@ struct service {
 
     pthread_mutex_t counts_lock;
     /* under the lock */
-    bool has_counts;
+    bool has_counts;    /* `counts`, all but the descriptors */
     bool is_counting;   /* somebody counts: whoever comes now waits for that */
     int64_t counted_ns; /* when counting began, monotonic */
-    struct service_counts counts;
+    struct health_facts counts;
     struct health_call *counts_wanted; /* calls that wait */
+
+    pthread_mutex_t retries_lock;
+    /* under the lock: of ProcessRetries, for the next call, so that it need not connect */
+    struct routing_retries *retries_idle[SERVICE_LONG_WORKERS];
+    size_t retries_idle_count;
 };
 
 /* Prepares the shared part that the owner does not set; and its end, when no call is left. */
@@ -71,14 +81,52 @@ void service_stop_health(struct service *service);
 extern const struct leadrouter__v1__routing_service__handlers service_routing_handlers;
 extern const struct leadrouter__v1__lead_service__handlers service_lead_handlers;
 extern const struct leadrouter__v1__rule_service__handlers service_rule_handlers;
+extern const struct leadrouter__v1__maintenance_service__handlers service_maintenance_handlers;
 
 /* Reads a request's fields except for the deadline. Errors: ERROR_INVALID with the field. */
 bool service_route_request(
     const Leadrouter__V1__RouteLeadRequest *message, struct routing_request *ret_request, struct error *reterr_error);
 
-/* RoutingService.RouteLeads and Health; in files of their own. */
+/* RoutingService.RouteLeads, ProcessRetries and Health; in files of their own. */
 void service_handle_route_leads(struct grpc_c_call *call, void *user);
+void service_handle_process_retries(
+    struct grpc_c_call *call, const Leadrouter__V1__ProcessRetriesRequest *request, void *user);
 void service_handle_health(struct grpc_c_call *call, const Leadrouter__V1__HealthRequest *request, void *user);
+
+/* Closes the connections that ProcessRetries keeps. Before the engine ends, once no call is left. */
+void service_release_retries(struct service *service);
+
+/* The part of MaintenanceService that is about jobs; in a file of its own. */
+void service_handle_list_jobs(struct grpc_c_call *call, const Leadrouter__V1__ListJobsRequest *request, void *user);
+void service_handle_run_job(struct grpc_c_call *call, const Leadrouter__V1__RunJobRequest *request, void *user);
+void service_handle_pause_job(struct grpc_c_call *call, const Leadrouter__V1__PauseJobRequest *request, void *user);
+void service_handle_resume_job(struct grpc_c_call *call, const Leadrouter__V1__ResumeJobRequest *request, void *user);
+
+/* A background job as the database has it. Texts in the reader's arena, never NULL; times 0 for none. */
+struct service_job {
+    const char *name;
+    bool is_paused;
+    int64_t paused_us;
+    struct uuid paused_by;
+    const char *pause_note;
+    int64_t next_run_us; /* 0 also for a job without a schedule */
+    bool is_running;
+    int64_t last_started_us;
+    int64_t last_ended_us;
+    int64_t last_duration_ms;
+    const char *last_result;
+    const char *last_detail;
+    const char *last_error;
+    int32_t failures;
+    int64_t runs;
+};
+
+/* The jobs in order of their names, and the database's time. Waits: for workers only. Errors: those of service_query(). */
+bool service_read_jobs(struct service *service, struct arena *arena, int64_t deadline_ns, struct service_job **ret_jobs,
+    size_t *ret_count, int64_t *ret_now_us, struct error *reterr_error);
+
+/* What a job is doing, in one word: what goes on now before what shall be, before what was. */
+Leadrouter__V1__JobState service_job_state(bool is_running, bool is_paused, int32_t failures);
 
 /* RuleService.TestRules, LintRules and GetRoutingHistory; in a file of their own. */
 void service_handle_lint_rules(struct grpc_c_call *call, const Leadrouter__V1__LintRulesRequest *request, void *user);
@@ -109,6 +157,9 @@ struct service_call {
 
 /* Begins a call: fills `ret_call` and counts it. First thing in a handler. */
 void service_begin(struct service_call *ret_call, struct grpc_c_call *call, void *user);
+
+/* When work for a call has to end, so that its answer still comes in time: a tenth before the call's deadline. */
+int64_t service_work_deadline_ns(const struct service_call *call);
 
 /* Answers with a failure and writes one log line; RESOURCE_EXHAUSTED carries push-back. Ends the call. */
 void service_fail(struct service_call *call, const struct error *error);

@@ -3,19 +3,13 @@
  * The counts of all workspaces cost the database some work and are asked for by every load balancer at once. They are
  * kept for a second, and whoever asks while they are being counted gets the same answer: one count at a time, and one
  * worker at most, however many ask. */
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "service.h"
 #include "version.h"
 
-enum {
-    COUNTS_AGE_MS_MAX = 1000,
-    COUNT_MS_MAX = 5000,
-    PROBLEMS_MAX = 4,
-    DUE_DEGRADED = 100,
-    DUE_DEGRADED_OF_ONE_WORKSPACE = 50,
-    DUE_CRITICAL = 500,
-    STALE_CRITICAL = 10,
-};
+enum { COUNTS_AGE_MS_MAX = 1000, COUNT_MS_MAX = 5000 };
 
 /* One call; in its arena. */
 struct health_call {
@@ -26,51 +20,57 @@ struct health_call {
 
 /* --- The answer --------------------------------------------------------------------------------------------------- */
 
-static void add_problem(Leadrouter__V1__HealthResponse *response, bool is_critical, char *text)
+static void add_jobs(const struct health_facts *facts, struct arena *arena, Leadrouter__V1__HealthResponse *response)
 {
-    Leadrouter__V1__HealthStatus status = is_critical ? LEADROUTER__V1__HEALTH_STATUS__HEALTH_STATUS_CRITICAL
-                                                      : LEADROUTER__V1__HEALTH_STATUS__HEALTH_STATUS_DEGRADED;
-
-    if (status > response->status)
-        response->status = status;
-    if (response->n_problems < PROBLEMS_MAX)
-        response->problems[response->n_problems++] = text;
+    response->jobs = arena_alloc_array(arena, facts->job_count, sizeof(*response->jobs));
+    for (size_t i = 0; i < facts->job_count; i++) {
+        const struct health_job *job = &facts->jobs[i];
+        Leadrouter__V1__JobHealth *message = arena_alloc(arena, sizeof(*message));
+        leadrouter__v1__job_health__init(message);
+        message->name = arena_copy_string(arena, job->name);
+        message->state = service_job_state(job->is_running, job->is_paused, job->failures);
+        message->failures = job->failures;
+        message->last_ended_at = service_time(arena, job->last_ended_us);
+        response->jobs[response->n_jobs++] = message;
+    }
 }
 
-static void judge(const struct health_call *health, const struct service_counts *counts, struct arena *arena,
+static Leadrouter__V1__ServerRates *rates_message(const struct routing_rates *rates, struct arena *arena)
+{
+    Leadrouter__V1__ServerRates *message = arena_alloc(arena, sizeof(*message));
+
+    leadrouter__v1__server_rates__init(message);
+    message->period_seconds = rates->period_seconds;
+    message->decisions = (int64_t)rates->attempts;
+    message->success_share = rates->success_share;
+    message->duplicate_share = rates->duplicate_share;
+    message->expired_share = rates->expired_share;
+    message->lock_share = rates->lock_share;
+    message->p50_us = rates->p50_us;
+    message->p95_us = rates->p95_us;
+    message->p99_us = rates->p99_us;
+    return message;
+}
+
+/* The descriptors are those of this moment, the rest is what was counted. */
+static void add_verdict(const struct health_facts *facts, struct service *service, struct arena *arena,
     Leadrouter__V1__HealthResponse *response)
 {
-    bool is_one = !uuid_is_nil(&health->base.workspace_id);
-    int64_t due_degraded = is_one ? DUE_DEGRADED_OF_ONE_WORKSPACE : DUE_DEGRADED;
+    struct health_verdict *verdict = arena_alloc(arena, sizeof(*verdict));
+    struct health_facts judged = *facts;
 
-    response->status = LEADROUTER__V1__HEALTH_STATUS__HEALTH_STATUS_HEALTHY;
-    response->problems = arena_alloc_array(arena, PROBLEMS_MAX, sizeof(char *));
-    if (counts->retries_due > due_degraded)
-        add_problem(response, counts->retries_due > DUE_CRITICAL,
-            arena_format(arena, "%lld retries are due, more than %lld", (long long)counts->retries_due,
-                (long long)(counts->retries_due > DUE_CRITICAL ? DUE_CRITICAL : due_degraded)));
-    if (counts->stale_locks > 0)
-        add_problem(response, counts->stale_locks > STALE_CRITICAL,
-            arena_format(arena, "%lld %s held for more than five minutes", (long long)counts->stale_locks,
-                counts->stale_locks == 1 ? "lead is" : "leads are"));
+    judged.descriptors_used = descriptors_used(&service->descriptors);
+    judged.descriptors_limit = descriptors_limit();
+    health_judge(&judged, arena, verdict);
+    response->status = (Leadrouter__V1__HealthStatus)verdict->status;
+    response->problems = verdict->problems;
+    response->n_problems = verdict->problem_count;
 }
 
-/* A server short of descriptors answers those it has, but should get no more connections: one too many may cost it the
- * listener (SECURITY.md). */
-static void judge_descriptors(struct service *service, struct arena *arena, Leadrouter__V1__HealthResponse *response)
-{
-    int64_t used = descriptors_used(&service->descriptors);
-    int64_t limit = descriptors_limit();
-
-    if (descriptors_are_short(used, limit))
-        add_problem(response, true,
-            arena_format(arena, "%lld of %lld file descriptors are in use, more than %d %%", (long long)used,
-                (long long)limit, DESCRIPTORS_USED_PERCENT_MAX));
-}
-
-static void answer(struct health_call *health, const struct service_counts *counts)
+static void answer(struct health_call *health, const struct health_facts *facts)
 {
     struct arena *arena = grpc_c_call_arena(health->base.call);
+    const struct health_counts *counts = &facts->counts;
     Leadrouter__V1__HealthResponse response = LEADROUTER__V1__HEALTH_RESPONSE__INIT;
 
     response.pending = counts->pending;
@@ -80,23 +80,29 @@ static void answer(struct health_call *health, const struct service_counts *coun
     response.retries_due = counts->retries_due;
     response.stale_locks = counts->stale_locks;
     response.oldest_pending_age_seconds = counts->oldest_pending_age_seconds;
+    response.oldest_due_age_seconds = counts->oldest_due_age_seconds;
+    response.held = counts->held;
     response.counted_at = service_time(arena, counts->counted_us);
     response.server_version = arena_copy_string(arena, SERVER_VERSION);
     response.schema_version = health->base.service->schema_version;
-    judge(health, counts, arena, &response);
-    judge_descriptors(health->base.service, arena, &response);
+    if (!facts->is_one_workspace) {
+        add_jobs(facts, arena, &response);
+        response.rates = rates_message(&facts->rates, arena);
+    }
+    add_verdict(facts, health->base.service, arena, &response);
     leadrouter__v1__routing_service__health__reply(health->base.call, &response);
 }
 
 /* --- Counting ----------------------------------------------------------------------------------------------------- */
 
 static bool count(
-    struct health_call *health, int64_t deadline_ns, struct service_counts *ret_counts, struct error *reterr_error)
+    struct health_call *health, int64_t deadline_ns, struct health_counts *ret_counts, struct error *reterr_error)
 {
     static const struct pg_statement statement = {
         .name = "health_counts",
         .sql = "select pending, routing, failed, retry_queue_depth, retries_due, stale_locks, "
-               "oldest_pending_age_seconds, counted_us from leadrouter.health_counts($1)",
+               "oldest_pending_age_seconds, counted_us, held, oldest_due_age_seconds, "
+               "leadrouter.log_partition_days_ahead() from leadrouter.health_counts($1)",
         .param_count = 1,
         .param_types = {PG_UUID},
     };
@@ -108,7 +114,7 @@ static bool count(
     pg_params_add_uuid(&params, uuid_is_nil(workspace_id) ? NULL : workspace_id);
     if (!service_query(health->base.service, &statement, &params, deadline_ns, &result, reterr_error))
         return false;
-    *ret_counts = (struct service_counts){
+    *ret_counts = (struct health_counts){
         .pending = pg_result_int8(result, 0, 0),
         .routing = pg_result_int8(result, 0, 1),
         .failed = pg_result_int8(result, 0, 2),
@@ -117,29 +123,58 @@ static bool count(
         .stale_locks = pg_result_int8(result, 0, 5),
         .oldest_pending_age_seconds = pg_result_int8(result, 0, 6),
         .counted_us = pg_result_int8(result, 0, 7),
+        .held = pg_result_int8(result, 0, 8),
+        .oldest_due_age_seconds = pg_result_int8(result, 0, 9),
+        .log_days_ahead = pg_result_int4(result, 0, 10),
     };
     pg_result_free(result);
     return true;
 }
 
+static bool read_jobs(
+    struct service *service, int64_t deadline_ns, struct health_facts *facts, struct error *reterr_error)
+{
+    struct service_job *jobs = NULL;
+    struct arena *arena = arena_new(0);
+    size_t count = 0;
+    int64_t now_us = 0;
+    bool ok = service_read_jobs(service, arena, deadline_ns, &jobs, &count, &now_us, reterr_error);
+
+    facts->job_count = count < HEALTH_JOBS_MAX ? count : HEALTH_JOBS_MAX;
+    for (size_t i = 0; i < facts->job_count; i++) {
+        struct health_job *job = &facts->jobs[i];
+        *job = (struct health_job){
+            .is_paused = jobs[i].is_paused,
+            .is_running = jobs[i].is_running,
+            .has_schedule = jobs[i].next_run_us != 0,
+            .failures = jobs[i].failures,
+            .next_run_us = jobs[i].next_run_us,
+            .last_ended_us = jobs[i].last_ended_us,
+        };
+        snprintf(job->name, sizeof(job->name), "%s", jobs[i].name);
+    }
+    arena_free(arena);
+    return ok;
+}
+
 /* Ends counting: keeps what was counted (NULL: it failed) and answers everybody who waited. */
-static void settle(struct service *service, const struct service_counts *counts, int64_t began_ns, struct error *error)
+static void settle(struct service *service, const struct health_facts *facts, int64_t began_ns, struct error *error)
 {
     struct health_call *waiting = NULL;
 
     pthread_mutex_lock(&service->counts_lock);
     service->is_counting = false;
-    service->has_counts = counts != NULL;
-    if (counts != NULL)
-        service->counts = *counts;
+    service->has_counts = facts != NULL;
+    if (facts != NULL)
+        service->counts = *facts;
     service->counted_ns = began_ns;
     waiting = service->counts_wanted;
     service->counts_wanted = NULL;
     pthread_mutex_unlock(&service->counts_lock);
     while (waiting != NULL) {
         struct health_call *next = waiting->next; /* the call's memory ends with its answer */
-        if (counts != NULL)
-            answer(waiting, counts);
+        if (facts != NULL)
+            answer(waiting, facts);
         else
             service_fail(&waiting->base, error);
         waiting = next;
@@ -152,21 +187,23 @@ static void run_count_all(struct work *work)
     struct health_call *health = (struct health_call *)(void *)work;
     struct service *service = health->base.service;
     int64_t began_ns = clock_now_ns();
-    struct service_counts counts;
+    int64_t deadline_ns = clock_after_ms(COUNT_MS_MAX);
+    struct health_facts facts = {0};
     struct error error = {0};
-    bool ok = count(health, clock_after_ms(COUNT_MS_MAX), &counts, &error);
+    bool ok = count(health, deadline_ns, &facts.counts, &error) && read_jobs(service, deadline_ns, &facts, &error);
 
-    settle(service, ok ? &counts : NULL, began_ns, &error);
+    routing_engine_rates(service->engine, &facts.rates);
+    settle(service, ok ? &facts : NULL, began_ns, &error);
 }
 
 static void run_count_one(struct work *work)
 {
     struct health_call *health = (struct health_call *)(void *)work;
-    struct service_counts counts;
+    struct health_facts facts = {.is_one_workspace = true};
     struct error error = {0};
 
-    if (count(health, grpc_c_call_deadline_ns(health->base.call), &counts, &error))
-        answer(health, &counts);
+    if (count(health, grpc_c_call_deadline_ns(health->base.call), &facts.counts, &error))
+        answer(health, &facts);
     else
         service_fail(&health->base, &error);
 }
@@ -176,7 +213,7 @@ static void want_counts(struct health_call *health)
 {
     struct service *service = health->base.service;
     int64_t oldest_ns = clock_now_ns() - (int64_t)COUNTS_AGE_MS_MAX * 1000000;
-    struct service_counts counts = {0};
+    struct health_facts facts;
     struct error error = {0};
     bool is_there = false;
     bool is_first = false;
@@ -184,7 +221,7 @@ static void want_counts(struct health_call *health)
     pthread_mutex_lock(&service->counts_lock);
     is_there = service->has_counts && service->counted_ns >= oldest_ns;
     if (is_there) {
-        counts = service->counts;
+        facts = service->counts;
     } else {
         is_first = !service->is_counting;
         service->is_counting = true;
@@ -193,7 +230,7 @@ static void want_counts(struct health_call *health)
     }
     pthread_mutex_unlock(&service->counts_lock);
     if (is_there)
-        answer(health, &counts);
+        answer(health, &facts);
     else if (is_first && !worker_pool_submit(service->workers, &health->work, &error))
         settle(service, NULL, 0, &error);
 }

@@ -121,23 +121,14 @@ static void lead_answered(struct routing_ticket *ticket, const struct routing_an
         create_reply(lead->create);
 }
 
-/* Leaves a tenth of the time for the answer: a caller that is told which leads were not routed in time knows more than
- * one whose time is up. */
-static int64_t routing_deadline_ns(const struct create_call *create)
-{
-    int64_t now_ns = clock_now_ns();
-    int64_t left_ns = grpc_c_call_deadline_ns(create->base.call) - now_ns;
-
-    return now_ns + left_ns - left_ns / 10;
-}
-
 /* Asks the engine for all of them. When it has no room the leads are there all the same, and the answer says that
  * they were not routed. A caller that goes away does not stop it: its leads are in, and waiting for a decision. */
 static void route_created(struct create_call *create)
 {
     struct arena *arena = grpc_c_call_arena(create->base.call);
     struct routing_ticket **tickets = arena_alloc_array(arena, create->lead_count, sizeof(struct routing_ticket *));
-    int64_t deadline_ns = routing_deadline_ns(create);
+    int64_t deadline_ns =
+        service_work_deadline_ns(&create->base); /* to be told what was not routed says more than that time is up */
     struct error error = {0};
 
     for (size_t i = 0; i < create->lead_count; i++) {

@@ -1,4 +1,4 @@
-/* RoutingService: RouteLead. RouteLeads is in service_route_leads.c, Health in service_health.c. */
+/* RoutingService: RouteLead. RouteLeads, ProcessRetries and Health are in files of their own. */
 #include "service.h"
 
 /* One call; in its arena. */
@@ -86,5 +86,6 @@ static void handle_route_lead(struct grpc_c_call *call, const Leadrouter__V1__Ro
 const struct leadrouter__v1__routing_service__handlers service_routing_handlers = {
     .route_lead = handle_route_lead,
     .route_leads = service_handle_route_leads,
+    .process_retries = service_handle_process_retries,
     .health = service_handle_health,
 };

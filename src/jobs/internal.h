@@ -84,6 +84,9 @@ bool job_drain_retries(struct job_run *run, struct error *reterr_error);
 
 /* --- Threads ------------------------------------------------------------------------------------------------------ */
 
+/* Makes the rows of the jobs that have none: they first run when their schedule says, counted from now. */
+bool jobs_make_rows(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error);
+
 struct scheduler;
 /* Starts the scheduler's threads. */
 bool scheduler_new(struct jobs *jobs, struct scheduler **ret_scheduler, struct error *reterr_error);

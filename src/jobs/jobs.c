@@ -37,8 +37,8 @@ bool jobs_new(const struct jobs_options *options, struct jobs **ret_jobs, struct
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&jobs->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (retry_runner_new(jobs, &jobs->retry_runner, reterr_error) &&
-        scheduler_new(jobs, &jobs->scheduler, reterr_error)) {
+    if (options->by_hand_only || (retry_runner_new(jobs, &jobs->retry_runner, reterr_error) &&
+                                     scheduler_new(jobs, &jobs->scheduler, reterr_error))) {
         *ret_jobs = jobs;
         return true;
     }
@@ -46,19 +46,33 @@ bool jobs_new(const struct jobs_options *options, struct jobs **ret_jobs, struct
     return false;
 }
 
-void jobs_free(struct jobs *jobs)
+void jobs_stop(struct jobs *jobs)
 {
-    if (jobs == NULL)
-        return;
     pthread_mutex_lock(&jobs->lock);
     jobs->is_stopping = true;
     pthread_cond_broadcast(&jobs->changed);
     pthread_mutex_unlock(&jobs->lock);
+}
+
+void jobs_free(struct jobs *jobs)
+{
+    if (jobs == NULL)
+        return;
+    jobs_stop(jobs);
     scheduler_free(jobs->scheduler);
     retry_runner_free(jobs->retry_runner);
     pthread_cond_destroy(&jobs->changed);
     pthread_mutex_destroy(&jobs->lock);
     free(jobs);
+}
+
+bool jobs_register(const struct pg_config *database, int64_t deadline_ns, struct error *reterr_error)
+{
+    struct pg_conn *conn = pg_conn_new(database);
+    bool ok = pg_conn_open(conn, deadline_ns, reterr_error) && jobs_make_rows(conn, deadline_ns, reterr_error);
+
+    pg_conn_free(conn);
+    return ok;
 }
 
 bool jobs_run(struct jobs *jobs, const char *name, int64_t deadline_ns, struct error *reterr_error)

@@ -41,10 +41,18 @@ struct jobs_options {
     int log_keep_days;             /* audit log and what explains it; default 90 */
     jobs_observer *observer;       /* or NULL */
     void *user;
+    bool by_hand_only; /* nothing runs by itself; for jobs_run() */
 };
 
 /* Starts the background work. It connects by itself and goes on trying; it does not fail because the database is away. */
 bool jobs_new(const struct jobs_options *options, struct jobs **ret_jobs, struct error *reterr_error);
+
+/* Makes the jobs' rows in the database, those that are missing, over a connection of its own. The background work does so too, in its own
+ * time; a server that wants to show them from the start does it before. Errors: those of pg_conn_open() and pg_execute(). */
+bool jobs_register(const struct pg_config *database, int64_t deadline_ns, struct error *reterr_error);
+
+/* Begins to end it, and returns at once: what is under way ends after its transaction, runs by hand too. Any thread. */
+void jobs_stop(struct jobs *jobs);
 
 /* Ends it: waits for the transactions under way, not for whole jobs. NULL is fine. */
 void jobs_free(struct jobs *jobs);

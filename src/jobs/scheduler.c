@@ -55,25 +55,40 @@ static void tell_database(struct scheduler_thread *thread, const struct error *e
 
 /* --- What is due -------------------------------------------------------------------------------------------------- */
 
-/* Makes rows for the jobs that have none: they first run when their schedule says, counted from now. */
-static bool register_jobs(struct scheduler_thread *thread, int64_t now_us, struct error *reterr_error)
+static bool read_now(struct pg_conn *conn, int64_t deadline_ns, int64_t *ret_now_us, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {.sql = "select (extract(epoch from now()) * 1000000)::bigint"};
+    struct pg_result *rows = NULL;
+
+    if (!pg_execute(conn, &statement, NULL, deadline_ns, &rows, reterr_error))
+        return false;
+    *ret_now_us = pg_result_int8(rows, 0, 0);
+    pg_result_free(rows);
+    return true;
+}
+
+bool jobs_make_rows(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error)
 {
     static const struct pg_statement statement = {.sql = "select leadrouter.register_jobs($1, $2)",
         .param_count = 2,
         .param_types = {PG_TEXT_ARRAY, PG_INT8_ARRAY}};
-    const char **names = arena_alloc_array(thread->arena, jobs_catalogue_count, sizeof(char *));
-    int64_t *next_us = arena_alloc_array(thread->arena, jobs_catalogue_count, sizeof(*next_us));
+    struct arena *arena = arena_new(0);
+    const char **names = arena_alloc_array(arena, jobs_catalogue_count, sizeof(char *));
+    int64_t *next_us = arena_alloc_array(arena, jobs_catalogue_count, sizeof(*next_us));
+    int64_t now_us = 0;
     struct pg_params params;
+    bool ok = read_now(conn, deadline_ns, &now_us, reterr_error);
 
-    for (size_t i = 0; i < jobs_catalogue_count; i++) {
+    for (size_t i = 0; ok && i < jobs_catalogue_count; i++) {
         names[i] = jobs_catalogue[i].base.name;
         next_us[i] = job_schedule_next(&jobs_catalogue[i].base.schedule, now_us);
     }
-    pg_params_init(&params, thread->arena);
+    pg_params_init(&params, arena);
     pg_params_add_text_array(&params, names, jobs_catalogue_count);
     pg_params_add_int8_array(&params, next_us, NULL, jobs_catalogue_count);
-    thread->is_registered = pg_execute(thread->conn, &statement, &params, clock_after_ms(QUERY_MS), NULL, reterr_error);
-    return thread->is_registered;
+    ok = ok && pg_execute(conn, &statement, &params, deadline_ns, NULL, reterr_error);
+    arena_free(arena);
+    return ok;
 }
 
 static int64_t int8_or(const struct pg_result *rows, int row, int column, int64_t otherwise)
@@ -81,23 +96,19 @@ static int64_t int8_or(const struct pg_result *rows, int row, int column, int64_
     return pg_result_is_null(rows, row, column) ? otherwise : pg_result_int8(rows, row, column);
 }
 
-/* The rows of jobs that this build knows; `ret_now_us` is the database's time. */
-static bool read_jobs(struct scheduler_thread *thread, struct job_row *ret_jobs, size_t *ret_count, int64_t *ret_now_us,
-    struct error *reterr_error)
+/* The rows of jobs that this build knows. */
+static bool read_jobs(
+    struct scheduler_thread *thread, struct job_row *ret_jobs, size_t *ret_count, struct error *reterr_error)
 {
     static const struct pg_statement statement = {
-        .sql = "select n.now_us, j.name, j.is_paused, j.is_running, j.next_run_us, j.last_touched_us"
-               " from (select (extract(epoch from now()) * 1000000)::bigint as now_us) n left join "
-               "leadrouter.list_jobs() j on true"};
+        .sql = "select now_us, name, is_paused, is_running, next_run_us, last_touched_us from leadrouter.list_jobs()"};
     struct pg_result *rows = NULL;
 
     *ret_count = 0;
     if (!pg_execute(thread->conn, &statement, NULL, clock_after_ms(QUERY_MS), &rows, reterr_error))
         return false;
-    *ret_now_us = pg_result_int8(rows, 0, 0);
     for (int row = 0; row < pg_result_row_count(rows) && *ret_count < jobs_catalogue_count; row++) {
-        const char *name = pg_result_text(rows, row, 1);
-        const struct job_entry *entry = name == NULL ? NULL : jobs_entry(name);
+        const struct job_entry *entry = jobs_entry(pg_result_text(rows, row, 1));
         if (entry == NULL)
             continue; /* of a newer server */
         ret_jobs[(*ret_count)++] = (struct job_row){
@@ -106,7 +117,7 @@ static bool read_jobs(struct scheduler_thread *thread, struct job_row *ret_jobs,
             .is_running = pg_result_bool(rows, row, 3),
             .next_run_us = int8_or(rows, row, 4, INT64_MAX),
             .last_touched_us = int8_or(rows, row, 5, 0),
-            .now_us = *ret_now_us,
+            .now_us = pg_result_int8(rows, row, 0),
         };
     }
     pg_result_free(rows);
@@ -178,14 +189,15 @@ static void run_due(struct scheduler_thread *thread, const struct job_row *jobs,
 static bool tick(struct scheduler_thread *thread, struct error *reterr_error)
 {
     struct job_row *jobs = arena_alloc_array(thread->arena, jobs_catalogue_count, sizeof(*jobs));
-    int64_t now_us = 0;
     size_t count = 0;
 
     if (!pg_conn_is_open(thread->conn))
         thread->is_registered = false;
-    if (!pg_conn_open(thread->conn, clock_after_ms(CONNECT_MS), reterr_error) ||
-        !read_jobs(thread, jobs, &count, &now_us, reterr_error) ||
-        (!thread->is_registered && !register_jobs(thread, now_us, reterr_error)) ||
+    if (!pg_conn_open(thread->conn, clock_after_ms(CONNECT_MS), reterr_error))
+        return false;
+    if (!thread->is_registered)
+        thread->is_registered = jobs_make_rows(thread->conn, clock_after_ms(QUERY_MS), reterr_error);
+    if (!thread->is_registered || !read_jobs(thread, jobs, &count, reterr_error) ||
         (thread->is_first && !note_retries(thread, reterr_error)))
         return false;
     run_due(thread, jobs, count);

@@ -137,6 +137,7 @@ struct routing_rates {
     double expired_share;           /* of attempts: found the time to live passed */
     uint64_t locks;                 /* leads that callers asked for and that could be decided */
     double lock_share;              /* of them: those that nobody held */
+    uint64_t waits;                 /* calls that got an outcome */
     int64_t p50_us, p95_us, p99_us; /* how long callers waited for an outcome; at most 3.2 % above the true values */
 };
 void routing_engine_rates(struct routing_engine *engine, struct routing_rates *ret_rates);

@@ -170,6 +170,7 @@ void statistics_read(struct statistics *statistics, int64_t now_ns, struct routi
         .expired_share = share(sums->attempts[ROUTING_OUTCOME_EXPIRED], all),
         .lock_share = share(sums->locks_had, sums->locks_had + sums->locks_held),
         .locks = sums->locks_had + sums->locks_held,
+        .waits = histogram_count(&sums->waits),
         .p50_us = (int64_t)histogram_quantile(&sums->waits, 500),
         .p95_us = (int64_t)histogram_quantile(&sums->waits, 950),
         .p99_us = (int64_t)histogram_quantile(&sums->waits, 990),

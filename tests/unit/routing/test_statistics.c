@@ -87,6 +87,7 @@ static void percentiles(void **state)
         statistics_add_wait(*state, START + MINUTE, START + MINUTE - ms * 1000000);
     statistics_add_wait(*state, START, START + 1); /* submitted a moment after the time was taken: no wait */
     rates = rates_at(*state, START + MINUTE);
+    assert_int_equal(rates.waits, 1001);
     assert_in_range(rates.p50_us, 500000, 516000);
     assert_in_range(rates.p95_us, 950000, 981000);
     assert_in_range(rates.p99_us, 990000, 1000000);
