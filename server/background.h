@@ -15,7 +15,8 @@ struct background {
     struct jobs *jobs; /* NULL: not started */
 };
 
-/* Starts it; when the settings say that this server does none, only for what is asked for by hand. `database` and `engine` are borrowed, and so is `background`, until it is stopped. */
+/* Starts it; when the settings say that this server does none, only for what is asked for by hand. `database` and `engine`
+ * are borrowed, and so is `background`, until it is stopped. */
 bool background_start(struct background *background, const struct config *config, const struct pg_config *database,
     struct routing_engine *engine, struct error *reterr_error);
 
