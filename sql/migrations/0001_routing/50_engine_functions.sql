@@ -90,8 +90,11 @@ begin
           and l.routing_status in ('pending', 'failed')) c on true
     left join lateral (select * from leadrouter.rule_versions x where x.workspace_id = r.source_workspace_id) v on true
     left join lateral (select * from public.workspaces x where x.id = r.source_workspace_id) w on true
+    -- OFFSET keeps the planner from asking for the record of every lead and then looking whether there was a decision.
     left join lateral (
-        select * from leadrouter.decision_record(l.decision_id, l.routing_completed_at) where l.decision_id is not null) g on true
+        select f.rule_name, f.reason
+        from (select where l.decision_id is not null offset 0) decided,
+            leadrouter.decision_record(l.decision_id, l.routing_completed_at) f) g on true
     order by r.ord;
 end
 $function$;
