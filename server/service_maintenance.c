@@ -174,7 +174,8 @@ static bool read_page(struct maintenance_call *call, struct pg_result **ret_resu
     static const struct pg_statement statement = {
         .name = "list_retries",
         .sql = "select queue_id, lead_id, workspace_id, attempt_number, max_attempts, next_retry_us, is_due, "
-               "error_class, last_error, created_us from leadrouter.list_retries($1, $2, $3, $4, $5)",
+               "error_class, last_error, created_us, (extract(epoch from now()) * 1000000)::int8 "
+               "from leadrouter.list_retries($1, $2, $3, $4, $5)",
         .param_count = 5,
         .param_types = {PG_UUID, PG_BOOL, PG_INT8, PG_UUID, PG_INT4},
     };
@@ -213,6 +214,8 @@ static void run_list_retries(struct work *work)
     response.retries = arena_alloc_array(arena, (size_t)size, sizeof(*response.retries));
     for (int row = 0; row < rows && row < size; row++)
         response.retries[response.n_retries++] = retry_message(arena, result, row);
+    if (rows > 0)
+        response.now = service_time(arena, pg_result_int8(result, 0, 10));
     if (rows > size) {
         const struct page_place last = {
             .next_retry_us = pg_result_is_null(result, size - 1, 5) ? INT64_MAX : pg_result_int8(result, size - 1, 5),

@@ -5,7 +5,7 @@
 #include "routing/retries.h"
 #include "service.h"
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 10000, ERRORS_MAX = 100 };
+enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 10000, ERRORS_MAX = 100, STEP_FIRST = 32 /* leads; twice as many each time */ };
 
 /* One call; in its arena. */
 struct retries_call {
@@ -13,6 +13,8 @@ struct retries_call {
     struct service_call base;
     unsigned limit;
     int64_t deadline_ns;
+    unsigned step;      /* leads in the next transaction, at most */
+    int64_t longest_ns; /* that a transaction took so far */
 
     /* what came of it */
     struct routing_retries_report report;
@@ -83,11 +85,28 @@ static void on_error(void *user, const struct uuid *lead_id, const struct error 
     call->errors[call->error_count++] = message;
 }
 
-/* Whether the call goes on: there is room under its limit, time, somebody who wants to know, and not every lead fails. */
+/* Whether the call goes on: there is room under its limit, time for a transaction twice as long as the longest so far, somebody who wants
+ * to know, and not every lead fails. */
 static bool goes_on(const struct retries_call *call)
 {
     return call->report.processed < call->limit && call->error_count < ERRORS_MAX &&
-           clock_now_ns() < call->deadline_ns && !grpc_c_call_is_cancelled(call->base.call);
+           clock_now_ns() + 2 * call->longest_ns < call->deadline_ns && !grpc_c_call_is_cancelled(call->base.call);
+}
+
+/* One transaction of at most so many leads as the call still may, and as it has found out that there is time for. */
+static bool run_step(struct retries_call *call, struct routing_retries *retries, struct routing_retries_order *order,
+    struct error *reterr_error)
+{
+    unsigned left = call->limit - call->report.processed;
+    int64_t began_ns = clock_now_ns();
+    bool ok = false;
+
+    order->limit = left < call->step ? left : call->step;
+    ok = routing_retries_run(retries, order, &call->report, on_error, call, reterr_error);
+    call->step = call->step < LIMIT_MAX ? 2 * call->step : LIMIT_MAX;
+    if (clock_now_ns() - began_ns > call->longest_ns)
+        call->longest_ns = clock_now_ns() - began_ns;
+    return ok;
 }
 
 /* Decides what is due in one way, transaction by transaction. `*ret_is_ended`: nothing is left. */
@@ -105,8 +124,7 @@ static bool run_kind(struct retries_call *call, struct routing_retries *retries,
     *ret_is_ended = false;
     while (goes_on(call)) {
         unsigned before = call->report.processed;
-        order.limit = call->limit - before;
-        if (!routing_retries_run(retries, &order, &call->report, on_error, call, reterr_error))
+        if (!run_step(call, retries, &order, reterr_error))
             return reterr_error->code == ERROR_DEADLINE && clock_now_ns() >= call->deadline_ns;
         *ret_is_ended = call->report.is_short;
         if (*ret_is_ended || call->report.processed == before) /* others have what is left */
@@ -144,6 +162,7 @@ static void run_process_retries(struct work *work)
     bool is_outdated_ended = false;
     bool ok = false;
 
+    call->step = STEP_FIRST;
     call->deadline_ns = service_work_deadline_ns(&call->base);
     retries = take_retries(service);
     ok = run_kind(call, retries, ROUTING_RETRIES_DUE, &is_due_ended, &error) &&

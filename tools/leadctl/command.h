@@ -19,6 +19,17 @@ int command_import(int argc, char **argv);
 /* Shows how routing is doing; 1 when it is critical. */
 int command_health(int argc, char **argv);
 
+/* The background jobs. */
+int command_jobs_list(int argc, char **argv);
+int command_jobs_run(int argc, char **argv);
+int command_jobs_pause(int argc, char **argv);
+int command_jobs_resume(int argc, char **argv);
+
+/* The retry queue. */
+int command_retries_list(int argc, char **argv);
+int command_retries_process(int argc, char **argv);
+int command_retries_cancel(int argc, char **argv);
+
 /* Shows one lead. */
 int command_leads_show(int argc, char **argv);
 
@@ -59,6 +70,12 @@ const char *outcome_name(Leadrouter__V1__RoutingOutcome outcome);
 
 /* "2026-01-31T12:00:00.000Z", or "" for NULL. `ret_text` has room for 32 bytes. */
 const char *time_text(const Google__Protobuf__Timestamp *time, char ret_text[32]);
+
+/* "59 s", "12 min", "5 h", "3 days": the largest unit of which there are at least two. */
+const char *age_text(int64_t seconds, char ret_text[16]);
+
+/* "paused" for a state of a job. */
+const char *job_state_name(Leadrouter__V1__JobState state);
 
 /* Prints a JSON object and a newline, and releases it. */
 void print_json(json_t *object);

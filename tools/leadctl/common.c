@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "command.h"
 
 struct grpc_c_channel *connect_to(const struct common_options *common)
@@ -67,6 +68,28 @@ const char *time_text(const Google__Protobuf__Timestamp *time, char ret_text[32]
         return ret_text;
     }
     return clock_format_us(time->seconds * 1000000 + time->nanos / 1000, ret_text);
+}
+
+const char *age_text(int64_t seconds, char ret_text[16])
+{
+    static const struct {
+        int64_t seconds;
+        const char *name;
+    } units[] = {{86400, "days"}, {3600, "h"}, {60, "min"}, {0, "s"}};
+    size_t unit = 0;
+
+    while (seconds < 2 * units[unit].seconds)
+        unit++;
+    snprintf(ret_text, 16, "%d %s", (int)(units[unit].seconds == 0 ? seconds : seconds / units[unit].seconds),
+        units[unit].name);
+    return ret_text;
+}
+
+const char *job_state_name(Leadrouter__V1__JobState state)
+{
+    static const char *const names[] = {"unknown", "waiting", "running", "paused", "failing"};
+
+    return (unsigned)state < COUNT_OF(names) ? names[state] : names[0];
 }
 
 void print_json(json_t *object)
