@@ -320,3 +320,54 @@ void world_wait_for(struct world *world, int64_t least, const char *query)
         poll(NULL, 0, 5);
     }
 }
+
+void world_one_to_two(struct world *world)
+{
+    world_workspace(world, 1, "{}");
+    world_workspace(world, 2, "{}");
+    world_rule(world, 1, "all", 0, "{}", 2);
+}
+
+void world_check_each_decided_once(struct world *world, int64_t leads)
+{
+    assert_int_equal(world_number(world, "select count(*) from leads where routing_status = 'routed'"), leads);
+    assert_int_equal(
+        world_number(world, "select count(*) from lead_routing_logs where routing_result in ('success', 'duplicate')"),
+        leads);
+    assert_int_equal(world_number(world, "select count(distinct lead_id) from lead_routing_logs"), leads);
+}
+
+void world_break_leads_of(struct world *world, const char *city, const char *sqlstate)
+{
+    world_run(world,
+        "create function break_%s() returns trigger language plpgsql as $$ begin"
+        " if new.city = '%s' then raise exception 'broken for a test' using errcode = '%s'; end if; return new; end $$;"
+        "create trigger break_%s before update of routing_status on leads for each row"
+        " when (new.routing_status = 'routed') execute function break_%s()",
+        city, city, sqlstate, city, city);
+}
+
+void proxied_init(struct proxied *proxied, struct world *world, unsigned lanes)
+{
+    struct pg_statement statement = {
+        .sql = "select setting || '/.s.PGSQL.' || current_setting('port'), current_database()::text,"
+               " current_user::text, current_setting('port')::bigint"
+               " from pg_settings where name = 'unix_socket_directories'"};
+    struct routing_engine_options options = {.database = &proxied->config, .lanes = lanes};
+    struct pg_result *result = NULL;
+
+    assert_true(pg_execute(world->conn, &statement, NULL, clock_after_ms(PATIENCE_MS), &result, NULL));
+    int port = (int)pg_result_int8(result, 0, 3);
+    proxied->proxy = wire_proxy_new(pg_result_text(result, 0, 0), port);
+    snprintf(proxied->url, sizeof(proxied->url), "host=%s port=%d dbname=%s user=%s",
+        wire_proxy_directory(proxied->proxy), port, pg_result_text(result, 0, 1), pg_result_text(result, 0, 2));
+    pg_result_free(result);
+    proxied->config = (struct pg_config){.url = proxied->url, .role = "leadrouter_service"};
+    assert_true(routing_engine_new(&options, &proxied->engine, NULL));
+}
+
+void proxied_release(struct proxied *proxied)
+{
+    routing_engine_free(proxied->engine, PATIENCE_MS);
+    wire_proxy_free(proxied->proxy);
+}

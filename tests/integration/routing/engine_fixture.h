@@ -10,6 +10,7 @@
 #include "pg/pg.h"
 #include "routing/engine.h"
 #include "support/cluster.h"
+#include "wire_proxy.h"
 
 enum { PATIENCE_MS = 30000 /* how long anything may take before a test fails */ };
 
@@ -43,6 +44,15 @@ struct uuid workspace_id(unsigned n);
 /* A rule of workspace `n` that gives what meets `conditions` to workspace `destination`. */
 void world_rule(
     struct world *world, unsigned n, const char *name, int priority, const char *conditions, unsigned destination);
+
+/* Workspaces 1 and 2, and a rule that gives everything of the first to the second. */
+void world_one_to_two(struct world *world);
+
+/* `leads` leads are routed, and the log has one deciding row for each and no other row. */
+void world_check_each_decided_once(struct world *world, int64_t leads);
+
+/* A trigger that raises `sqlstate` when a lead whose city is `city` is to be routed. */
+void world_break_leads_of(struct world *world, const char *city, const char *sqlstate);
 
 /* Inserts a lead of workspace `n` with this e-mail (NULL: none) and industry; returns its id. */
 struct uuid world_lead(struct world *world, unsigned n, const char *email, const char *industry);
@@ -82,5 +92,15 @@ struct routing_answer route_one(
 
 /* Waits until a query gives a number of at least `least`. */
 void world_wait_for(struct world *world, int64_t least, const char *query);
+
+/* An engine that reaches the world's database through a proxy. */
+struct proxied {
+    struct wire_proxy *proxy;
+    char url[256];
+    struct pg_config config;
+    struct routing_engine *engine;
+};
+void proxied_init(struct proxied *proxied, struct world *world, unsigned lanes);
+void proxied_release(struct proxied *proxied);
 
 #endif

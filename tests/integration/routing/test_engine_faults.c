@@ -17,23 +17,6 @@
 
 enum { LEADS = 100 };
 
-static void one_to_two(struct world *world)
-{
-    world_workspace(world, 1, "{}");
-    world_workspace(world, 2, "{}");
-    world_rule(world, 1, "all", 0, "{}", 2);
-}
-
-/* Every lead has exactly one deciding row, and no other row. */
-static void check_each_decided_once(struct world *world, int64_t leads)
-{
-    assert_int_equal(world_number(world, "select count(*) from leads where routing_status = 'routed'"), leads);
-    assert_int_equal(
-        world_number(world, "select count(*) from lead_routing_logs where routing_result in ('success', 'duplicate')"),
-        leads);
-    assert_int_equal(world_number(world, "select count(distinct lead_id) from lead_routing_logs"), leads);
-}
-
 static struct crowd *ask_many(struct world *world, struct routing_engine *engine, size_t count)
 {
     struct crowd *crowd = crowd_new(count);
@@ -54,7 +37,7 @@ static void test_a_held_lead_is_busy_after_a_while(void **state)
     int64_t start_ns = 0;
     char id[UUID_TEXT_SIZE];
 
-    one_to_two(world);
+    world_one_to_two(world);
     struct uuid lead = world_lead(world, 1, NULL, "x");
     world_run(world, "begin; select 1 from leads where id = '%s' for update", uuid_format(&lead, id));
     start_ns = clock_now_ns();
@@ -74,7 +57,7 @@ static void test_a_lead_that_is_let_go_in_time_is_decided(void **state)
     struct crowd *crowd = crowd_new(1);
     char id[UUID_TEXT_SIZE];
 
-    one_to_two(world);
+    world_one_to_two(world);
     struct uuid lead = world_lead(world, 1, NULL, "x");
     world_run(world, "begin; select 1 from leads where id = '%s' for update", uuid_format(&lead, id));
     crowd_ticket(crowd, 0, lead, workspace_id(1));
@@ -98,7 +81,7 @@ static void test_who_waits_for_another_worker_gets_its_decision(void **state)
     struct crowd *crowd = crowd_new(1);
     char id[UUID_TEXT_SIZE];
 
-    one_to_two(world);
+    world_one_to_two(world);
     struct uuid lead = world_lead(world, 1, NULL, "x");
     uuid_format(&lead, id);
     assert_int_equal(world_number(world, "select acquire_routing_lock('%s', '%s')::int::bigint", id, id), 1);
@@ -119,17 +102,6 @@ static void test_who_waits_for_another_worker_gets_its_decision(void **state)
     routing_engine_free(engine, PATIENCE_MS);
 }
 
-/* A trigger on leads that raises `sqlstate` for the leads whose city says so. */
-static void break_leads_of(struct world *world, const char *city, const char *sqlstate)
-{
-    world_run(world,
-        "create function break_%s() returns trigger language plpgsql as $$ begin"
-        " if new.city = '%s' then raise exception 'broken for a test' using errcode = '%s'; end if; return new; end $$;"
-        "create trigger break_%s before update of routing_status on leads for each row"
-        " when (new.routing_status = 'routed') execute function break_%s()",
-        city, city, sqlstate, city, city);
-}
-
 static void test_a_broken_lead_does_not_stop_its_batch(void **state)
 {
     struct world *world = *state;
@@ -137,9 +109,9 @@ static void test_a_broken_lead_does_not_stop_its_batch(void **state)
     struct routing_statistics statistics;
     struct crowd *crowd = NULL;
 
-    one_to_two(world);
-    break_leads_of(world, "hopeless", "22003");
-    break_leads_of(world, "unlucky", "53100");
+    world_one_to_two(world);
+    world_break_leads_of(world, "hopeless", "22003");
+    world_break_leads_of(world, "unlucky", "53100");
     engine = world_engine(world, 1, 0);
     crowd = crowd_new(LEADS);
     for (size_t i = 0; i < LEADS; i++) {
@@ -172,7 +144,7 @@ static void test_a_deadlock_is_tried_again(void **state)
     struct routing_engine *engine = NULL;
     struct routing_statistics statistics;
 
-    one_to_two(world);
+    world_one_to_two(world);
     world_run(world,
         "create sequence bad_luck; grant usage on sequence bad_luck to public;"
         "create function deadlock_twice() returns trigger language plpgsql as $$ begin"
@@ -185,41 +157,8 @@ static void test_a_deadlock_is_tried_again(void **state)
         route_one(engine, world_lead(world, 1, NULL, "x"), workspace_id(1), false).outcome, ROUTING_OUTCOME_ROUTED);
     routing_engine_statistics(engine, &statistics);
     assert_int_equal(statistics.transaction_retries, 2);
-    check_each_decided_once(world, 1);
+    world_check_each_decided_once(world, 1);
     routing_engine_free(engine, PATIENCE_MS);
-}
-
-/* The same world, through a proxy. */
-struct proxied {
-    struct wire_proxy *proxy;
-    char url[256];
-    struct pg_config config;
-    struct routing_engine *engine;
-};
-
-static void proxied_init(struct proxied *proxied, struct world *world, unsigned lanes)
-{
-    struct pg_statement statement = {
-        .sql = "select setting || '/.s.PGSQL.' || current_setting('port'), current_database()::text,"
-               " current_user::text, current_setting('port')::bigint"
-               " from pg_settings where name = 'unix_socket_directories'"};
-    struct routing_engine_options options = {.database = &proxied->config, .lanes = lanes};
-    struct pg_result *result = NULL;
-
-    assert_true(pg_execute(world->conn, &statement, NULL, clock_after_ms(PATIENCE_MS), &result, NULL));
-    int port = (int)pg_result_int8(result, 0, 3);
-    proxied->proxy = wire_proxy_new(pg_result_text(result, 0, 0), port);
-    snprintf(proxied->url, sizeof(proxied->url), "host=%s port=%d dbname=%s user=%s",
-        wire_proxy_directory(proxied->proxy), port, pg_result_text(result, 0, 1), pg_result_text(result, 0, 2));
-    pg_result_free(result);
-    proxied->config = (struct pg_config){.url = proxied->url, .role = "leadrouter_service"};
-    assert_true(routing_engine_new(&options, &proxied->engine, NULL));
-}
-
-static void proxied_release(struct proxied *proxied)
-{
-    routing_engine_free(proxied->engine, PATIENCE_MS);
-    wire_proxy_free(proxied->proxy);
 }
 
 static void test_a_lost_answer_to_commit_is_looked_up(void **state)
@@ -228,7 +167,7 @@ static void test_a_lost_answer_to_commit_is_looked_up(void **state)
     struct proxied proxied;
     struct routing_statistics statistics;
 
-    one_to_two(world);
+    world_one_to_two(world);
     proxied_init(&proxied, world, 2);
     for (unsigned round = 0; round < 5; round++) {
         wire_proxy_lose_commits(proxied.proxy, 1);
@@ -245,7 +184,7 @@ static void test_a_lost_answer_to_commit_is_looked_up(void **state)
     assert_int_equal(wire_proxy_lost(proxied.proxy), 5);
     routing_engine_statistics(proxied.engine, &statistics);
     assert_int_equal(statistics.unknown_commits, 5);
-    check_each_decided_once(world, 5);
+    world_check_each_decided_once(world, 5);
     proxied_release(&proxied);
 }
 
@@ -254,13 +193,13 @@ static void test_lost_answers_under_load(void **state)
     struct world *world = *state;
     struct proxied proxied;
 
-    one_to_two(world);
+    world_one_to_two(world);
     proxied_init(&proxied, world, 2);
     wire_proxy_lose_commits(proxied.proxy, 3);
     struct crowd *crowd = ask_many(world, proxied.engine, LEADS);
     crowd_wait(crowd, LEADS);
     assert_int_equal(crowd_count(crowd, ROUTING_OUTCOME_ROUTED), LEADS);
-    check_each_decided_once(world, LEADS);
+    world_check_each_decided_once(world, LEADS);
     crowd_free(crowd);
     proxied_release(&proxied);
 }
@@ -274,7 +213,7 @@ static void test_a_commit_that_did_not_happen_is_done_again(void **state)
     struct routing_statistics statistics;
     struct crowd *crowd = crowd_new(1);
 
-    one_to_two(world);
+    world_one_to_two(world);
     world_run(world, "create function wait_at_commit() returns trigger language plpgsql as $$ begin"
                      " perform pg_advisory_xact_lock_shared(7); return null; end $$;"
                      "create constraint trigger wait_at_commit after update on leads deferrable initially deferred"
@@ -289,7 +228,7 @@ static void test_a_commit_that_did_not_happen_is_done_again(void **state)
     assert_int_equal(crowd_answer(crowd, 0)->outcome, ROUTING_OUTCOME_ROUTED);
     routing_engine_statistics(engine, &statistics);
     assert_int_equal(statistics.unknown_commits, 1);
-    check_each_decided_once(world, 1);
+    world_check_each_decided_once(world, 1);
     crowd_free(crowd);
     routing_engine_free(engine, PATIENCE_MS);
 }
@@ -299,7 +238,7 @@ static void test_connections_killed_under_load(void **state)
     struct world *world = *state;
     struct routing_engine *engine = world_engine(world, 2, 4);
 
-    one_to_two(world);
+    world_one_to_two(world);
     struct crowd *crowd = ask_many(world, engine, LEADS);
     world_run(world, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'engine'");
     crowd_wait(crowd, LEADS);
@@ -310,7 +249,7 @@ static void test_connections_killed_under_load(void **state)
             assert_int_equal(crowd_answer(crowd, i)->error.code, ERROR_UNAVAILABLE);
             assert_int_equal(route_one(engine, ticket->request.lead_id, workspace_id(1), false).error.code, ERROR_NONE);
         }
-    check_each_decided_once(world, LEADS);
+    world_check_each_decided_once(world, LEADS);
     crowd_free(crowd);
     routing_engine_free(engine, PATIENCE_MS);
 }
@@ -323,7 +262,7 @@ static void test_a_database_that_goes_and_comes_back(void **state)
     struct routing_answer answer;
     int64_t deadline_ns = 0;
 
-    one_to_two(world);
+    world_one_to_two(world);
     lead = world_lead(world, 1, NULL, "x");
     assert_int_equal(
         route_one(engine, world_lead(world, 1, NULL, "x"), workspace_id(1), false).outcome, ROUTING_OUTCOME_ROUTED);
@@ -339,7 +278,7 @@ static void test_a_database_that_goes_and_comes_back(void **state)
     } while (answer.error.code != ERROR_NONE && clock_now_ns() < deadline_ns);
     assert_int_equal(answer.outcome, ROUTING_OUTCOME_ROUTED);
     pg_conn_close(world->conn);
-    check_each_decided_once(world, 2);
+    world_check_each_decided_once(world, 2);
     routing_engine_free(engine, PATIENCE_MS);
 }
 
@@ -350,7 +289,7 @@ static void test_stopping_answers_everybody(void **state)
     struct crowd *crowd = NULL;
     size_t decided = 0;
 
-    one_to_two(world);
+    world_one_to_two(world);
     crowd = ask_many(world, engine, LEADS);
     routing_engine_free(engine, 0);
     crowd_wait(crowd, LEADS);
@@ -358,7 +297,7 @@ static void test_stopping_answers_everybody(void **state)
     for (size_t i = 0; i < LEADS; i++)
         assert_true(crowd_answer(crowd, i)->error.code == ERROR_NONE ||
                     crowd_answer(crowd, i)->error.code == ERROR_UNAVAILABLE);
-    check_each_decided_once(world, (int64_t)decided);
+    world_check_each_decided_once(world, (int64_t)decided);
     crowd_free(crowd);
 }
 
