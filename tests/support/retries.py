@@ -1,4 +1,4 @@
-"""Leads that wait for another attempt, for tests of a server: a partner whose rules take Germans only, and what can befall a lead meanwhile.
+"""Leads that wait for another attempt, for tests of a server: a partner whose rules take Germans only, and what can befall a lead.
 
 `queue(server, sql, 3)` takes three French leads in, has them refused, and makes their retries due.
 """
@@ -45,7 +45,8 @@ def queue(server, sql, count, prefix="x", workspace=PARTNER):
 
 def mend(sql, leads=None):
     """These leads (None: all) are Germans after all. No rule changes, so that time alone makes them due."""
-    sql("update leads set country = 'DE' where routing_status <> 'routed' and (%s::uuid[] is null or id = any (%s::uuid[]))", (leads, leads))
+    sql("update leads set country = 'DE' where routing_status <> 'routed' and (%s::uuid[] is null or id = any (%s::uuid[]))",
+        (leads, leads))
 
 
 def process(server, limit=0, workspace=""):
