@@ -7,7 +7,7 @@
 
 enum {
     STALE_LOCK_S = 300,
-    STEP_LEADS = 1000, /* in one transaction */
+    STEP_LEADS = 200, /* in one transaction: nobody waits long for what it holds */
     PAGE_DEFAULT = 100,
     PAGE_MAX = 1000,
     CANCELS_MAX = 1000,
@@ -47,23 +47,28 @@ static void submit(struct maintenance_call *call, struct worker_pool *workers, b
 
 /* --- ReleaseStaleLocks, ExpireLeads ------------------------------------------------------------------------------- */
 
-/* Repeats a step, a transaction each, until it finds nothing more; `*ret_more`: time was up before. A step returns one integer, how many
- * leads it handled, and handles STEP_LEADS at most. */
+/* Repeats a step, a transaction each, until it finds nothing more; `*ret_more`: there was no time for another like the longest so far. A
+ * step returns one integer, how many leads it handled, and handles STEP_LEADS at most. */
 static bool repeat(struct maintenance_call *call, const struct pg_statement *statement, const struct pg_params *params,
     int64_t *ret_count, bool *ret_more, struct error *reterr_error)
 {
     int64_t deadline_ns = service_work_deadline_ns(&call->base);
     int64_t total = 0;
+    int64_t longest_ns = 0;
     int32_t step = STEP_LEADS;
 
-    while (step == STEP_LEADS && clock_now_ns() < deadline_ns && !grpc_c_call_is_cancelled(call->base.call)) {
+    while (
+        step == STEP_LEADS && clock_now_ns() + longest_ns < deadline_ns && !grpc_c_call_is_cancelled(call->base.call)) {
         struct pg_result *result = NULL;
+        int64_t began_ns = clock_now_ns();
         if (!service_query(
                 call->base.service, statement, params, grpc_c_call_deadline_ns(call->base.call), &result, reterr_error))
             return false;
         step = pg_result_int4(result, 0, 0);
         total += step;
         pg_result_free(result);
+        if (clock_now_ns() - began_ns > longest_ns)
+            longest_ns = clock_now_ns() - began_ns;
     }
     *ret_count = total;
     *ret_more = step == STEP_LEADS;
