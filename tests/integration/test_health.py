@@ -56,7 +56,8 @@ def test_counts(quiet, sql):
 def test_jobs(quiet):
     answer = health(quiet)
     assert [job.name for job in answer.jobs] == ["expiry", "health_check", "lost_leads", "retention", "retries", "stale_locks"]
-    assert {job.state for job in answer.jobs} == {routing_pb2.JOB_STATE_WAITING} and not any(job.HasField("last_ended_at") for job in answer.jobs)
+    assert {job.state for job in answer.jobs} == {routing_pb2.JOB_STATE_WAITING}
+    assert not any(job.HasField("last_ended_at") for job in answer.jobs)
     quiet.maintenance.RunJob(maintenance_pb2.RunJobRequest(name="expiry"), timeout=CALL_S)
     quiet.maintenance.PauseJob(maintenance_pb2.PauseJobRequest(name="retries"), timeout=CALL_S)
     answer = when(quiet, lambda answer: answer.status == DEGRADED, "the pause is not seen")
@@ -117,7 +118,8 @@ def test_how_bad_it_is(quiet, sql):
 def test_a_log_without_days(quiet, sql):
     """Decisions cannot be written down once the partitions end: critical before that."""
     sql("""do $$ declare t text; begin
-           for t in select c.oid::regclass from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'lead_routing_logs'::regclass
+           for t in select c.oid::regclass from pg_inherits i join pg_class c on c.oid = i.inhrelid
+               where i.inhparent = 'lead_routing_logs'::regclass
                and c.relname > 'lead_routing_logs_' || to_char((now() at time zone 'UTC')::date + 1, 'YYYYMMDD') loop
                execute 'drop table ' || t; end loop; end $$""")
     answer = health(quiet)

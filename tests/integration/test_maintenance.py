@@ -159,7 +159,8 @@ def test_pause_of_bad_words(quiet):
 
 def looks(cluster, database):
     """How often servers have looked for due retries."""
-    return execute(cluster, database, "select coalesce(sum(calls), 0)::int from pg_stat_user_functions where funcname = 'lock_due_leads'")[0][0]
+    return execute(cluster, database, "select coalesce(sum(calls), 0)::int from pg_stat_user_functions"
+                                      " where funcname = 'lock_due_leads'")[0][0]
 
 
 def test_a_pause_holds_for_every_server_and_survives_restarts(cluster, database, sql):
