@@ -58,7 +58,7 @@ static void print_retry(
     char tried[16];
 
     snprintf(tried, sizeof(tried), "%" PRId32 "/%" PRId32, retry->attempt, retry->max_attempts);
-    printf("%-36s  %-5s  %-7s  ", retry->lead_id, tried, due_text(retry, now, due));
+    printf("%-36s  %-5s %-7s  ", retry->lead_id, tried, due_text(retry, now, due));
     if (is_one_workspace)
         printf("%-17s  %s\n", retry->error_class, retry->last_error);
     else
@@ -68,9 +68,9 @@ static void print_retry(
 static void print_head(bool is_one_workspace)
 {
     if (is_one_workspace)
-        printf("%-36s  %-5s  %-7s  %-17s  %s\n", "LEAD", "TRIED", "IN", "CLASS", "WHY");
+        printf("%-36s  %-5s %-7s  %-17s  %s\n", "LEAD", "TRIED", "IN", "CLASS", "WHY");
     else
-        printf("%-36s  %-5s  %-7s  %-36s  %s\n", "LEAD", "TRIED", "IN", "WORKSPACE", "CLASS");
+        printf("%-36s  %-5s %-7s  %-36s  %s\n", "LEAD", "TRIED", "IN", "WORKSPACE", "CLASS");
 }
 
 /* Pages until there are `limit` rows or no more, each shown as it comes (JSON: added to `array`). */
