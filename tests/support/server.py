@@ -21,13 +21,14 @@ PRIVATE = re.compile(r"[\w.+-]+@[\w-]+\.\w+|postgres(ql)?://|password|host=/|dbn
 
 
 class Server:
-    def __init__(self, url=None, *flags, listen="127.0.0.1:0"):
+    def __init__(self, url=None, *flags, listen="127.0.0.1:0", **environment):
         source = ["--database", url] if url else []
         self.output = []
         self.changed = threading.Condition()
         self.channels = []
         self.process = subprocess.Popen([LEADROUTERD, "serve", *source, "--listen", listen, *flags], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="surrogateescape")
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="surrogateescape",
+                                        env={**os.environ, **environment})
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
