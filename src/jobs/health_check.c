@@ -11,6 +11,8 @@ enum {
     DUE_OF_ONE_WORKSPACE_MAX = 50,
     OLDEST_DUE_S_MAX = 300,
     STALE_LOCKS_MAX = 10,
+    FAILURE_PERCENT_MAX = 10,
+    FINALS_MIN = 20, /* fewer final decisions say nothing about a share */
     WORKSPACES_MAX = 10, /* named at most */
     ALERT_SIZE = 160,
 };
@@ -78,7 +80,20 @@ static bool check_workspaces(struct job_run *run, struct error *reterr_error)
     return true;
 }
 
+/* What this server decided; others check theirs. */
+static void check_failures(struct job_run *run)
+{
+    struct routing_rates rates;
+
+    routing_engine_rates(run->jobs->options.engine, &rates);
+    double failed_percent = 100 * (1 - rates.success_share);
+    if (rates.finals >= FINALS_MIN && failed_percent > FAILURE_PERCENT_MAX)
+        alert(run, "%.0f %% of %llu final decisions of the last hour were failures, more than %d %%", failed_percent,
+            (unsigned long long)rates.finals, FAILURE_PERCENT_MAX);
+}
+
 bool job_check_health(struct job_run *run, struct error *reterr_error)
 {
+    check_failures(run);
     return check_counts(run, reterr_error) && check_workspaces(run, reterr_error);
 }

@@ -8,12 +8,14 @@ import pytest
 
 from support.product_cluster import wait_until
 from support.server import Server, wait_ready
+from support.stubs import routing_pb2
 
 PARTNER = "00000000-0000-4000-8000-000000000001"
 QUIET = "00000000-0000-4000-8000-000000000002"
 DESK = "00000000-0000-4000-8000-0000000000ff"
 SOON_S = 1 # what "when due" means: a retry begins within a second
 GRACE_S = 30
+CALL_S = 20
 
 JOB = "select runs, last_result, failures, run_id is not null, last_error," \
       " case when isfinite(next_run_at) then extract(epoch from next_run_at - now()) end::float8" \
@@ -282,9 +284,13 @@ def test_the_health_check_says_what_is_wrong(start, sql, job):
     sql("insert into lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, rules_version)"
         " select l.id, l.workspace_id, 1, 3, now() - interval '6 minutes', v.version from leads l join leadrouter.rule_versions v"
         " on v.workspace_id = l.workspace_id")
+    sql("update leadrouter.error_classes set is_retried = false where class = 'unmatched'")
+    for lead in [row[0] for row in sql("insert into leads (workspace_id) select %s from generate_series(1, 20) returning id", [PARTNER])]:
+        server.routing.RouteLead(routing_pb2.RouteLeadRequest(lead_id=str(lead), source_workspace_id=PARTNER), timeout=CALL_S)
     make_due(sql, "health_check")
     wait_until(lambda: job("health_check")[1] == "done", "not run")
     alerts = [line["detail"] for line in server.events("health.alert")]
     assert any(text.startswith("101 retries are due") for text in alerts), alerts
+    assert any(text.startswith("100 % of 20 final decisions") for text in alerts), alerts
     assert any(text.startswith("the oldest due retry has waited for 36") for text in alerts), alerts
     assert any(text.startswith(f"101 retries of workspace {PARTNER} are due") for text in alerts), alerts
