@@ -27,8 +27,8 @@ const struct job_entry jobs_catalogue[] = {
         .base = {"lost_leads", "Queues pending leads that nobody has asked for a minute after they came in.",
             {JOB_EVERY, MINUTE_S / 2}},
         .grace_ms = GRACE_MS,
-        .steps = {{"queued", "select leadrouter.queue_lost_leads(60, $1, 200)", JOB_STEP_REPEAT,
-            JOB_PARAMETER_LOST_WINDOW}},
+        .steps = {{"queued", "select queued, next_after from leadrouter.queue_lost_leads(60, $1, 200, $2)",
+            JOB_STEP_WALK, JOB_PARAMETER_LOST_WINDOW}},
     },
     {
         .base = {"retention", "Makes the audit log's next days, and removes what has been kept for long enough.",

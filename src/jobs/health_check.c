@@ -12,7 +12,7 @@ enum {
     OLDEST_DUE_S_MAX = 300,
     STALE_LOCKS_MAX = 10,
     FAILURE_PERCENT_MAX = 10,
-    FINALS_MIN = 20, /* fewer final decisions say nothing about a share */
+    FINALS_MIN = 20,     /* fewer final decisions say nothing about a share */
     WORKSPACES_MAX = 10, /* named at most */
     ALERT_SIZE = 160,
 };

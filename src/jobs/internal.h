@@ -20,6 +20,7 @@ enum job_step_kind {
     JOB_STEP_ONCE,   /* one statement that returns a count */
     JOB_STEP_REPEAT, /* the same again until the count is 0 */
     JOB_STEP_SWEEP,  /* $1 is a page; returns a count and the next page, NULL at the end */
+    JOB_STEP_WALK, /* the last parameter is a place as text, NULL at first; returns a count and the next place, NULL at the end */
 };
 
 enum job_parameter {
@@ -33,7 +34,7 @@ struct job_step {
     const char *label; /* what is counted, in the run's detail */
     const char *sql;
     enum job_step_kind kind;
-    enum job_parameter parameter; /* $1, unless it is a sweep */
+    enum job_parameter parameter; /* $1, if there is one; none for a sweep */
 };
 
 enum { JOB_STEPS_MAX = 5 };

@@ -15,6 +15,14 @@ enum {
     AGAIN_MAX_MS = 3600000,
     LOST_WINDOW_S = 900,
     LOST_ALL_MS = 3600000,
+    PLACE_SIZE = 128,
+};
+
+/* Where a sweep or a walk goes on. */
+struct place {
+    int64_t page;
+    char text[PLACE_SIZE]; /* of a walk; empty at first */
+    bool is_end;
 };
 
 static int64_t statement_deadline(const struct job_run *run)
@@ -69,49 +77,75 @@ static void add_lost_window(struct job_run *run, struct pg_params *params, bool 
         pg_params_add_int4(params, LOST_WINDOW_S);
 }
 
-static void add_parameter(
-    struct job_run *run, const struct job_step *step, int64_t page, bool is_first, struct pg_params *params)
+static void add_parameters(struct job_run *run, const struct job_step *step, const struct place *place, bool is_first,
+    struct pg_params *params)
 {
     pg_params_init(params, run->arena);
     if (step->kind == JOB_STEP_SWEEP)
-        pg_params_add_int8(params, page);
+        pg_params_add_int8(params, place->page);
     else if (step->parameter == JOB_PARAMETER_LOG_KEEP_DAYS)
         pg_params_add_int4(params, run->jobs->options.log_keep_days);
     else if (step->parameter == JOB_PARAMETER_LOST_WINDOW)
         add_lost_window(run, params, is_first);
+    if (step->kind == JOB_STEP_WALK)
+        pg_params_add_text(params, place->text[0] == '\0' ? NULL : place->text);
 }
 
-/* One statement; `*ret_count` and, of a sweep, the next page, -1 at the end. */
-static bool step_once(struct job_run *run, const struct job_step *step, bool is_first, int64_t *page,
+static struct pg_statement step_statement(const struct job_step *step)
+{
+    struct pg_statement statement = {.sql = step->sql};
+
+    if (step->kind == JOB_STEP_SWEEP)
+        statement.param_types[statement.param_count++] = PG_INT8;
+    else if (step->parameter != JOB_PARAMETER_NONE)
+        statement.param_types[statement.param_count++] = PG_INT4;
+    if (step->kind == JOB_STEP_WALK)
+        statement.param_types[statement.param_count++] = PG_TEXT;
+    return statement;
+}
+
+/* Where the answer says that the step goes on. */
+static void read_place(const struct pg_result *rows, const struct job_step *step, struct place *place)
+{
+    place->is_end = pg_result_is_null(rows, 0, 1);
+    if (place->is_end)
+        return;
+    if (step->kind == JOB_STEP_SWEEP) {
+        place->page = pg_result_int8(rows, 0, 1);
+    } else {
+        const char *text = pg_result_text(rows, 0, 1);
+        assert(strlen(text) < sizeof(place->text));
+        memcpy(place->text, text, strlen(text) + 1);
+    }
+}
+
+/* One statement; how many rows it was about, and where the next one goes on. */
+static bool step_once(struct job_run *run, const struct job_step *step, bool is_first, struct place *place,
     int64_t *ret_count, struct error *reterr_error)
 {
-    struct pg_statement statement = {.sql = step->sql,
-        .param_count = step->kind == JOB_STEP_SWEEP || step->parameter != JOB_PARAMETER_NONE ? 1 : 0,
-        .param_types = {step->kind == JOB_STEP_SWEEP ? PG_INT8 : PG_INT4}};
+    struct pg_statement statement = step_statement(step);
     struct pg_params params;
     struct pg_result *rows = NULL;
 
     arena_clear(run->arena);
-    add_parameter(run, step, *page, is_first, &params);
+    add_parameters(run, step, place, is_first, &params);
     if (!pg_execute(run->conn, &statement, &params, statement_deadline(run), &rows, reterr_error))
         return false;
-    if (step->kind == JOB_STEP_SWEEP) {
-        *ret_count = pg_result_int8(rows, 0, 0);
-        *page = pg_result_is_null(rows, 0, 1) ? -1 : pg_result_int8(rows, 0, 1);
-    } else {
-        *ret_count = pg_result_int4(rows, 0, 0);
-    }
+    *ret_count = step->kind == JOB_STEP_SWEEP ? pg_result_int8(rows, 0, 0) : pg_result_int4(rows, 0, 0);
+    if (step->kind == JOB_STEP_SWEEP || step->kind == JOB_STEP_WALK)
+        read_place(rows, step, place);
     pg_result_free(rows);
     return true;
 }
 
-static bool is_over(const struct job_step *step, int64_t page, int64_t count)
+static bool is_over(const struct job_step *step, const struct place *place, int64_t count)
 {
     switch (step->kind) {
     case JOB_STEP_REPEAT:
         return count == 0;
     case JOB_STEP_SWEEP:
-        return page < 0;
+    case JOB_STEP_WALK:
+        return place->is_end;
     case JOB_STEP_ONCE:
         break;
     }
@@ -120,18 +154,18 @@ static bool is_over(const struct job_step *step, int64_t page, int64_t count)
 
 static bool run_step(struct job_run *run, const struct job_step *step, bool *ret_is_paused, struct error *reterr_error)
 {
-    int64_t page = 0;
+    struct place place = {0};
     int64_t count = 0;
     bool is_first = true;
 
     do {
-        if (!step_once(run, step, is_first, &page, &count, reterr_error))
+        if (!step_once(run, step, is_first, &place, &count, reterr_error))
             return error_add_context(reterr_error, "%s", step->label);
         is_first = false;
         job_run_count(run, step->label, count);
         if (!job_run_goes_on(run, ret_is_paused, reterr_error))
             return false;
-    } while (!*ret_is_paused && !is_over(step, page, count));
+    } while (!*ret_is_paused && !is_over(step, &place, count));
     return true;
 }
 

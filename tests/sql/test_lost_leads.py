@@ -10,7 +10,7 @@ from support.product_cluster import PATIENCE_S
 ACQUIRE = "select acquire_routing_lock(%s, %s)"
 COMPLETE = "select complete_routing(%s, %s, null, %s)"
 FAIL_ROUTING = "select fail_routing(%s, %s, %s, %s)"
-QUEUE_LOST = "select leadrouter.queue_lost_leads(p_grace_seconds => %s, p_window_seconds => %s, p_limit => %s)"
+QUEUE_LOST = ("select * from leadrouter.queue_lost_leads(p_grace_seconds => %s, p_window_seconds => %s, p_limit => %s, p_after => %s)")
 RELEASE = "select leadrouter.release_stale_locks(p_older_than_seconds => %s, p_limit => %s)"
 DUE = "select * from leadrouter.lock_due_leads(100, null, false, %s, null, null, null, null, true)"
 
@@ -34,8 +34,18 @@ def old_lead(db, workspace, seconds=61, **columns):
     return lead
 
 
+def steps(session, window_s=None, limit=100):
+    """How many leads each step of a walk from the beginning to the end has queued."""
+    counts, place = [], None
+    while True:
+        row = session.row(QUEUE_LOST, 60, window_s, limit, place)
+        counts, place = counts + [row.queued], row.next_after
+        if place is None:
+            return counts
+
+
 def find_lost(session, window_s=None, limit=100):
-    return session.value(QUEUE_LOST, 60, window_s, limit)
+    return sum(steps(session, window_s, limit))
 
 
 def held_lead(db, session, workspace, seconds=301, **columns):
@@ -135,10 +145,36 @@ def test_lost_leads_of_all_workspaces(db, service):
 
 
 def test_lost_leads_come_in_batches(db, service, source):
-    for _ in range(7):
-        old_lead(db, source)
-    assert [find_lost(service, limit=3) for _ in range(4)] == [3, 3, 1, 0]
-    assert db.value("select count(distinct lead_id) from lead_routing_queue where processed_at is null") == 7
+    """A step looks at so many leads, those included that are none; it goes on behind the last one, also among leads of one instant."""
+    db.execute("insert into leads (workspace_id, created_at) select %s, now() - interval '2 min' from generate_series(1, 7)", source)
+    other = db.workspace()
+    waiting = [old_lead(db, other, 100 + n) for n in range(4)]
+    db.decide(*[db.decision(lead, verdict=RETRY) for lead in waiting[:3]])
+    counts = steps(service, limit=3)
+    assert (sum(counts), len(counts)) == (8, 4)
+    assert db.value("select count(distinct lead_id) from lead_routing_queue where processed_at is null") == 11
+    assert steps(service, limit=3) == [0, 0, 0, 0]
+    assert steps(service, limit=100) == [0]
+    for limit in (0, -1):
+        assert len(steps(service, limit=limit)) == 12, "one at a time: it ends all the same"
+
+
+def test_a_walk_goes_on_where_leads_have_gone(db, service, source):
+    """Its place is one in the order of leads, and no lead."""
+    leads = [old_lead(db, source, 200 - n) for n in range(4)]
+    place = service.row(QUEUE_LOST, 60, None, 2, None).next_after
+    db.execute("delete from leads where id = any(%s)", leads[1:3])
+    row = service.row(QUEUE_LOST, 60, None, 2, place)
+    assert (row.queued, row.next_after) == (1, None)
+    assert len(db.open_rows(leads[3])) == 1
+
+
+def test_a_window_moves_along(db, service, source):
+    """A place of before the window is none."""
+    for seconds in (300, 200, 100):
+        old_lead(db, source, seconds)
+    place = service.row(QUEUE_LOST, 60, None, 1, None).next_after
+    assert service.row(QUEUE_LOST, 60, 150, 10, place).queued == 1
 
 
 def test_two_sessions_queue_a_lead_once(db, source):
@@ -158,7 +194,7 @@ def test_many_sessions_queue_a_lead_once(db, source):
     db.execute("insert into leads (workspace_id, created_at) select %s, now() - interval '2 min' from generate_series(1, 400)", source)
 
     def work(session):
-        return sum(find_lost(session, limit=7) for _ in range(60))
+        return find_lost(session, limit=7)
 
     futures = [db.in_background(work, db.service()) for _ in range(8)]
     assert sum(future.result(PATIENCE_S) for future in futures) == 400

@@ -150,46 +150,68 @@ $function$;
 
 -- Pending leads without an open queue row, inserted over p_grace_seconds ago, and not more than p_window_seconds (null: ever): their
 -- creator did not go on. They become due at once; held are those whose workspace is inactive, gone, or routes only when it is asked to.
--- The first statement locks, the next one has a newer snapshot: a lead that somebody queued or decided a moment ago is none of ours.
-create function leadrouter.queue_lost_leads(p_grace_seconds integer, p_window_seconds integer, p_limit integer) returns integer
+-- Looks at p_limit pending leads, workspace by workspace, the oldest first, from behind the place p_after on (null: from the beginning);
+-- next_after is where the next call goes on, null at the end. So a call costs what it looks at, however many leads wait for a retry. The
+-- leads are locked by one statement and their rows looked for by the next, with a newer snapshot: a lead that somebody queued or decided
+-- a moment ago is none of ours.
+create function leadrouter.queue_lost_leads(p_grace_seconds integer, p_window_seconds integer, p_limit integer, p_after text,
+        out queued integer, out next_after text)
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
     set plan_cache_mode = force_generic_plan
     set enable_hashjoin = off
     set enable_mergejoin = off
+    set enable_bitmapscan = off
 as $function$
 declare
     v_from timestamptz := coalesce(now() - p_window_seconds * interval '1 second', '-infinity');
     v_until timestamptz := now() - p_grace_seconds * interval '1 second';
-    v_ids uuid[];
-    v_count integer;
+    v_source uuid := split_part(p_after, ' ', 1);
+    v_at timestamptz := greatest(leadrouter.from_us(split_part(p_after, ' ', 2)::bigint), v_from);
+    v_id uuid := split_part(p_after, ' ', 3);
+    v_left integer := greatest(p_limit, 1);
+    v_lost uuid[] := '{}';
+    v_chunk record;
 begin
-    with recursive source as ( -- the workspaces that undecided leads came in through: one look into the index for each
-        (select l.source_workspace_id as id from public.leads l
-         where l.routing_status in ('pending', 'routing', 'failed') order by l.source_workspace_id limit 1)
-        union all
-        select (select l.source_workspace_id from public.leads l
-                where l.routing_status in ('pending', 'routing', 'failed') and l.source_workspace_id > s.id
-                order by l.source_workspace_id limit 1)
-        from source s where s.id is not null
-    ), lost as materialized (
-        select l.id
-        from source s
-        join public.leads l on l.source_workspace_id = s.id
-        where l.routing_status = 'pending' and l.created_at >= v_from and l.created_at < v_until and l.lead_expires_at > now()
-          and not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
-        limit p_limit
-        for no key update of l skip locked
-    )
-    select array_agg(l.id) into v_ids from lost l;
+    loop
+        if v_source is null or v_at is null then -- on to the next workspace that undecided leads came in through
+            v_source := (select l.source_workspace_id from public.leads l
+                where l.routing_status in ('pending', 'routing', 'failed')
+                  and l.source_workspace_id > coalesce(v_source, '00000000-0000-0000-0000-000000000000')
+                order by l.source_workspace_id limit 1);
+            exit when v_source is null;
+            v_at := v_from;
+            v_id := '00000000-0000-0000-0000-000000000000';
+        end if;
+        select count(*)::integer as looked_at, max(x.created_at) as at, (array_agg(x.id order by x.created_at desc, x.id desc))[1] as id,
+            array_agg(x.id) filter (where x.is_lost) as lost
+        into v_chunk
+        from (select l.id, l.created_at, l.lead_expires_at > now() and not exists (
+                    select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null) as is_lost
+            from public.leads l
+            where l.source_workspace_id = v_source and l.routing_status = 'pending' and l.created_at < v_until
+              and (l.created_at, l.id) > (v_at, v_id)
+            order by l.created_at, l.id limit v_left) x;
+        v_lost := v_lost || v_chunk.lost;
+        v_left := v_left - v_chunk.looked_at;
+        if v_left <= 0 then
+            next_after := concat_ws(' ', v_source, leadrouter.to_us(v_chunk.at), v_chunk.id);
+            exit;
+        end if;
+        v_at := null;
+    end loop;
 
+    v_lost := array(
+        select l.id from unnest(v_lost) i join public.leads l on l.id = i
+        where l.routing_status = 'pending' and l.lead_expires_at > now()
+        for no key update of l skip locked);
     with opened as (
         insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error, error_class,
             rules_version)
         select l.id, l.source_workspace_id, l.routing_attempts, 3, case when r.is_routed then now() else 'infinity' end,
             'nobody had asked for it', case when r.is_routed then 'lost' else 'held' end, coalesce(v.version, 0)
-        from unnest(v_ids) i
+        from unnest(v_lost) i
         join public.leads l on l.id = i
         left join public.workspaces w on w.id = l.source_workspace_id
         left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
@@ -204,8 +226,7 @@ begin
                 'rules_version', o.rules_version, 'next_retry_us', leadrouter.to_us(o.next_retry_at)))
         from opened o
     )
-    select count(*) into v_count from opened;
-    return v_count;
+    select count(*) into queued from opened;
 end
 $function$;
 

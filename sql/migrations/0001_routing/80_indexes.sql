@@ -5,8 +5,8 @@ create index concurrently if not exists leads_undecided_expiry on public.leads (
     where routing_status in ('pending', 'failed');
 -- Serves: stale locks, in order of the time of the lock; the count of held leads.
 create index concurrently if not exists leads_held on public.leads (routing_locked_at) where routing_status = 'routing';
--- Serves: the counts of one workspace; pending leads that nobody asked for, oldest first.
-create index concurrently if not exists leads_undecided_workspace on public.leads (source_workspace_id, routing_status, created_at)
+-- Serves: the counts of one workspace; pending leads that nobody asked for, oldest first, from behind one of them on.
+create index concurrently if not exists leads_undecided_workspace on public.leads (source_workspace_id, routing_status, created_at, id)
     where routing_status in ('pending', 'routing', 'failed');
 -- Serves: create_leads(), which takes a lead of an external id once.
 create unique index concurrently if not exists leads_external_id on public.leads (source_workspace_id, external_id)
