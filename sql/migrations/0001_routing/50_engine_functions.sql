@@ -318,6 +318,8 @@ create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid
 as $function$
 #variable_conflict use_column
 declare
+    -- Not the transaction's: the leads are locked by now, so that the log has their rows in the order in which things happened.
+    v_now timestamptz := clock_timestamp();
     v_decided leadrouter.decided_lead[];
     v_any_opens boolean;
     v_any_closes boolean;
@@ -380,7 +382,7 @@ begin
             rules_version = j.rules_version,
             routing_error = case when j.kind in ('success', 'duplicate') then null else j.reason end,
             routing_started_at = coalesce(l.routing_started_at, now()),
-            routing_completed_at = case when j.kind in ('success', 'duplicate') then now() end,
+            routing_completed_at = case when j.kind in ('success', 'duplicate') then v_now end,
             routing_failed_at = case when j.kind = 'attempt' then now() else l.routing_failed_at end,
             routing_locked_by = null,
             routing_locked_at = null,
@@ -410,7 +412,7 @@ begin
             c.result, case when c.error_class is not null then c.reason end, c.lock_owner, c.routing_attempts, c.actor_id,
             jsonb_strip_nulls(jsonb_build_object('reason', c.reason, 'rule_name', case when c.kind = 'success' then c.rule_name end,
                 'rules_version', c.rules_version, 'duplicate_lead_id', c.duplicate_lead_id, 'error_class', c.error_class,
-                'next_retry_us', leadrouter.to_us(c.next_retry_at), 'facts', c.facts::jsonb)), now()
+                'next_retry_us', leadrouter.to_us(c.next_retry_at), 'facts', c.facts::jsonb)), v_now
         from changed c
     )
     select array_agg(row(c.ord, c.id, c.source, c.result, case when c.kind in ('success', 'duplicate') then c.workspace_id end,

@@ -220,8 +220,9 @@ begin
         where not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
         returning lead_id, workspace_id, attempt_number, next_retry_at, error_class, rules_version
     ), logged as (
-        insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, attempt_number, routing_metadata)
-        select o.lead_id, o.workspace_id, 'requeued', 'nobody had asked for it', o.attempt_number,
+        insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, attempt_number, created_at,
+            routing_metadata)
+        select o.lead_id, o.workspace_id, 'requeued', 'nobody had asked for it', o.attempt_number, clock_timestamp(),
             jsonb_strip_nulls(jsonb_build_object('reason', 'nobody had asked for it', 'error_class', o.error_class,
                 'rules_version', o.rules_version, 'next_retry_us', leadrouter.to_us(o.next_retry_at)))
         from opened o
@@ -268,9 +269,9 @@ begin
             s.version, case when l.routing_status = 'pending' then now() else 'infinity' end as next_retry_at
     ), logged as (
         insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, lock_owner, attempt_number,
-            routing_metadata)
+            created_at, routing_metadata)
         select r.id, r.source_workspace_id, 'released', 'its worker held it for too long', r.routing_locked_by,
-            r.routing_attempts, jsonb_strip_nulls(jsonb_build_object('reason', 'its worker held it for too long',
+            r.routing_attempts, clock_timestamp(), jsonb_strip_nulls(jsonb_build_object('reason', 'its worker held it for too long',
                 'error_class', 'stale_lock', 'status', r.routing_status, 'rules_version', r.version,
                 'next_retry_us', leadrouter.to_us(r.next_retry_at)))
         from released r
