@@ -69,7 +69,8 @@ def test_jobs_run_at_the_databases_time(off, sql):
     assert abs(listed.now.seconds - time.time()) < TOLERANCE_S
     (due,), = sql("update leadrouter.scheduled_jobs set next_run_at = clock_timestamp() + interval '2 seconds'"
                   " where name = 'stale_locks' returning next_run_at")
-    wait_until(lambda: sql("select last_result from leadrouter.scheduled_jobs where name = 'stale_locks'") == [("done",)], "it does not run")
+    wait_until(lambda: sql("select last_result from leadrouter.scheduled_jobs where name = 'stale_locks'") == [("done",)],
+               "it does not run")
     (began, again, soon), = sql("select last_started_at, next_run_at, next_run_at <= now() + interval '10 minutes'"
                                 " from leadrouter.scheduled_jobs where name = 'stale_locks'")
     assert 0 <= (began - due).total_seconds() < 2 * TICK_S + 1 and soon
@@ -92,7 +93,8 @@ def test_lost_leads_and_stale_locks(off, sql):
     old, young, stale, held = create(server, 4)
     sql("update leads set created_at = now() - interval '61 seconds' where id = %s", (old,))
     sql("update leads set routing_status = 'routing', routing_locked_by = gen_random_uuid(), routing_locked_at = now()"
-        " - case when id = %s then interval '301 seconds' else interval '240 seconds' end where id = any (%s::uuid[])", (stale, [stale, held]))
+        " - case when id = %s then interval '301 seconds' else interval '240 seconds' end where id = any (%s::uuid[])",
+        (stale, [stale, held]))
     for job in ("lost_leads", "stale_locks"):
         server.maintenance.RunJob(maintenance_pb2.RunJobRequest(name=job), timeout=CALL_S)
     assert open_row(sql, young) is None and status_of(sql, held) == "routing"

@@ -189,7 +189,8 @@ def test_retries(ctl, quiet, sql):
     assert same(text) == ["LEAD TRIED IN WORKSPACE CLASS"] + ["ID 1/3 due ID unmatched"] * 3 + [same(text)[4], "4 retries"]
     assert re.fullmatch(r"ID 1/3 \d+ s ID unmatched", same(text)[4])
     code, text, errors = ctl("retries", "list", "--due", "--workspace", PARTNER, "--limit", "2")
-    assert same(text) == ["LEAD TRIED IN CLASS WHY"] + ["ID 1/3 due unmatched no rule matched"] * 2 + ["2 retries, and there are more: --limit"]
+    assert same(text) == ["LEAD TRIED IN CLASS WHY"] + ["ID 1/3 due unmatched no rule matched"] * 2 + [
+        "2 retries, and there are more: --limit"]
     assert same(ctl("retries", "list", "--due", "--workspace", OTHER)[1]) == ["LEAD TRIED IN CLASS WHY", "0 retries"]
 
     mend(sql, leads[:1])
@@ -197,7 +198,8 @@ def test_retries(ctl, quiet, sql):
     assert (code, errors) == (0, "") and same(text)[:2] == ["processed 2", f"routed {[status_of(sql, l) for l in leads].count('routed')}"]
     assert same(text)[-1] == "more may be due: --limit, or once more"
     code, text, errors = ctl("retries", "process")
-    assert code == 0 and same(text) == ["processed 1", same(text)[1], "duplicates 0", same(text)[3], "failed 0", "expired 0", "held 0", "errors 0"]
+    assert code == 0 and same(text) == [
+        "processed 1", same(text)[1], "duplicates 0", same(text)[3], "failed 0", "expired 0", "held 0", "errors 0"]
 
     waiting = [lead for lead in leads if status_of(sql, lead) == "pending"]
     code, text, errors = ctl("retries", "cancel", *waiting, NOBODY, "--workspace", PARTNER, "--reason", "test data")

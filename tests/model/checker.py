@@ -50,8 +50,8 @@ class Checker:
             self.insert()
         self.operations = [
             (self.acquire, 20), (self.complete, 12), (self.fail, 12), (self.route, 16), (self.retry, 8), (self.release, 4),
-            (self.expire, 3), (self.queue_lost, 4), (self.cancel, 4), (self.poke, 8), (self.age_lock, 5), (self.age_row, 8), (self.age_lead, 2),
-            (self.change_rules, 2), (self.insert, 1), (self.begin, 10), (self.commit, 8), (self.rollback, 3)]
+            (self.expire, 3), (self.queue_lost, 4), (self.cancel, 4), (self.poke, 8), (self.age_lock, 5), (self.age_row, 8),
+            (self.age_lead, 2), (self.change_rules, 2), (self.insert, 1), (self.begin, 10), (self.commit, 8), (self.rollback, 3)]
 
     def close(self):
         self.db.close_others()
