@@ -16,7 +16,7 @@ from support.product_cluster import wait_until
 
 ROUTING = "leadrouter.v1.RoutingService"
 SERVICES = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
-            "leadrouter.v1.LeadService", "leadrouter.v1.RuleService", ROUTING}
+            "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService", ROUTING}
 PROTOS = pathlib.Path("/usr/share/grpc-proto")
 DEADLINE_S = 30
 
@@ -59,7 +59,7 @@ class Health:
 
 def test_check(server, stubs):
     health = Health(stubs, server.channel())
-    for service in ("", ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.RuleService"):
+    for service in ("", ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService"):
         wait_until(lambda: health.check(service) == "SERVING", f"{service} serves")
     with pytest.raises(grpc.RpcError) as caught:
         health.check("nobody.Knows")
@@ -168,7 +168,7 @@ def test_buf_curl(server, protocol):
         return done.stdout
 
     listed = curl("--list-services", f"http://{server.address}").split()
-    assert SERVICES >= set(listed) >= {ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.RuleService"}
+    assert SERVICES >= set(listed) >= {ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService"}
     methods = curl("--list-methods", f"http://{server.address}").split()
     assert f"{ROUTING}/RouteLead" in methods and "leadrouter.v1.RuleService/TestRules" in methods
     assert '"schemaVersion"' in curl("-d", "{}", f"http://{server.address}/{ROUTING}/Health")
