@@ -168,7 +168,8 @@ def test_buf_curl(server, protocol):
         return done.stdout
 
     listed = curl("--list-services", f"http://{server.address}").split()
-    assert SERVICES >= set(listed) >= {ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService"}
+    assert SERVICES >= set(listed) >= {
+        ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService"}
     methods = curl("--list-methods", f"http://{server.address}").split()
     assert f"{ROUTING}/RouteLead" in methods and "leadrouter.v1.RuleService/TestRules" in methods
     assert '"schemaVersion"' in curl("-d", "{}", f"http://{server.address}/{ROUTING}/Health")
