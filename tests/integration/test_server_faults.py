@@ -193,7 +193,7 @@ def test_one_count_for_all_who_ask(cluster, database, sql):
         assert len({call.result(CALL_S).counted_at.ToMicroseconds() for call in asked}) == 1
 
 
-def test_bands_of_health(server, sql):
+def test_bands_of_health(cluster, database, sql):
     """Retries due: more than 50 of one workspace are a warning, more than 100 of all too, and more than 500 an alarm."""
     def fill(count):
         sql("""with l as (insert into leads (workspace_id, email)
@@ -204,18 +204,17 @@ def test_bands_of_health(server, sql):
     def health(workspace=""):
         return server.routing.Health(routing_pb2.HealthRequest(workspace_id=workspace), timeout=CALL_S)
 
-    # Paused, or they would be worked off at once.
-    wait_until(lambda: sql("update leadrouter.scheduled_jobs set is_paused = true where name = 'retries' returning name"), "no jobs")
-    fill(51)
-    assert health(PARTNER).status == routing_pb2.HEALTH_STATUS_DEGRADED
-    assert list(health(PARTNER).problems) == ["51 retries are due, more than 50"]
-    assert health().status == routing_pb2.HEALTH_STATUS_HEALTHY
-    assert health(DESK).status == routing_pb2.HEALTH_STATUS_HEALTHY
-    fill(50)
-    seen = wait_until(lambda: health() if health().retries_due == 101 else None, "counts are kept for longer than a second")
-    assert seen.status == routing_pb2.HEALTH_STATUS_DEGRADED and list(seen.problems) == ["101 retries are due, more than 100"]
-    fill(400)
-    assert health(PARTNER).status == routing_pb2.HEALTH_STATUS_CRITICAL
+    with Server(cluster.service_url(database), "--no-jobs") as server: # which would work them off at once
+        fill(51)
+        assert health(PARTNER).status == routing_pb2.HEALTH_STATUS_DEGRADED
+        assert list(health(PARTNER).problems) == ["51 retries are due, more than 50"]
+        assert health().status == routing_pb2.HEALTH_STATUS_HEALTHY
+        assert health(DESK).status == routing_pb2.HEALTH_STATUS_HEALTHY
+        fill(50)
+        seen = wait_until(lambda: health() if health().retries_due == 101 else None, "counts are kept for longer than a second")
+        assert seen.status == routing_pb2.HEALTH_STATUS_DEGRADED and list(seen.problems) == ["101 retries are due, more than 100"]
+        fill(400)
+        assert health(PARTNER).status == routing_pb2.HEALTH_STATUS_CRITICAL
 
 
 # --- Stopping ---------------------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ static int clear_environment(void **state)
 {
     static const char *const variables[] = {"LEADROUTER_LISTEN", "LEADROUTER_DATABASE", "LEADROUTER_EMBEDDED",
         "LEADROUTER_LANES", "LEADROUTER_DRAIN_MS", "LEADROUTER_UNNAMED_STATEMENTS", "LEADROUTER_LOG_LEVEL",
-        "LEADROUTER_BATCH_LEADS_MAX", "LEADROUTER_WAITING_MAX"};
+        "LEADROUTER_BATCH_LEADS_MAX", "LEADROUTER_WAITING_MAX", "LEADROUTER_RETRY_LANES", "LEADROUTER_LOG_KEEP_DAYS",
+        "LEADROUTER_LISTEN_DATABASE", "LEADROUTER_NO_JOBS"};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(variables); i++)
@@ -57,6 +58,10 @@ static void defaults(void **state)
     assert_int_equal(config.batch_leads_max, 256);
     assert_int_equal(config.waiting_max, 10000);
     assert_int_equal(config.drain_ms, 10000);
+    assert_int_equal(config.retry_lanes, 2);
+    assert_int_equal(config.log_keep_days, 90);
+    assert_null(config.listen_database);
+    assert_false(config.no_jobs);
     assert_false(config.unnamed_statements);
     assert_null(operand);
 }
