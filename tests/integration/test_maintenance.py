@@ -108,7 +108,7 @@ def test_both_servers_run_a_job_in_the_same_instant(cluster, database, quiet, sq
     with Server(cluster.service_url(database), "--no-jobs") as second, concurrent.futures.ThreadPoolExecutor(8) as pool:
         def run(number):
             try:
-                return call((quiet, second)[number % 2], "RunJob", name="expiry").job.last_result
+                return call((quiet, second)[number % 2], "RunJob", name="expiry").job.name
             except grpc.RpcError as error:
                 return error.code()
         results = list(pool.map(run, range(8)))
