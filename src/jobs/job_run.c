@@ -245,6 +245,13 @@ static void end(struct job_run *run, const char *detail, const struct error *fai
         pg_execute(run->conn, &statement, &params, deadline_ns, NULL, NULL);
 }
 
+/* A run by schedule that its server has no time for is no failure: it is left as a killed server would leave it, and another one
+ * takes it over. */
+static bool is_left_to_others(const struct job_run *run, bool is_done)
+{
+    return !is_done && !run->by_hand && jobs_are_stopping(run->jobs);
+}
+
 static void tell(struct job_run *run, const char *detail, int64_t began_ns, const struct error *failure)
 {
     const struct jobs_event event = {
@@ -281,8 +288,10 @@ enum job_begin job_run(struct jobs *jobs, struct pg_conn *conn, const struct job
     *ret_is_done = entry->run != NULL ? entry->run(&run, &error) : run_steps(&run, &error);
     detail = json_dumps(run.detail, JSON_COMPACT | JSON_SORT_KEYS);
     assert(detail != NULL);
-    end(&run, detail, *ret_is_done ? NULL : &error, failures);
-    tell(&run, detail, began_ns, *ret_is_done ? NULL : &error);
+    if (!is_left_to_others(&run, *ret_is_done)) {
+        end(&run, detail, *ret_is_done ? NULL : &error, failures);
+        tell(&run, detail, began_ns, *ret_is_done ? NULL : &error);
+    }
     if (!*ret_is_done && reterr_error != NULL)
         *reterr_error = error;
 cleanup:

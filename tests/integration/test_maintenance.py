@@ -2,6 +2,8 @@
 bad word gets one clear answer."""
 import concurrent.futures
 import json
+import os
+import signal
 import uuid
 
 import grpc
@@ -192,6 +194,43 @@ def test_a_missed_run_is_made_up_for_once(server, sql):
     wait_until(lambda: sql("select runs from leadrouter.scheduled_jobs where name = 'stale_locks' and run_id is null") == [(1,)],
                "the missed run is not made up for")
     assert sql("select next_run_at > now() from leadrouter.scheduled_jobs where name = 'stale_locks'") == [(True,)]
+
+
+# Ten milliseconds for a lead: what is to be done takes longer than a test waits.
+SLOW = """create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$;
+          create trigger slow before update on leads for each row execute function slow()"""
+
+
+def test_a_run_whose_server_stops_is_taken_over(cluster, database, sql):
+    """It is no failure: another server goes on where it was, once the run has not shown itself for its grace."""
+    url = cluster.service_url(database)
+    sql(f"insert into leads (workspace_id, lead_expires_at) select '{PARTNER}', now() from generate_series(1, 5000)")
+    sql(SLOW)
+    with Server(url) as first:
+        sql("update leadrouter.scheduled_jobs set next_run_at = now() where name = 'expiry'")
+        wait_until(lambda: sql("select 1 from leads where routing_status = 'expired' limit 1"), "the job does not begin")
+        assert first.stop() == 0 and not first.events("job.failed")
+    assert sql("select failures, run_id is not null, runs from leadrouter.scheduled_jobs where name = 'expiry'") == [(0, True, 1)]
+    sql("drop trigger slow on leads")
+    sql("update leadrouter.scheduled_jobs set last_touched_at = now() - interval '31 seconds' where name = 'expiry'")
+    with Server(url) as second:
+        wait_until(lambda: sql("select last_result from leadrouter.scheduled_jobs where name = 'expiry'") == [("done",)], "nobody goes on")
+        assert sql("select failures, runs from leadrouter.scheduled_jobs where name = 'expiry'") == [(0, 2)]
+        assert sql("select count(*) from leads where routing_status = 'expired'") == [(5000,)]
+        assert second.stop() == 0
+
+
+def test_stopping_ends_what_takes_long(quiet, sql):
+    """A run by hand ends after its step, is told why, and does not hold the server up."""
+    sql(f"insert into leads (workspace_id, lead_expires_at) select '{OTHER}', now() from generate_series(1, 5000)")
+    sql(SLOW)
+    run = quiet.maintenance.RunJob.future(maintenance_pb2.RunJobRequest(name="expiry"), timeout=CALL_S)
+    wait_until(lambda: sql("select 1 from leads where routing_status = 'expired' limit 1"), "the job does not begin")
+    os.kill(quiet.process.pid, signal.SIGTERM)
+    assert run.exception(CALL_S).code() == grpc.StatusCode.UNAVAILABLE and run.exception().details() == "the server is stopping"
+    assert quiet.wait() == 0
+    assert sql("select last_result, last_error, run_id from leadrouter.scheduled_jobs where name = 'expiry'") == [
+        ("failed", "the server is stopping", None)]
 
 
 def test_a_job_that_nobody_runs_is_seen(quiet, sql):
