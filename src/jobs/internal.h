@@ -62,13 +62,15 @@ struct job_run {
     json_t *detail;      /* counts by label */
     struct uuid run_id;
     bool by_hand;
+    bool is_cut_short;   /* ended between two batches because the server stops */
     int64_t deadline_ns; /* monotonic */
 };
 
 enum job_begin { JOB_BEGUN, JOB_NOT_NOW, JOB_BEGIN_FAILED };
 
-/* Begins the job if it is time for it (by hand: at once), runs it, records how it ended. JOB_NOT_NOW when somebody runs
- * it, or it is not time; `*ret_is_done` is false, with the error, when it was begun and failed. */
+/* Begins the job if it is time for it (by hand: at once), runs it, records how it ended; a run by schedule that is cut
+ * short is not recorded, so that another server takes it over. JOB_NOT_NOW when somebody runs it, or it is not time;
+ * `*ret_is_done` is false, with the error, when it was begun and failed or was cut short. */
 enum job_begin job_run(struct jobs *jobs, struct pg_conn *conn, const struct job_entry *entry, int64_t next_run_us,
     bool by_hand, int64_t deadline_ns, bool *ret_is_done, struct error *reterr_error);
 
@@ -119,7 +121,7 @@ struct jobs {
     bool is_stopping;
 };
 
-/* True once jobs_free() was called. Any thread. */
+/* True once jobs_stop() was called. Any thread. */
 bool jobs_are_stopping(struct jobs *jobs);
 /* Tells the observer, if there is one. */
 void jobs_tell(struct jobs *jobs, const struct jobs_event *event);

@@ -48,7 +48,8 @@ bool job_run_goes_on(struct job_run *run, bool *ret_is_paused, struct error *ret
     struct pg_result *rows = NULL;
     bool is_mine = false;
 
-    if (jobs_are_stopping(run->jobs))
+    run->is_cut_short = jobs_are_stopping(run->jobs);
+    if (run->is_cut_short)
         return error_set(reterr_error, ERROR_UNAVAILABLE, "the server is stopping");
     if (clock_now_ns() >= run->deadline_ns)
         return error_set(reterr_error, ERROR_DEADLINE, "time was up; what was done stays done");
@@ -245,13 +246,6 @@ static void end(struct job_run *run, const char *detail, const struct error *fai
         pg_execute(run->conn, &statement, &params, deadline_ns, NULL, NULL);
 }
 
-/* A run by schedule that its server has no time for is no failure: it is left as a killed server would leave it, and another one
- * takes it over. */
-static bool is_left_to_others(const struct job_run *run, bool is_done)
-{
-    return !is_done && !run->by_hand && jobs_are_stopping(run->jobs);
-}
-
 static void tell(struct job_run *run, const char *detail, int64_t began_ns, const struct error *failure)
 {
     const struct jobs_event event = {
@@ -288,7 +282,8 @@ enum job_begin job_run(struct jobs *jobs, struct pg_conn *conn, const struct job
     *ret_is_done = entry->run != NULL ? entry->run(&run, &error) : run_steps(&run, &error);
     detail = json_dumps(run.detail, JSON_COMPACT | JSON_SORT_KEYS);
     assert(detail != NULL);
-    if (!is_left_to_others(&run, *ret_is_done)) {
+    /* Cut short by schedule is no failure: it is left as a killed server would leave it, and another one takes it over. */
+    if (by_hand || !run.is_cut_short) {
         end(&run, detail, *ret_is_done ? NULL : &error, failures);
         tell(&run, detail, began_ns, *ret_is_done ? NULL : &error);
     }

@@ -104,6 +104,32 @@ static void test_several_share_a_database(void **state)
     world_check_each_decided_once(world, LEADS);
 }
 
+/* Only what the stop cuts short is left to others: a job that breaks meanwhile has failed, and that is recorded. */
+static void test_a_failure_while_stopping_is_one(void **state)
+{
+    struct world *world = *state;
+    struct background background = {0};
+
+    world_one_to_two(world);
+    world_run(world,
+        "insert into leads (workspace_id, lead_expires_at) values ('00000000-0000-0000-0000-000000000001', now());"
+        "create function break_when_let() returns trigger language plpgsql set lock_timeout = 0 as"
+        " $$ begin perform pg_advisory_xact_lock_shared(7); raise exception 'broken'; end $$;"
+        "create trigger break_when_let before update on leads for each row execute function break_when_let();"
+        "select pg_advisory_lock(7)");
+    start(&background, world, false);
+    world_wait_for(world, 1, "select count(*) from leadrouter.scheduled_jobs where name = 'expiry'");
+    world_run(world, "update leadrouter.scheduled_jobs set next_run_at = now() where name = 'expiry'");
+    world_wait_for(world, 1, "select count(*) from pg_locks where locktype = 'advisory' and not granted");
+    jobs_stop(background.jobs);
+    world_run(world, "select pg_advisory_unlock(7)");
+    stop(&background);
+    assert_int_equal(atomic_load(&background.events[JOBS_EVENT_FAILED]), 1);
+    world_wait_for(world, 1,
+        "select count(*) from leadrouter.scheduled_jobs where name = 'expiry'"
+        " and last_result = 'failed' and failures = 1 and run_id is null");
+}
+
 static void *run_by_hand(void *argument)
 {
     struct background *background = argument;
@@ -174,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_started_and_stopped_at_any_moment),
         TEST(test_several_share_a_database),
+        TEST(test_a_failure_while_stopping_is_one),
         TEST(test_run_by_hand),
         TEST(test_the_database_goes_and_comes_back),
     };
