@@ -60,6 +60,8 @@ as $function$
     union all
     select 'routine', p.oid::pg_catalog.regprocedure::text, null from pg_catalog.pg_proc p join space s on s.oid = p.pronamespace
     union all
+    select 'schema', pg_catalog.quote_ident(nspname), null from space where nspname <> 'public'
+    union all
     select 'type', pg_catalog.format('%I.%I', s.nspname, t.typname), null
     from pg_catalog.pg_type t join space s on s.oid = t.typnamespace where t.typtype in ('e', 'd', 'r')
     union all

@@ -12,6 +12,8 @@ with known as (
     union all
     select 2, 'role', 'leadrouter_service', 'create role leadrouter_service login noinherit' from known where service is null
     union all
+    select 2, 'role', 'authenticated', 'create role authenticated nologin noinherit' where to_regrole('authenticated') is null
+    union all
     select 3, 'membership', format('leadrouter_owner from %I', current_user),
         format('grant leadrouter_owner to %I', current_user) || case when has_set_option then ' with inherit true, set true' else '' end
     from known where not is_super

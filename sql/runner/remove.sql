@@ -6,7 +6,7 @@ do $body$
 declare
     -- Triggers before routines, columns before the types they are of; what a cascade has taken already is passed over.
     c_order constant text[] := array['rule', 'policy', 'trigger', 'view', 'routine', 'default', 'constraint', 'index', 'column', 'table',
-        'sequence'];
+        'sequence', 'schema'];
     v_object record;
     v_lost text;
 begin

@@ -289,7 +289,7 @@ def test_two_databases_of_one_cluster(own):
     for runner in [start(own.url(name)) for name in names]:
         finish(runner)
     makers = [name for name in names
-              if value(own, name, "select count(*) from leadrouter.migration_objects where object_type = 'role'") == 2]
+              if value(own, name, "select count(*) from leadrouter.migration_objects where object_type = 'role'") == 3]
     assert len(makers) == 1
     assert "the role leadrouter_owner stays" in finish(start(own.url(makers[0]), "down"))
     for name in names:

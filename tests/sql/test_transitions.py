@@ -162,9 +162,9 @@ def test_source_workspace_never_changes(db):
 def host(db):
     """An application that may write every column of leads, but is none of our roles."""
     db.execute("create role host")
-    db.execute("grant select, insert, update, delete on leads to host")
+    db.execute("grant select, insert, update, delete on leads to host; create policy host on leads to host using (true)")
     yield db.session("host")
-    db.execute("drop owned by host")
+    db.execute("drop policy host on leads; drop owned by host")
     db.execute("drop role host")
 
 

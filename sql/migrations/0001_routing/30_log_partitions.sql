@@ -37,7 +37,10 @@ begin
         v_name := 'lead_routing_logs_' || to_char(v_day, 'YYYYMMDD');
         continue when to_regclass('leadrouter.' || v_name) is not null;
         execute format('create table leadrouter.%I (like public.lead_routing_logs including defaults including constraints)', v_name);
-        execute format('revoke all on table leadrouter.%I from public, leadrouter_service', v_name);
+        -- Those of the migration itself are sealed by its step 85, with the table that they belong to.
+        if to_regprocedure('leadrouter.seal_table(regclass)') is not null then
+            perform leadrouter.seal_table(format('leadrouter.%I', v_name)::regclass);
+        end if;
         -- Statement triggers do not pass to partitions.
         execute format('create trigger log_no_truncate before truncate on leadrouter.%I for each statement'
                        ' execute function leadrouter.log_is_append_only()', v_name);
