@@ -117,7 +117,8 @@ def test_writers_queue(db):
 def test_who_writes_rules_needs_no_right_on_versions(db):
     db.execute("create role editor")
     db.execute("grant select, insert, update, delete on lead_routing_rules to editor; grant update, select on workspaces to editor;"
-               " create policy editor on lead_routing_rules to editor using (true); create policy editor on workspaces to editor using (true)")
+               " create policy editor on lead_routing_rules to editor using (true);"
+               " create policy editor on workspaces to editor using (true)")
     a = db.workspace()
     editor = db.session("editor")
     editor.execute("insert into lead_routing_rules (workspace_id, rule_name, destination_workspace_id) values (%s, 'r', %s)", a, a)

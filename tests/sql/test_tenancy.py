@@ -1,5 +1,5 @@
-"""Goal: the database keeps workspaces apart, whoever asks and however: every table is tried with every command as every role, on a database of
-ours and on one that gives its roles rights on everything, as Supabase's does."""
+"""Goal: the database keeps workspaces apart, whoever asks and however: every table is tried with every command as every role, on
+a database of ours and on one that gives its roles rights on everything, as Supabase's does."""
 import itertools
 import json
 import uuid
