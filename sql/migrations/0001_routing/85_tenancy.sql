@@ -4,6 +4,7 @@
 -- rules of those they administer; nobody else has a right on any table. Row security is forced, so that it holds for the owner too: the
 -- functions, which run as the owner, see all rows by a policy of their own and not by an exception. Tables that were there before stay
 -- as they are.
+
 -- --- Who is asking --------------------------------------------------------------------------------------------------------
 -- The convention of PostgREST and Supabase: the claims of a verified token in the setting request.jwt.claims. Where it is in use already,
 -- its own functions are there.
