@@ -8,11 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "authentication.h"
+#include "authorization.h"
 #include "background.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "command.h"
 #include "config.h"
+#include "database_role.h"
 #include "embedded.h"
 #include "grpc_c/log.h"
 #include "migrate.h"
@@ -38,7 +41,8 @@ static const char usage[] =
     "Serves gRPC until SIGTERM or SIGINT, then lets the calls under way end. A second signal ends them at once.\n"
     "The database must have the schema of this build (leadrouterd migrate up); the URL should log in as\n"
     "leadrouter_service. A database that does not answer within 5 s ends the start; one that goes away later is\n"
-    "waited for. Certificates are read again on SIGHUP and when their files change. Logs are JSON, a line each, on\n"
+    "waited for. Certificates are read again on SIGHUP and when their files change, keys of tokens too. Logs are JSON, "
+    "a line each, on\n"
     "standard error.\n\n"
     "Example: leadrouterd serve --embedded /var/lib/leadrouter";
 
@@ -49,6 +53,8 @@ struct serving {
     struct pg_config database;
     struct service service;
     struct background background;
+    struct authentication *authentication;
+    struct authorization authorization;
     struct grpc_c_server *server;
     struct transport_security security;
     struct self_probe *probe; /* NULL: none is wanted */
@@ -138,7 +144,8 @@ static bool open_database(struct serving *serving, struct error *reterr_error)
         .application_name = "leadrouterd",
         .unnamed_statements = serving->config.unnamed_statements,
     };
-    return check_schema(serving, reterr_error);
+    return check_schema(serving, reterr_error) && database_role_check(&serving->database, serving->config.allow_role,
+                                                      clock_after_ms(DATABASE_WAIT_MS), reterr_error);
 }
 
 /* PostgreSQL ends in ways that are not ours: killed for memory, by hand, by a fault of its own. It is started again;
@@ -175,6 +182,8 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         !background_start(&serving->background, config, &serving->database, service->engine, reterr_error))
         return false;
     service->jobs = serving->background.jobs;
+    serving->authorization = (struct authorization){
+        .authentication = serving->authentication, .pool = service->pool, .workers = service->workers};
     return true;
 }
 
@@ -193,6 +202,7 @@ static bool start_server(struct serving *serving, struct error *reterr_error)
     };
     serving->server = grpc_c_server_new(&options);
     service_register(serving->server, &serving->service);
+    authorization_guard(serving->server, &serving->authorization);
     if (!transport_security_listen(&serving->security, &serving->config, serving->server, &port, reterr_error))
         return false;
     snprintf(serving->address, sizeof(serving->address), "%.*s:%d", (int)(colon - serving->config.listen),
@@ -235,6 +245,7 @@ static void take_apart(struct serving *serving)
     background_stop(&serving->background);
     routing_engine_free(service->engine, serving->config.drain_ms);
     pg_pool_free(service->pool);
+    authentication_free(serving->authentication);
     service_release(service);
     embedded_stop(serving->embedded);
 }
@@ -249,6 +260,9 @@ static void log_started(const struct serving *serving)
         LOG_STRING("security", !transport_security_is_on(&serving->config) ? "plain text"
                                : serving->config.no_client_certificates    ? "TLS"
                                                                            : "mutual TLS"),
+        LOG_STRING("callers", authentication_is_on(serving->authentication)
+                                  ? "tokens or certificates"
+                                  : "anyone on this machine: neither tokens nor certificates are asked for"),
         LOG_STRING("database", serving->embedded == NULL ? "external" : "embedded"),
         LOG_STRING("directory", serving->config.embedded),
         LOG_INTEGER("schema_version", serving->service.schema_version),
@@ -296,8 +310,10 @@ static int wait_for_signal(struct serving *serving)
             keep_database(serving);
         if (number == SIGHUP)
             transport_security_reload(&serving->security, serving->server);
-        if (has_tls && clock_now_ns() >= look_ns) {
-            transport_security_look(&serving->security, serving->server);
+        if (clock_now_ns() >= look_ns) {
+            if (has_tls)
+                transport_security_look(&serving->security, serving->server);
+            authentication_look(serving->authentication);
             look_ns = clock_after_ms(TRANSPORT_LOOK_MS);
         }
     }
@@ -373,7 +389,7 @@ static bool check_config(const struct config *config, enum log_level *ret_level)
         fprintf(stderr, "leadrouterd: --log-level: \"%s\" is not debug, info, warning or error\n", config->log_level);
         return false;
     }
-    if (!transport_security_check(config, &error)) {
+    if (!transport_security_check(config, &error) || !authentication_check(config, &error)) {
         fprintf(stderr, "leadrouterd: %s\n", error.text);
         return false;
     }
@@ -427,8 +443,8 @@ int command_serve(int argc, char **argv)
         return EXIT_USAGE;
     set_up_process(&serving, level);
     service_init(&serving.service);
-    if (open_database(&serving, &error) && start_service(&serving, &error) && start_server(&serving, &error) &&
-        start_probe(&serving, &error)) {
+    if (authentication_new(&serving.config, &serving.authentication, &error) && open_database(&serving, &error) &&
+        start_service(&serving, &error) && start_server(&serving, &error) && start_probe(&serving, &error)) {
         serve(&serving);
     } else {
         log_error(LOG_LEVEL_ERROR, "server.failed", "could not start", &error);

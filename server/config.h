@@ -21,6 +21,12 @@ struct config {
     const char *tls_key;
     const char *tls_client_ca;
     bool no_client_certificates;
+    const char *token_keys;     /* files, with commas between them; NULL: no tokens */
+    const char *token_audience; /* NULL: no tokens */
+    const char *token_issuer;   /* NULL: any */
+    const char *token_service_role;
+    const char *service_names; /* with commas between them; NULL: no certificate is a service's */
+    const char *allow_role;    /* NULL: none */
     int lanes;
     int batch_leads_max;
     int waiting_max;

@@ -107,6 +107,9 @@ void call_clear(struct grpc_c_call *call)
     call->message_arena = NULL;
     call->call = NULL;
     call->peer = NULL;
+    call->request = NULL;
+    call->caller = NULL;
+    call->expires_ns = 0;
     call->path = NULL;
     call->slot = NULL;
     call->may_compress = false;
@@ -205,6 +208,21 @@ void grpc_c_call_on_gone(struct grpc_c_call *call, void (*callback)(struct grpc_
     pthread_mutex_unlock(&call->lock);
     if (is_gone)
         callback(call, user);
+}
+
+void grpc_c_call_set_caller(struct grpc_c_call *call, const void *caller)
+{
+    call->caller = caller;
+}
+
+const void *grpc_c_call_caller(const struct grpc_c_call *call)
+{
+    return call->caller;
+}
+
+void grpc_c_call_expire_at(struct grpc_c_call *call, int64_t expires_ns)
+{
+    call->expires_ns = expires_ns;
 }
 
 const char *grpc_c_call_method(const struct grpc_c_call *call)

@@ -54,7 +54,10 @@ struct grpc_c_call {
     struct arena *arena;
     int64_t deadline_ns;
     const char *path;
-    const char *peer; /* NULL until asked for */
+    const char *peer;          /* NULL until asked for */
+    ProtobufCMessage *request; /* NULL: the client streams */
+    const void *caller;        /* the gate's */
+    int64_t expires_ns;        /* of a stream; 0: never */
     grpc_metadata initial[ANSWER_METADATA_MAX];
     size_t initial_count;
     grpc_metadata trailing[ANSWER_METADATA_MAX];

@@ -188,14 +188,23 @@ void client_initial_prepare(
 {
     size_t count = options->metadata_count;
 
-    *initial = (struct client_initial){.count = count};
-    initial->metadata =
-        count + 1 <= COUNT_OF(initial->few) ? initial->few : memory_new_array(count + 1, sizeof(grpc_metadata));
+    const char *authorization = call->channel->authorization;
+
+    *initial = (struct client_initial){.count = count + (authorization == NULL ? 0 : 1)};
+    initial->metadata = initial->count + 1 <= COUNT_OF(initial->few)
+                            ? initial->few
+                            : memory_new_array(initial->count + 1, sizeof(grpc_metadata));
+    if (authorization != NULL) {
+        initial->metadata[count].key = grpc_slice_from_static_string("authorization");
+        initial->metadata[count].value = grpc_slice_from_copied_string(authorization);
+    }
     if (!metadata_to_core(options, initial->metadata)) {
         /* the core would refuse the batch: nobody would hear how the call ended */
         grpc_call_cancel_with_status(call->call, GRPC_STATUS_INVALID_ARGUMENT,
             "the request's metadata has a key or a value that cannot be sent", NULL);
         count = 0;
+    } else {
+        count = initial->count;
     }
     if (options->compress) {
         /* Read by the core's compression filter; it never leaves the process. */
@@ -475,6 +484,28 @@ static bool credentials_new(const char *target, const struct grpc_c_channel_tls 
     return true;
 }
 
+/* Characters of RFC 6750, section 2.1; NULL is fine. */
+static bool is_token(const char *token, struct error *reterr_error)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=";
+
+    if (token == NULL || (token[0] != '\0' && token[strspn(token, allowed)] == '\0'))
+        return true;
+    return error_set(reterr_error, ERROR_INVALID, "the token is empty or has a character that tokens do not have");
+}
+
+static char *authorization_of(const char *token)
+{
+    static const char scheme[] = "Bearer ";
+    char *text = NULL;
+
+    if (token != NULL) {
+        text = memory_new(sizeof(scheme) + strlen(token));
+        stpcpy(stpcpy(text, scheme), token);
+    }
+    return text;
+}
+
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error)
 {
@@ -487,7 +518,7 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
         full.message_size_max = MESSAGE_SIZE_DEFAULT;
     assert(full.message_size_max <= INT32_MAX);
     runtime_init();
-    if (!credentials_new(target, full.tls, &credentials, reterr_error) ||
+    if (!is_token(full.token, reterr_error) || !credentials_new(target, full.tls, &credentials, reterr_error) ||
         !core_channel_new(target, &full, credentials, &core_channel, reterr_error)) {
         runtime_release();
         return false;
@@ -496,6 +527,7 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->changed, NULL);
     channel->channel = core_channel;
+    channel->authorization = authorization_of(full.token);
     channel->response_size_max = full.message_size_max;
     channel->response_limits.depth_max = DEPTH_MAX;
     channel->response_limits.memory_size_max = MEMORY_FACTOR * full.message_size_max;
@@ -531,6 +563,7 @@ void grpc_c_channel_free(struct grpc_c_channel *channel)
     grpc_channel_destroy(channel->channel);
     pthread_cond_destroy(&channel->changed);
     pthread_mutex_destroy(&channel->lock);
+    free(channel->authorization);
     free(channel);
     runtime_release();
 }

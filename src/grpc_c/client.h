@@ -25,6 +25,7 @@ struct grpc_c_channel_options {
     unsigned threads;                     /* threads that complete callback-style calls; default 1 */
     const struct grpc_c_channel_tls *tls; /* default: plain text, to loopback addresses only */
     const char *service_config_json;      /* gRPC's service config, e.g. a retry policy */
+    const char *token;                    /* sent with every call as "authorization: Bearer ..."; default: none */
     bool no_retries; /* the core makes no call again, not even one that the server has never seen */
 };
 
@@ -34,8 +35,8 @@ void grpc_c_outcome_release(struct grpc_c_outcome *outcome);
 /* A channel to "host:port". Connects when first used, never through a proxy. `options` are copied, NULL means defaults.
  * ERROR_INVALID: a malformed address, or one that is not loopback without TLS; a file that is not what it should be,
  * or a key that is not its certificate's (the text names the file); a service config that is no JSON or not a service
- * config (the text has the core's reason). ERROR_SYSTEM: a file could not be read, a thread could not be made. Whether
- * client certificates are in date is the server's to judge. */
+ * config (the text has the core's reason); a token that is none. ERROR_SYSTEM: a file could not
+ * be read, a thread could not be made. Whether client certificates are in date is the server's to judge. */
 bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options *options,
     struct grpc_c_channel **ret_channel, struct error *reterr_error);
 

@@ -12,6 +12,7 @@
 
 struct grpc_c_channel {
     grpc_channel *channel;
+    char *authorization; /* NULL: none */
     size_t response_size_max;
     struct wire_limits response_limits;
     struct queue_thread *queues;

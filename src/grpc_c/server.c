@@ -56,6 +56,7 @@ struct grpc_c_server {
     size_t tls_count;
     grpc_c_refusal_observer *observer;
     void *observer_user;
+    struct grpc_c_gate gate; /* zeroed: none */
     bool is_started;
     atomic_bool is_stopping;
     atomic_size_t call_count;    /* taken, not yet answered and closed */
@@ -317,6 +318,12 @@ bool grpc_c_server_reload_tls(struct grpc_c_server *server, struct error *reterr
     return true;
 }
 
+void grpc_c_server_set_gate(struct grpc_c_server *server, const struct grpc_c_gate *gate)
+{
+    assert(!server->is_started);
+    server->gate = *gate;
+}
+
 /* --- Arming ------------------------------------------------------------------------------------------------------- */
 
 /* Asks the core for one more call of this method on this queue. */
@@ -431,6 +438,7 @@ static void handle(struct grpc_c_call *call)
 {
     const struct served_method *served = call->served;
     const struct grpc_c_server_options *options = &served->server->options;
+    const struct grpc_c_gate *gate = &served->server->gate;
     struct error error = {0};
     size_t size = metadata_size(&call->request_metadata);
 
@@ -455,14 +463,26 @@ static void handle(struct grpc_c_call *call)
         refuse(call, GRPC_C_UNIMPLEMENTED, PUSHBACK_NONE, error.text);
         return;
     }
-    ProtobufCMessage *request =
-        served->method->client_streams ? NULL : call_unpack(call, call->payload, call->arena, &error);
-    if (request != NULL || served->method->client_streams)
-        served->adapter(call, request, served->handlers, served->user);
-    else if (error.code == ERROR_FULL)
-        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, PUSHBACK_NEVER, error.text);
-    else
-        refuse(call, GRPC_C_INVALID_ARGUMENT, PUSHBACK_NONE, error.text);
+    if (gate->admit != NULL && !gate->admit(call, gate->user))
+        return;
+    if (!served->method->client_streams) {
+        call->request = call_unpack(call, call->payload, call->arena, &error);
+        if (call->request == NULL) {
+            bool is_large = error.code == ERROR_FULL;
+            refuse(call, is_large ? GRPC_C_RESOURCE_EXHAUSTED : GRPC_C_INVALID_ARGUMENT,
+                is_large ? PUSHBACK_NEVER : PUSHBACK_NONE, error.text);
+            return;
+        }
+    }
+    if (gate->pass == NULL || gate->pass(call, call->request, gate->user))
+        grpc_c_call_proceed(call);
+}
+
+void grpc_c_call_proceed(struct grpc_c_call *call)
+{
+    const struct served_method *served = call->served;
+
+    served->adapter(call, call->request, served->handlers, served->user);
 }
 
 void server_call_armed(struct tag *tag, bool ok)

@@ -106,10 +106,38 @@ typedef void grpc_c_refusal_observer(
 /* Sets the observer. Before start. */
 void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal_observer *observer, void *user);
 
+/* Stands between calls and their handlers, for all methods that exist: says who calls, and who may. Both functions are called
+ * on a completion queue thread and must not block. Each gives true for "go on"; with false it has ended the call with
+ * grpc_c_call_fail(), or keeps it and will end it so, or let it go on with grpc_c_call_proceed(). */
+struct grpc_c_gate {
+    /* When a call has come and nothing but its metadata was looked at. May not keep the call. */
+    bool (*admit)(struct grpc_c_call *call, void *user);
+    /* When its request can be used: what the handler would be given, which the gate may change; NULL when the client
+     * streams. */
+    bool (*pass)(struct grpc_c_call *call, ProtobufCMessage *request, void *user);
+    void *user;
+};
+
+/* Sets the gate; copied. Before start. */
+void grpc_c_server_set_gate(struct grpc_c_server *server, const struct grpc_c_gate *gate);
+
 /* --- One call ----------------------------------------------------------------------------------------------------- */
 
 /* Memory that lives until the call is answered. Not for two threads at once. */
 struct arena *grpc_c_call_arena(struct grpc_c_call *call);
+
+/* Lets a call go on that the gate has kept: the handler runs before this returns. Any thread, and like an end the last use of
+ * the pointer. */
+void grpc_c_call_proceed(struct grpc_c_call *call);
+
+/* What the gate knows about the caller: a pointer for the handler, NULL at first. Borrowed; the call's arena is a place for
+ * it. */
+void grpc_c_call_set_caller(struct grpc_c_call *call, const void *caller);
+const void *grpc_c_call_caller(const struct grpc_c_call *call);
+
+/* Ends a stream with UNAUTHENTICATED when this time (monotonic ns) has come, as soon as the queue looks at its streams: within a
+ * sixth of `stream_idle_ms`. Of no effect for unary calls, which have a deadline. Inside the gate. */
+void grpc_c_call_expire_at(struct grpc_c_call *call, int64_t expires_ns);
 
 /* When the caller stops waiting: monotonic ns. Of a unary call never CLOCK_NEVER: default and maximum are applied, and a
  * call that got its deadline from the server and is not answered 250 ms after it is ended with DEADLINE_EXCEEDED, as if

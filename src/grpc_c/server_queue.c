@@ -82,6 +82,9 @@ static int64_t end_overdue(struct queue_thread *thread)
             if (kind != IMPOSED_IDLE)
                 grpc_call_cancel_with_status(
                     call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the server's own deadline has passed", NULL);
+            else if (call->expires_ns != 0 && call->expires_ns <= now_ns)
+                grpc_call_cancel_with_status(
+                    call->call, GRPC_STATUS_UNAUTHENTICATED, "the caller's token has expired", NULL);
             else if (call_is_idle(call, now_ns))
                 grpc_call_cancel_with_status(
                     call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the peer neither sent nor read for too long", NULL);

@@ -40,7 +40,7 @@ def tls_flags(ca, client_ca=True):
 @pytest.fixture
 def server(cluster, database, ca):
     """leadrouterd with mutual TLS, on every address of the machine."""
-    with Server(cluster.service_url(database), *tls_flags(ca), listen="0.0.0.0:0") as running:
+    with Server(cluster.service_url(database), *tls_flags(ca), "--service-names", "*", listen="0.0.0.0:0") as running:
         running.port = int(running.address.rsplit(":", 1)[1])
         yield running
         assert running.stop() == 0, running.text()
@@ -139,7 +139,8 @@ def test_reload_by_change(server, ca):
 def test_self_probe(cluster, database, ca):
     """The server's probe of itself goes over TLS, without a certificate: two failures in a row would end a server that is
     well, within milliseconds; and one that has lost its listener does end."""
-    with Server(cluster.service_url(database), *tls_flags(ca), "--self-probe-ms", "5", listen="0.0.0.0:0") as server:
+    probing = ("--service-names", "*", "--self-probe-ms", "5")
+    with Server(cluster.service_url(database), *tls_flags(ca), *probing, listen="0.0.0.0:0") as server:
         server.port = int(server.address.rsplit(":", 1)[1])
         for _ in range(PROBED_CALLS):
             assert health(server, ca) == grpc.StatusCode.OK

@@ -223,7 +223,8 @@ def test_tls(client, cluster, database, sql, tmp_path):
     foreign = Authority(tmp_path, "foreign")
     certificate, key = ca.issue("server", "DNS:localhost", "serverAuth")
     own = ca.issue("client", "URI:spiffe://example.com/router", "clientAuth")
-    flags = ["--tls-certificate", certificate, "--tls-key", key, "--tls-client-ca", ca.file]
+    flags = ["--tls-certificate", certificate, "--tls-key", key, "--tls-client-ca", ca.file,
+             "--service-names", "uri:spiffe://example.com/router"]
     with Server(cluster.service_url(database), *map(str, flags), listen="0.0.0.0:0") as server:
         address = "localhost:" + server.address.rsplit(":", 1)[1]
         wait_until(lambda: client.route(address, ca.file, *own)[0] == 0, "the server serves")

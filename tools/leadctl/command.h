@@ -33,6 +33,9 @@ int command_retries_cancel(int argc, char **argv);
 /* Shows one lead. */
 int command_leads_show(int argc, char **argv);
 
+/* Prints a token for development. */
+int command_token(int argc, char **argv);
+
 /* Shows what became of a lead, attempt by attempt, and why. */
 int command_history(int argc, char **argv);
 

@@ -1,9 +1,29 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "command.h"
+
+enum { TOKEN_SIZE_MAX = 8192 };
+
+/* The first word of a file; on failure the reason was written. */
+static bool read_token(const char *path, char ret_token[TOKEN_SIZE_MAX])
+{
+    FILE *file = fopen(path, "re");
+    size_t size = file == NULL ? 0 : fread(ret_token, 1, TOKEN_SIZE_MAX - 1, file);
+
+    ret_token[size] = '\0';
+    if (file == NULL)
+        fprintf(stderr, "leadctl: --token-file: %s: %s\n", path, strerror(errno));
+    else
+        fclose(file);
+    ret_token[strcspn(ret_token, " \t\r\n")] = '\0';
+    if (file != NULL && ret_token[0] == '\0')
+        fprintf(stderr, "leadctl: --token-file: %s: no token in it\n", path);
+    return ret_token[0] != '\0';
+}
 
 struct grpc_c_channel *connect_to(const struct common_options *common)
 {
@@ -13,11 +33,17 @@ struct grpc_c_channel *connect_to(const struct common_options *common)
         .server_name = common->tls_server_name};
     bool has_tls =
         tls.ca_file != NULL || tls.certificate_file != NULL || tls.key_file != NULL || tls.server_name != NULL;
-    const struct grpc_c_channel_options options = {.tls = has_tls ? &tls : NULL};
+    char token[TOKEN_SIZE_MAX] = "";
+    const struct grpc_c_channel_options options = {
+        .tls = has_tls ? &tls : NULL, .token = common->token_file == NULL ? NULL : token};
     struct grpc_c_channel *channel = NULL;
     struct error error = {0};
 
-    if (grpc_c_channel_new(common->target, &options, &channel, &error))
+    if (common->token_file != NULL && !read_token(common->token_file, token))
+        return NULL;
+    bool ok = grpc_c_channel_new(common->target, &options, &channel, &error);
+    explicit_bzero(token, sizeof(token));
+    if (ok)
         return channel;
     fprintf(stderr, "leadctl: %s: %s\n", has_tls ? "--tls-ca" : "--target", error.text);
     return NULL;

@@ -39,6 +39,7 @@ static const struct {
     {"rules", "versions", command_rules_versions, "the versions that there were"},
     {"rules", "diff", command_rules_diff, "what changed from one of them to another"},
     {"rules", "revert", command_rules_revert, "go back to one of them"},
+    {"token", NULL, command_token, "a token for development, signed with a key of yours"},
 };
 
 static void show_help(FILE *output)

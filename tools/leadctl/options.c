@@ -32,6 +32,8 @@ static const struct {
     {"tls-server-name", "NAME", "LEADROUTER_TLS_SERVER_NAME", NULL,
         "name the server must have, if not the target's; LEADROUTER_TLS_SERVER_NAME",
         offsetof(struct common_options, tls_server_name)},
+    {"token-file", "FILE", "LEADROUTER_TOKEN_FILE", NULL, "file with the token to show; LEADROUTER_TOKEN_FILE",
+        offsetof(struct common_options, token_file)},
 };
 
 enum { TEXT_OPTION = 1024 }; /* what getopt_long() gives for the first of them */

@@ -33,6 +33,7 @@ struct common_options {
     const char *tls_certificate; /* this one and the rest: NULL: none */
     const char *tls_key;
     const char *tls_server_name;
+    const char *token_file; /* NULL: none */
     bool json;
 };
 

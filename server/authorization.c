@@ -1,0 +1,253 @@
+#include "authorization.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "service.h"
+
+/* --- The table ---------------------------------------------------------------------------------------------------- */
+
+#define ROUTING "/leadrouter.v1.RoutingService/"
+#define LEADS "/leadrouter.v1.LeadService/"
+#define RULES "/leadrouter.v1.RuleService/"
+#define MAINTENANCE "/leadrouter.v1.MaintenanceService/"
+#define HEALTH "/grpc.health.v1.Health/"
+#define REFLECTION "/grpc.reflection."
+
+static const char workspace_id[] = "workspace_id";
+static const char source_workspace_id[] = "source_workspace_id";
+
+static const struct authorization_rule rules[] = {
+    {ROUTING "RouteLead", RIGHT_MEMBER, source_workspace_id},
+    {ROUTING "RouteLeads", RIGHT_SERVICE, NULL}, /* for every lead on the stream another workspace */
+    {ROUTING "ProcessRetries", RIGHT_ADMIN, workspace_id},
+    {ROUTING "Health", RIGHT_MEMBER, workspace_id},
+
+    {LEADS "CreateLeads", RIGHT_MEMBER, workspace_id},
+    {LEADS "GetLead", RIGHT_MEMBER, workspace_id},
+
+    {RULES "CreateRule", RIGHT_ADMIN, workspace_id},
+    {RULES "GetRule", RIGHT_MEMBER, workspace_id},
+    {RULES "ListRules", RIGHT_MEMBER, workspace_id},
+    {RULES "UpdateRule", RIGHT_ADMIN, workspace_id},
+    {RULES "DeleteRule", RIGHT_ADMIN, workspace_id},
+    {RULES "ApplyRules", RIGHT_ADMIN, workspace_id},
+    {RULES "RevertRules", RIGHT_ADMIN, workspace_id},
+    {RULES "DiffRuleVersions", RIGHT_MEMBER, workspace_id},
+    {RULES "ListRuleVersions", RIGHT_MEMBER, workspace_id},
+    {RULES "TestRules", RIGHT_MEMBER, workspace_id},
+    {RULES "LintRules", RIGHT_MEMBER, workspace_id},
+    {RULES "GetRoutingHistory", RIGHT_MEMBER, workspace_id},
+
+    {MAINTENANCE "ReleaseStaleLocks", RIGHT_SERVICE, NULL},
+    {MAINTENANCE "ExpireLeads", RIGHT_ADMIN, workspace_id},
+    {MAINTENANCE "ListJobs", RIGHT_SERVICE, NULL},
+    {MAINTENANCE "RunJob", RIGHT_SERVICE, NULL},
+    {MAINTENANCE "PauseJob", RIGHT_SERVICE, NULL},
+    {MAINTENANCE "ResumeJob", RIGHT_SERVICE, NULL},
+    {MAINTENANCE "ListRetries", RIGHT_MEMBER, workspace_id},
+    {MAINTENANCE "CancelRetries", RIGHT_SERVICE, NULL}, /* for every lead another workspace */
+
+    /* What looks after a server has no token, and learns nothing of leads; the protocol is for whoever may call at all. */
+    {HEALTH "Check", RIGHT_ANYONE, NULL},
+    {HEALTH "Watch", RIGHT_ANYONE, NULL},
+    {REFLECTION "v1.ServerReflection/ServerReflectionInfo", RIGHT_CALLER, NULL},
+    {REFLECTION "v1alpha.ServerReflection/ServerReflectionInfo", RIGHT_CALLER, NULL},
+};
+
+const struct authorization_rule *authorization_find(const char *method)
+{
+    for (size_t i = 0; i < COUNT_OF(rules); i++)
+        if (strcmp(rules[i].method, method) == 0)
+            return &rules[i];
+    return NULL;
+}
+
+/* --- Refusing ----------------------------------------------------------------------------------------------------- */
+
+static bool refuse(struct grpc_c_call *call, enum grpc_c_status status, const char *text)
+{
+    const struct log_field fields[] = {
+        LOG_STRING("method", grpc_c_call_method(call)),
+        LOG_STRING("code", grpc_c_status_name(status)),
+        LOG_STRING("error", text),
+        LOG_STRING("peer", grpc_c_call_peer(call)),
+        LOG_END,
+    };
+
+    log_write(LOG_LEVEL_WARNING, "rpc.refused", "the caller may not", fields);
+    grpc_c_call_fail(call, status, text);
+    return false;
+}
+
+static bool refuse_right(struct grpc_c_call *call, enum right right)
+{
+    static const char *const texts[] = {
+        [RIGHT_ANYONE] = "nobody may call this",
+        [RIGHT_CALLER] = "only callers that are known may call this",
+        [RIGHT_MEMBER] = "there is no such workspace, or it is not yours",
+        [RIGHT_ADMIN] = "only those who administer the workspace may call this",
+        [RIGHT_SERVICE] = "only services may call this",
+    };
+
+    return refuse(call, GRPC_C_PERMISSION_DENIED, texts[right]);
+}
+
+/* --- Who calls ---------------------------------------------------------------------------------------------------- */
+
+static bool admit(struct grpc_c_call *call, void *user)
+{
+    const struct authorization *authorization = user;
+    const struct authorization_rule *rule = authorization_find(grpc_c_call_method(call));
+    struct error error = {0};
+    struct caller *caller = NULL;
+
+    if (rule == NULL)
+        return refuse_right(call, RIGHT_ANYONE);
+    caller = arena_alloc(grpc_c_call_arena(call), sizeof(*caller));
+    grpc_c_call_set_caller(call, caller);
+    if (rule->right == RIGHT_ANYONE)
+        return true;
+    if (!authentication_identify(authorization->authentication, call, caller, &error))
+        return refuse(call, GRPC_C_UNAUTHENTICATED, error.text);
+    if (caller->kind == CALLER_NOBODY)
+        return refuse(call, GRPC_C_UNAUTHENTICATED, "a token or the certificate of a service is needed");
+    if (rule->right == RIGHT_SERVICE && caller->kind != CALLER_SERVICE)
+        return refuse_right(call, RIGHT_SERVICE);
+    if (caller->expires_s != 0)
+        grpc_c_call_expire_at(call, clock_now_ns() + (caller->expires_s - time(NULL)) * INT64_C(1000000000));
+    return true;
+}
+
+/* --- Who may ------------------------------------------------------------------------------------------------------ */
+
+/* A person's call while the membership is looked up. */
+struct membership_check {
+    struct work work; /* first: work comes back as addresses of these */
+    const struct authorization *authorization;
+    const struct authorization_rule *rule;
+    struct grpc_c_call *call;
+    struct uuid workspace_id;
+};
+
+/* Where a text of the request stands; NULL when it has no such field. */
+static char **find_text(ProtobufCMessage *request, const char *name)
+{
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(request->descriptor, name);
+
+    if (field == NULL || field->type != PROTOBUF_C_TYPE_STRING || field->label == PROTOBUF_C_LABEL_REPEATED)
+        return NULL;
+    return (char **)(void *)((char *)request + field->offset);
+}
+
+/* Whoever acts is the caller, and the record of it says so. */
+static bool set_user(struct grpc_c_call *call, ProtobufCMessage *request, const struct caller *caller)
+{
+    char **text = find_text(request, "user_id");
+    struct uuid id = uuid_nil;
+
+    if (text == NULL)
+        return true;
+    if ((*text)[0] == '\0') {
+        *text = service_id(grpc_c_call_arena(call), &caller->user_id);
+        return true;
+    }
+    if (!uuid_parse(*text, &id))
+        return refuse(call, GRPC_C_INVALID_ARGUMENT, "user_id: not a UUID");
+    if (!uuid_equal(&id, &caller->user_id))
+        return refuse(call, GRPC_C_PERMISSION_DENIED, "user_id: must be the caller's");
+    return true;
+}
+
+/* The person's role in the workspace; NULL for none, and for a workspace that does not exist. In the arena. */
+static bool read_role(struct membership_check *check, const char **ret_role, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .name = "member_role",
+        .sql = "select leadrouter.member_role($1, $2)",
+        .param_count = 2,
+        .param_types = {PG_UUID, PG_UUID},
+    };
+    const struct caller *caller = grpc_c_call_caller(check->call);
+    struct arena *arena = grpc_c_call_arena(check->call);
+    int64_t deadline_ns = grpc_c_call_deadline_ns(check->call);
+    struct pg_conn *conn = NULL;
+    struct pg_result *result = NULL;
+    struct pg_params params;
+
+    pg_params_init(&params, arena);
+    pg_params_add_uuid(&params, &caller->user_id);
+    pg_params_add_uuid(&params, &check->workspace_id);
+    if (!pg_pool_acquire(check->authorization->pool, deadline_ns, &conn, reterr_error))
+        return false;
+    bool ok = pg_execute(conn, &statement, &params, deadline_ns, &result, reterr_error);
+    pg_pool_put(check->authorization->pool, conn);
+    if (ok)
+        *ret_role = pg_result_is_null(result, 0, 0) ? NULL : arena_copy_string(arena, pg_result_text(result, 0, 0));
+    pg_result_free(result);
+    return ok;
+}
+
+static void run_check(struct work *work)
+{
+    struct membership_check *check = (struct membership_check *)(void *)work;
+    struct grpc_c_call *call = check->call;
+    const char *role = NULL;
+    struct error error = {0};
+
+    if (!read_role(check, &role, &error))
+        refuse(call, service_status(&error), service_text(&error));
+    else if (role == NULL)
+        refuse_right(call, RIGHT_MEMBER);
+    else if (check->rule->right == RIGHT_ADMIN && strcmp(role, "admin") != 0)
+        refuse_right(call, RIGHT_ADMIN);
+    else
+        grpc_c_call_proceed(call);
+}
+
+static bool check_membership(const struct authorization *authorization, const struct authorization_rule *rule,
+    struct grpc_c_call *call, ProtobufCMessage *request)
+{
+    struct membership_check *check = arena_alloc(grpc_c_call_arena(call), sizeof(*check));
+    const char *text = *find_text(request, rule->workspace_field);
+    struct error error = {0};
+
+    *check =
+        (struct membership_check){.work.run = run_check, .authorization = authorization, .rule = rule, .call = call};
+    if (text[0] == '\0')
+        error_set(&error, ERROR_INVALID, "%s: missing; only services may leave it out", rule->workspace_field);
+    else
+        service_parse_id(rule->workspace_field, text, false, &check->workspace_id, &error);
+    if (error.code == ERROR_NONE && worker_pool_submit(authorization->workers, &check->work, &error))
+        return false;
+    return refuse(call, service_status(&error), service_text(&error));
+}
+
+static bool pass(struct grpc_c_call *call, ProtobufCMessage *request, void *user)
+{
+    const struct authorization_rule *rule = authorization_find(grpc_c_call_method(call));
+    const struct caller *caller = grpc_c_call_caller(call);
+
+    if (caller->kind != CALLER_PERSON)
+        return true;
+    if (request != NULL && !set_user(call, request, caller))
+        return false;
+    return rule->workspace_field == NULL || check_membership(user, rule, call, request);
+}
+
+void authorization_guard(struct grpc_c_server *server, struct authorization *authorization)
+{
+    const struct grpc_c_gate gate = {.admit = admit, .pass = pass, .user = authorization};
+
+    grpc_c_server_set_gate(server, &gate);
+}
+
+bool authorization_is_service(const struct grpc_c_call *call)
+{
+    const struct caller *caller = grpc_c_call_caller(call);
+
+    return caller->kind == CALLER_SERVICE;
+}

@@ -1,0 +1,16 @@
+/* As whom the server works in the database. */
+#ifndef SERVER_DATABASE_ROLE_H
+#define SERVER_DATABASE_ROLE_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "pg/pg.h"
+
+/* Refuses a login that row security does not bind: a superuser, a role that bypasses it, or one that may act as the owner of the
+ * schema; unless it is `allowed` (may be NULL). Errors: ERROR_INVALID naming role and reason; those of pg_conn_open() and
+ * pg_execute(). Waits until `deadline_ns` at most. */
+bool database_role_check(
+    const struct pg_config *database, const char *allowed, int64_t deadline_ns, struct error *reterr_error);
+
+#endif

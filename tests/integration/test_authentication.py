@@ -1,0 +1,215 @@
+"""Goal: settings that let nobody in by mistake; keys that change while the server runs; certificates that are services; tokens that
+leadctl makes and shows; and a database role that cannot do more than it must."""
+import os
+import subprocess
+import threading
+import time
+import uuid
+
+import grpc
+import pytest
+
+from support.certificates import Authority
+from support.postgres import BUILD, LEADROUTERD
+from support.product_cluster import wait_until
+from support.server import Server
+from support.stubs import routing_pb2, routing_pb2_grpc
+from support.tokens import AUDIENCE, SERVICE, jwks, metadata, token
+
+LEADCTL = BUILD / "tools/leadctl/leadctl"
+PATIENCE_S = 60
+DEADLINE_S = 20
+PARTNER = "00000000-0000-4000-8000-000000000001"
+HEALTH = routing_pb2.HealthRequest()
+
+
+@pytest.fixture
+def guarded(cluster, database, tmp_path):
+    keys = jwks(tmp_path / "keys.json")
+    with Server(cluster.service_url(database), "--token-keys", str(keys), "--token-audience", AUDIENCE) as server:
+        server.keys = keys
+        yield server
+        server.check_log()
+
+
+def code(server, credentials):
+    try:
+        server.routing.Health(HEALTH, metadata=metadata(credentials), timeout=DEADLINE_S)
+    except grpc.RpcError as error:
+        return error.code().name
+    return "OK"
+
+
+def change(path, **key):
+    """Whole at every moment: a new file in the place of the old one."""
+    new = path.with_suffix(".new")
+    jwks(new, **key)
+    os.replace(new, path)
+
+
+# --- Keys ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_change_while_it_runs(guarded):
+    old = token(uuid.uuid4(), SERVICE)
+    assert code(guarded, old) == "OK" == code(guarded, old)
+    change(guarded.keys, secret=b"n" * 32)
+    wait_until(lambda: code(guarded, old) == "UNAUTHENTICATED", "the token is still good")
+
+
+def test_broken_keys_change_nothing(guarded):
+    guarded.keys.write_text("no keys")
+    refused = guarded.wait_for("token.keys_refused")
+    assert str(guarded.keys) in refused["error"]
+    assert code(guarded, token(uuid.uuid4(), SERVICE)) == "OK"
+
+
+def test_a_token_expires_although_it_is_remembered(guarded):
+    short = token(uuid.uuid4(), SERVICE, exp=int(time.time()) - 56) # within the minute that clocks may be apart
+    assert code(guarded, short) == "OK"
+    wait_until(lambda: code(guarded, short) == "UNAUTHENTICATED", "the token is still good")
+
+
+def test_a_stream_ends_with_its_token(guarded):
+    expiring = token(uuid.uuid4(), SERVICE, exp=int(time.time()) - 56)
+    is_over = threading.Event()
+    silence = iter(lambda: is_over.wait(PATIENCE_S), True)
+    stream = guarded.routing.RouteLeads(silence, metadata=metadata(expiring), timeout=PATIENCE_S)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(stream)
+    assert (caught.value.code().name, caught.value.details()) == ("UNAUTHENTICATED", "the caller's token has expired")
+    is_over.set()
+
+
+# --- leadctl ------------------------------------------------------------------------------------------------------------------
+
+
+def leadctl(*words, **environment):
+    return subprocess.run([LEADCTL, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S,
+                          env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize("algorithm", [("ed25519",), ("EC", "-pkeyopt", "ec_paramgen_curve:P-256"), ("RSA",)], ids=lambda words: words[0])
+def test_a_token_of_leadctl(cluster, database, tmp_path, algorithm):
+    private, public = tmp_path / "key.pem", tmp_path / "public.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", *algorithm, "-out", private], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
+    made = leadctl("token", "--key", private, "--subject", uuid.uuid4(), "--audience", AUDIENCE, "--role", SERVICE)
+    assert made.returncode == 0, made.stderr
+    file = tmp_path / "token"
+    file.write_text(made.stdout)
+    with Server(cluster.service_url(database), "--token-keys", str(public), "--token-audience", AUDIENCE) as server:
+        assert leadctl("health", "--target", server.address, "--token-file", file).returncode == 0
+        assert leadctl("health", "--target", server.address, LEADROUTER_TOKEN_FILE=str(file)).returncode == 0
+        without = leadctl("health", "--target", server.address)
+        assert (without.returncode, without.stderr) == (
+            1, "leadctl: UNAUTHENTICATED: a token or the certificate of a service is needed\n")
+
+
+@pytest.mark.parametrize("words, text", [
+    (("token",), "leadctl: --key: missing"),
+    (("token", "--key", "/nonexistent", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: /nonexistent: No such file"),
+    (("token", "--key", "/dev/null", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: /dev/null: not a file"),
+    (("token", "--key", LEADCTL, "--subject", "me", "--audience", "a"), 'leadctl: --subject: "me" is not a UUID'),
+    (("health", "--token-file", "/nonexistent"), "leadctl: --token-file: /nonexistent: No such file"),
+    (("health", "--token-file", "/dev/null"), "leadctl: --token-file: /dev/null: no token in it"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_what_leadctl_says(words, text):
+    done = leadctl(*words)
+    assert done.returncode == 2 and done.stderr.startswith(text), done.stderr
+
+
+# --- Certificates -------------------------------------------------------------------------------------------------------------
+
+
+def secure_code(ca, address, name):
+    credentials = grpc.ssl_channel_credentials(ca.file.read_bytes(), (ca.directory / f"{name}.key").read_bytes(),
+                                               (ca.directory / f"{name}.pem").read_bytes())
+    with grpc.secure_channel(address, credentials) as channel:
+        try:
+            routing_pb2_grpc.RoutingServiceStub(channel).Health(HEALTH, timeout=DEADLINE_S, wait_for_ready=True)
+        except grpc.RpcError as error:
+            return error.code().name
+    return "OK"
+
+
+@pytest.mark.parametrize("names, known, other", [("dns:x.example.com,uri:spiffe://example.com/crm", "OK", "UNAUTHENTICATED"),
+                                                 ("dns:spiffe://example.com/crm", "UNAUTHENTICATED", "UNAUTHENTICATED"),
+                                                 ("*", "OK", "OK")])
+def test_certificates_that_are_services(cluster, database, tmp_path, names, known, other):
+    """Served for other machines too: who may call is known."""
+    ca = Authority(tmp_path)
+    ca.issue("server", "DNS:localhost,IP:127.0.0.1", "serverAuth")
+    ca.issue("crm", "URI:spiffe://example.com/crm", "clientAuth")
+    ca.issue("other", "URI:spiffe://example.com/other", "clientAuth")
+    with Server(cluster.service_url(database), "--tls-certificate", str(ca.directory / "server.pem"), "--tls-key",
+                str(ca.directory / "server.key"), "--tls-client-ca", str(ca.file), "--service-names", names, listen="0.0.0.0:0") as server:
+        address = server.address.replace("0.0.0.0", "127.0.0.1")
+        assert (secure_code(ca, address, "crm"), secure_code(ca, address, "other")) == (known, other)
+
+
+# --- Settings -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags, text", [
+    (("--token-keys", "x"), "--token-keys and --token-audience go together"),
+    (("--token-audience", "x"), "--token-keys and --token-audience go together"),
+    (("--token-issuer", "x"), "--token-issuer is of no use without --token-keys"),
+    (("--service-names", "x"), "--service-names is of no use without --tls-client-ca"),
+    (("--listen", "0.0.0.0:0", "--tls-certificate", "x", "--tls-key", "x", "--no-client-certificates"),
+     "--listen 0.0.0.0:0: other machines are served only with --token-keys or --service-names"),
+])
+def test_settings_that_say_too_little(flags, text):
+    done = subprocess.run([LEADROUTERD, "serve", "--database", "x", *flags], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (done.returncode, done.stderr.startswith(f"leadrouterd: {text}")) == (2, True), done.stderr
+
+
+def test_keys_that_cannot_be_read(cluster, database, tmp_path):
+    missing = tmp_path / "missing.json"
+    with_keys = ("--token-keys", str(missing), "--token-audience", "x")
+    done = subprocess.run([LEADROUTERD, "serve", "--database", cluster.service_url(database), *with_keys], capture_output=True, text=True,
+                          timeout=PATIENCE_S)
+    assert done.returncode == 1 and f"{missing}: No such file" in done.stderr
+
+
+def test_without_tokens_it_says_so(server):
+    assert "anyone on this machine" in server.events("server.started")[0]["callers"]
+
+
+# --- The role of the database -------------------------------------------------------------------------------------------------
+
+
+def start(url, *flags):
+    return subprocess.run([LEADROUTERD, "serve", "--listen", "127.0.0.1:0", "--database", url, *flags], capture_output=True, text=True,
+                          timeout=PATIENCE_S)
+
+
+# What makes the login dangerous, and what takes it back. Nobody else uses this process's cluster.
+DANGERS = {
+    "bypasses row security": ("alter role leadrouter_service bypassrls", "alter role leadrouter_service nobypassrls"),
+    "may act as the owner of the schema": ("grant leadrouter_owner to leadrouter_service",
+                                           "revoke leadrouter_owner from leadrouter_service"),
+}
+
+
+@pytest.mark.parametrize("reason", DANGERS)
+def test_roles_that_may_too_much(cluster, database, sql, reason):
+    url = cluster.service_url(database)
+    sql(DANGERS[reason][0])
+    try:
+        check_role(url, "leadrouter_service", reason)
+    finally:
+        sql(DANGERS[reason][1])
+
+
+def test_a_superuser(cluster, database):
+    check_role(cluster.url(database), "postgres", "is a superuser")
+
+
+def check_role(url, role, reason):
+    done = start(url)
+    assert done.returncode == 1 and f"the database's role {role} {reason}" in done.stderr, done.stderr
+    assert f"--allow-role {role}" in done.stderr
+    assert start(url, "--allow-role", "another").returncode == 1
+    with Server(url, "--allow-role", role) as server:
+        server.routing.Health(HEALTH, timeout=DEADLINE_S)

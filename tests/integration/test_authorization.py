@@ -1,0 +1,323 @@
+"""Goal: whoever calls may do what the table says and nothing else: every RPC is tried by everybody on everybody's workspace, and what is
+refused changes no row. A token that is no good gets nobody in."""
+import itertools
+import time
+import uuid
+
+import grpc
+import pytest
+
+from support.product_cluster import execute
+from support.server import Server
+from support.stubs import leads_pb2, maintenance_pb2, routing_pb2, rules_pb2
+from support.tokens import AUDIENCE, SERVICE, claims, encode, jwks, metadata, signed, token
+
+DEADLINE_S = 20
+OURS, THEIRS, NONE = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2, 9))
+MEMBER, ADMIN, OTHER, STRANGER = (uuid.UUID(int=0x40008000000000000000 + n) for n in (11, 12, 13, 14))
+LEADS = {OURS: "00000000-0000-4000-8000-0000000000a1", THEIRS: "00000000-0000-4000-8000-0000000000a2",
+         NONE: "00000000-0000-4000-8000-0000000000a9"}
+RULES = {OURS: "00000000-0000-4000-8000-0000000000b1", THEIRS: "00000000-0000-4000-8000-0000000000b2",
+         NONE: "00000000-0000-4000-8000-0000000000b9"}
+
+ROWS = f"""
+insert into workspaces (id, name, workspace_type, is_active)
+values ('{OURS}', 'Ours', 'partner', true), ('{THEIRS}', 'Theirs', 'partner', true);
+insert into user_workspaces (user_id, workspace_id, role)
+values ('{MEMBER}', '{OURS}', 'member'), ('{ADMIN}', '{OURS}', 'admin'), ('{OTHER}', '{THEIRS}', 'admin');
+insert into lead_routing_rules (id, workspace_id, destination_workspace_id, rule_name, conditions)
+values ('{RULES[OURS]}', '{OURS}', '{OURS}', 'ours', '{{}}'), ('{RULES[THEIRS]}', '{THEIRS}', '{THEIRS}', 'theirs', '{{}}');
+insert into leads (id, workspace_id, source_workspace_id, email) values
+    ('{LEADS[OURS]}', '{OURS}', '{OURS}', 'ours@example.com'), ('{LEADS[THEIRS]}', '{THEIRS}', '{THEIRS}', 'theirs@example.com');
+"""
+
+EVERYBODY = {
+    "nobody": lambda: None,
+    "expired": lambda: token(ADMIN, exp=int(time.time()) - 61),
+    "wrong audience": lambda: token(ADMIN, aud="somebody else"),
+    "other": lambda: token(OTHER),
+    "stranger": lambda: token(STRANGER),
+    "member": lambda: token(MEMBER),
+    "admin": lambda: token(ADMIN),
+    "service": lambda: token(uuid.uuid4(), SERVICE),
+}
+PLACES = {"member": {OURS: "member"}, "admin": {OURS: "admin"}, "other": {THEIRS: "admin"}, "stranger": {}}
+
+
+class Method:
+    """An RPC, who may call it, and what a service is told about a workspace that is there and about one that is not."""
+
+    def __init__(self, package, service, name, right, request, found="OK", missing="NOT_FOUND", streams=False):
+        self.path = f"/leadrouter.v1.{service}/{name}"
+        self.right, self.codes, self.streams = right, {OURS: found, THEIRS: found, NONE: missing}, streams
+        self.make = lambda workspace: getattr(package, f"{name}Request")(**request(workspace))
+        self.response = getattr(package, f"{name}Response")
+
+    def call(self, channel, workspace, credentials):
+        parts = {"request_serializer": lambda message: message.SerializeToString(), "response_deserializer": self.response.FromString}
+        request = self.make(workspace)
+        try:
+            if self.streams:
+                list(channel.stream_stream(self.path, **parts)(iter([request]), timeout=DEADLINE_S, metadata=credentials))
+            else:
+                channel.unary_unary(self.path, **parts)(request, timeout=DEADLINE_S, metadata=credentials)
+        except grpc.RpcError as error:
+            return error.code().name, error.details()
+        return "OK", ""
+
+    def expected(self, who, workspace):
+        if who in ("nobody", "expired", "wrong audience"):
+            return "UNAUTHENTICATED"
+        if who != "service":
+            role = PLACES[who].get(workspace)
+            if self.right == "service" or role is None or (self.right == "admin" and role == "member"):
+                return "PERMISSION_DENIED"
+        return self.codes[workspace]
+
+
+def nothing(_workspace):
+    return {}
+
+
+def of_rules(name, right, request=nothing, **codes):
+    return Method(rules_pb2, "RuleService", name, right, lambda workspace: {"workspace_id": workspace, **request(workspace)}, **codes)
+
+
+def of_maintenance(name, right, request=nothing, **codes):
+    return Method(maintenance_pb2, "MaintenanceService", name, right, request, **codes)
+
+
+def in_workspace(workspace):
+    return {"workspace_id": workspace}
+
+
+def a_lead(workspace):
+    return {"lead_id": LEADS[workspace], "source_workspace_id": workspace}
+
+
+def a_rule(workspace, **more):
+    rule = rules_pb2.Rule(name=str(uuid.uuid4()), conditions_json="{}", destination_workspace_id=OURS, is_active=True, **more)
+    return {"rule": rule}
+
+
+METHODS = [
+    Method(routing_pb2, "RoutingService", "RouteLead", "member", a_lead),
+    Method(routing_pb2, "RoutingService", "RouteLeads", "service",
+           lambda workspace: {"lead": routing_pb2.RouteLeadRequest(**a_lead(workspace))}, missing="OK", streams=True),
+    Method(routing_pb2, "RoutingService", "ProcessRetries", "admin", lambda workspace: {"limit": 10, "workspace_id": workspace},
+            missing="OK"),
+    Method(routing_pb2, "RoutingService", "Health", "member", in_workspace, missing="OK"),
+    Method(leads_pb2, "LeadService", "CreateLeads", "member",
+           lambda workspace: {"workspace_id": workspace, "leads": [leads_pb2.NewLead(email=f"{uuid.uuid4()}@example.com")]}),
+    Method(leads_pb2, "LeadService", "GetLead", "member", lambda workspace: {"lead_id": LEADS[workspace], "workspace_id": workspace}),
+    of_rules("CreateRule", "admin", a_rule),
+    of_rules("GetRule", "member", lambda workspace: {"rule_id": RULES[workspace]}),
+    of_rules("ListRules", "member"),
+    of_rules("UpdateRule", "admin", lambda workspace: a_rule(workspace, id=RULES[workspace])),
+    of_rules("DeleteRule", "admin", lambda workspace: {"rule_id": NONE}, found="NOT_FOUND"),
+    of_rules("ApplyRules", "admin"),
+    of_rules("RevertRules", "admin", lambda workspace: {"version": 1}),
+    of_rules("DiffRuleVersions", "member", lambda workspace: {"from_version": 1, "to_version": 1}),
+    of_rules("ListRuleVersions", "member", missing="OK"),
+    of_rules("TestRules", "member", lambda workspace: {"leads": [leads_pb2.NewLead(email="a@example.com")]}),
+    of_rules("LintRules", "member"),
+    of_rules("GetRoutingHistory", "member", lambda workspace: {"lead_id": LEADS[workspace]}),
+    of_maintenance("ReleaseStaleLocks", "service", missing="OK"),
+    of_maintenance("ExpireLeads", "admin", in_workspace, missing="OK"),
+    of_maintenance("ListJobs", "service", missing="OK"),
+    of_maintenance("RunJob", "service", lambda workspace: {"name": "expiry"}, missing="OK"),
+    of_maintenance("PauseJob", "service", lambda workspace: {"name": "expiry"}, missing="OK"),
+    of_maintenance("ResumeJob", "service", lambda workspace: {"name": "expiry"}, missing="OK"),
+    of_maintenance("ListRetries", "member", in_workspace, missing="OK"),
+    of_maintenance("CancelRetries", "service", lambda workspace: {"leads": [maintenance_pb2.LeadKey(**a_lead(workspace))]}, missing="OK"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(cluster, tmp_path_factory):
+    """A server that asks for tokens, and its database."""
+    name = cluster.database()
+    execute(cluster, name, ROWS)
+    keys = jwks(tmp_path_factory.mktemp("keys") / "keys.json")
+    with Server(cluster.service_url(name), "--token-keys", str(keys), "--token-audience", AUDIENCE, "--no-jobs") as server:
+        yield server, lambda statement, parameters=None: execute(cluster, name, statement, parameters)
+        server.check_log()
+    cluster.drop_database(name)
+
+
+@pytest.fixture
+def guarded(place):
+    return place[0]
+
+
+@pytest.fixture
+def rows(place):
+    """A picture of every row of every table."""
+    sql = place[1]
+    tables = [table for table, in sql("select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+                                      " where n.nspname in ('public', 'leadrouter') and c.relkind = 'r' and c.relname not like '%job%'")]
+    picture = " union all ".join(f"select '{table}', md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {table} t"
+                                 for table in tables)
+    return lambda: sql(picture)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.path)
+def test_every_method_by_everybody_on_every_workspace(guarded, rows, method):
+    channel = guarded.channel()
+    before = rows()
+    wrong = []
+    for who, workspace in sorted(itertools.product(EVERYBODY, (OURS, THEIRS, NONE)), key=lambda cell: method.expected(*cell) == "OK"):
+        code, text = method.call(channel, workspace, metadata(EVERYBODY[who]()))
+        if code != method.expected(who, workspace):
+            wrong.append((who, workspace, code, text, method.expected(who, workspace)))
+        if method.expected(who, workspace) in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+            assert rows() == before, (who, workspace)
+    assert not wrong
+
+
+def test_no_method_is_left_out():
+    declared = {f"/{service.full_name}/{method.name}" for package in (leads_pb2, maintenance_pb2, routing_pb2, rules_pb2)
+                for service in package.DESCRIPTOR.services_by_name.values() for method in service.methods}
+    assert declared == {method.path for method in METHODS}
+
+
+# --- What people are told, and what they may say of themselves ----------------------------------------------------------------
+
+
+def method(name):
+    return next(method for method in METHODS if method.path.endswith("/" + name))
+
+
+def test_what_is_not_yours_looks_like_what_is_not_there(guarded):
+    channel = guarded.channel()
+    for one in METHODS:
+        if one.right in ("member", "admin"):
+            answers = {one.call(channel, workspace, metadata(token(ADMIN))) for workspace in (THEIRS, NONE)}
+            assert answers == {("PERMISSION_DENIED", "there is no such workspace, or it is not yours")}, one.path
+
+
+def test_a_lead_of_others_is_not_found_in_your_workspace(guarded):
+    stub, credentials = guarded.leads, metadata(token(MEMBER))
+    texts = set()
+    for lead in (LEADS[THEIRS], LEADS[NONE]):
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GetLead(leads_pb2.GetLeadRequest(lead_id=lead, workspace_id=OURS), metadata=credentials, timeout=DEADLINE_S)
+        texts.add((caught.value.code().name, caught.value.details()))
+    assert texts == {("NOT_FOUND", "no such lead in that workspace")}
+
+
+def refused(call, request, credentials):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, metadata=credentials, timeout=DEADLINE_S)
+    return caught.value.code().name, caught.value.details()
+
+
+def new_leads(**fields):
+    return leads_pb2.CreateLeadsRequest(workspace_id=OURS, leads=[leads_pb2.NewLead(email=f"{uuid.uuid4()}@example.com")], **fields)
+
+
+def route(guarded, credentials, lead, **fields):
+    return guarded.routing.RouteLead(routing_pb2.RouteLeadRequest(lead_id=lead, source_workspace_id=OURS, **fields), metadata=credentials,
+                                     timeout=DEADLINE_S)
+
+
+def test_people_act_as_themselves(guarded, place):
+    credentials = metadata(token(MEMBER))
+    lead = guarded.leads.CreateLeads(new_leads(), metadata=credentials, timeout=DEADLINE_S).results[0].lead_id
+    request = routing_pb2.RouteLeadRequest(lead_id=lead, source_workspace_id=OURS, user_id=str(OTHER))
+    assert refused(guarded.routing.RouteLead, request, credentials) == ("PERMISSION_DENIED", "user_id: must be the caller's")
+    request.user_id = "me"
+    assert refused(guarded.routing.RouteLead, request, credentials) == ("INVALID_ARGUMENT", "user_id: not a UUID")
+    route(guarded, credentials, lead)
+    assert place[1]("select distinct actor_id::text from lead_routing_logs where lead_id = %s", (lead,)) == [(str(MEMBER),)]
+    second = guarded.leads.CreateLeads(new_leads(), metadata=credentials, timeout=DEADLINE_S).results[0].lead_id
+    route(guarded, metadata(token(uuid.uuid4(), SERVICE)), second, user_id=str(OTHER))
+    assert place[1]("select distinct actor_id::text from lead_routing_logs where lead_id = %s", (second,)) == [(str(OTHER),)]
+
+
+def test_only_services_ask_for_all_workspaces(guarded):
+    health, credentials = guarded.routing.Health, metadata(token(MEMBER))
+    assert refused(health, routing_pb2.HealthRequest(), credentials) == (
+        "INVALID_ARGUMENT", "workspace_id: missing; only services may leave it out")
+    assert refused(health, routing_pb2.HealthRequest(workspace_id="%"), credentials) == ("INVALID_ARGUMENT", "workspace_id: not a UUID")
+    health(routing_pb2.HealthRequest(), metadata=metadata(token(uuid.uuid4(), SERVICE)), timeout=DEADLINE_S)
+
+
+def test_who_leaves_a_workspace_is_out_at_once(guarded, place):
+    """Who somebody is may be remembered; what he may is asked each time."""
+    somebody = uuid.uuid4()
+    credentials = metadata(token(somebody))
+    request = routing_pb2.HealthRequest(workspace_id=OURS)
+    assert refused(guarded.routing.Health, request, credentials)[0] == "PERMISSION_DENIED"
+    place[1]("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, 'member')", (str(somebody), OURS))
+    guarded.routing.Health(request, metadata=credentials, timeout=DEADLINE_S)
+    place[1]("delete from user_workspaces where user_id = %s", (str(somebody),))
+    assert refused(guarded.routing.Health, request, credentials)[0] == "PERMISSION_DENIED"
+
+
+# --- Tokens that are no good --------------------------------------------------------------------------------------------------
+
+HS256 = {"alg": "HS256", "typ": "JWT"}
+
+
+def attacks():
+    good = token(ADMIN)
+    header, payload, signature = good.split(".")
+    mine = claims(ADMIN)
+    unsigned = encode(b'{"alg":"none"}') + "." + payload + "."
+    return {
+        "none": unsigned,
+        "none, signed": encode(b'{"alg":"none"}') + "." + payload + "." + signature,
+        "another secret": signed(HS256, mine, b"x" * 32),
+        "another algorithm": signed({"alg": "RS256"}, mine),
+        "kid is a path": signed({**HS256, "kid": "../../../../dev/null"}, mine, b""),
+        "kid is SQL": signed({**HS256, "kid": "' union select 'x"}, mine, b"x"),
+        "jwk": signed({**HS256, "jwk": {"kty": "oct", "k": encode(b"x" * 32)}}, mine, b"x" * 32),
+        "jku": signed({**HS256, "jku": "http://127.0.0.1:9/keys"}, mine),
+        "x5u": signed({**HS256, "x5u": "http://127.0.0.1:9/keys"}, mine),
+        "no exp": signed(HS256, {name: value for name, value in mine.items() if name != "exp"}),
+        "exp is text": signed(HS256, {**mine, "exp": str(mine["exp"])}),
+        "nbf in the future": signed(HS256, {**mine, "nbf": mine["exp"]}),
+        "twice the same name": signed('{"alg":"HS256"}', f'{{"sub":"{ADMIN}","sub":"{OTHER}","aud":"{AUDIENCE}","exp":{mine["exp"]}}}'),
+        "four parts": good + ".x",
+        "two parts": header + "." + payload,
+        "padding": good + "=",
+        "empty": "",
+        "a role that is none": token(ADMIN, "leadrouter_owner"),
+        "a subject that is no person": token("robert'); drop table leads; --"),
+        "7 KiB": token(ADMIN, pad="x" * 5000),
+    }
+
+
+def test_attacks(guarded, rows):
+    before = rows()
+    channel = guarded.channel()
+    for name, bad in attacks().items():
+        code, text = method("GetLead").call(channel, OURS, metadata(bad))
+        if name == "7 KiB": # large, and good
+            assert code == "OK", text
+        else:
+            assert code == "UNAUTHENTICATED", (name, code, text)
+            assert text.startswith(("the token", "authorization: ")), text
+    for scheme in ("Basic dTpw", "Bearer", "bearer  ", "Token " + token(ADMIN)):
+        assert method("GetLead").call(channel, OURS, (("authorization", scheme),))[0] == "UNAUTHENTICATED", scheme
+    assert rows() == before
+    assert method("GetLead").call(channel, OURS, metadata(token(ADMIN)))[0] == "OK", "the server goes on"
+
+
+def test_a_token_of_a_mebibyte(guarded):
+    """Refused for its size by whoever sees it first; never read."""
+    code = method("GetLead").call(guarded.channel(**{"grpc.max_metadata_size": 4 << 20}), OURS, metadata("x" * (1 << 20)))[0]
+    assert code in ("UNAUTHENTICATED", "RESOURCE_EXHAUSTED", "UNAVAILABLE")
+    assert method("GetLead").call(guarded.channel(), OURS, metadata(token(ADMIN)))[0] == "OK"
+
+
+def test_health_of_the_process_is_everybodys_and_the_protocol_is_not(guarded):
+    channel = guarded.channel()
+    check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert check(b"", timeout=DEADLINE_S) == b"\x08\x01"
+    reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    with pytest.raises(grpc.RpcError) as caught:
+        list(reflection(iter([b"\x3a\x00"]), timeout=DEADLINE_S))
+    assert caught.value.code().name == "UNAUTHENTICATED"
+    assert list(reflection(iter([b"\x3a\x00"]), metadata=metadata(token(STRANGER)), timeout=DEADLINE_S))
