@@ -17,34 +17,31 @@ static_assert(sizeof(struct uuid) == ID_SIZE, "an id is its bytes");
 
 static const char digits[] = "0123456789abcdef";
 
-/* The first bytes of a hash over the place and the filter. */
-static void check_of(
-    const unsigned char place[PLACE_SIZE], const struct page_filter *filter, unsigned char ret_check[CHECK_SIZE])
+/* The first bytes of a hash over the place and the list. */
+static void check_of(const unsigned char place[PLACE_SIZE], const char *list, unsigned char ret_check[CHECK_SIZE])
 {
-    static const char purpose[] = "leadrouter.v1.ListRetries 1";
-    unsigned char input[sizeof(purpose) + PLACE_SIZE + ID_SIZE + 1];
+    static const char purpose[] = "leadrouter page token 1";
     unsigned char hash[EVP_MAX_MD_SIZE];
-    int ok = 0;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool ok = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
+              EVP_DigestUpdate(context, purpose, sizeof(purpose)) == 1 &&
+              EVP_DigestUpdate(context, place, PLACE_SIZE) == 1 && EVP_DigestUpdate(context, list, strlen(list)) == 1 &&
+              EVP_DigestFinal_ex(context, hash, NULL) == 1;
 
-    memcpy(input, purpose, sizeof(purpose));
-    memcpy(input + sizeof(purpose), place, PLACE_SIZE);
-    memcpy(input + sizeof(purpose) + PLACE_SIZE, &filter->workspace_id, ID_SIZE);
-    input[sizeof(input) - 1] = filter->due_only ? 1 : 0;
-    ok = EVP_Digest(input, sizeof(input), hash, NULL, EVP_sha256(), NULL);
-    assert(ok == 1);
+    assert(ok);
     (void)ok;
+    EVP_MD_CTX_free(context);
     memcpy(ret_check, hash, CHECK_SIZE);
 }
 
-char *page_token_write(
-    const struct page_place *place, const struct page_filter *filter, char ret_token[PAGE_TOKEN_SIZE])
+char *page_token_write(const struct page_place *place, const char *list, char ret_token[PAGE_TOKEN_SIZE])
 {
     unsigned char bytes[TOKEN_BYTES];
 
     for (unsigned i = 0; i < TIME_SIZE; i++)
-        bytes[i] = (unsigned char)((uint64_t)place->next_retry_us >> (8 * (TIME_SIZE - 1 - i)));
-    memcpy(bytes + TIME_SIZE, &place->queue_id, ID_SIZE);
-    check_of(bytes, filter, bytes + PLACE_SIZE);
+        bytes[i] = (unsigned char)((uint64_t)place->time_us >> (8 * (TIME_SIZE - 1 - i)));
+    memcpy(bytes + TIME_SIZE, &place->id, ID_SIZE);
+    check_of(bytes, list, bytes + PLACE_SIZE);
     for (size_t i = 0; i < TOKEN_BYTES; i++) {
         ret_token[2 * i] = digits[bytes[i] >> 4];
         ret_token[2 * i + 1] = digits[bytes[i] & 15];
@@ -66,8 +63,7 @@ static bool read_bytes(const char *token, unsigned char ret_bytes[TOKEN_BYTES])
     return true;
 }
 
-bool page_token_read(
-    const char *token, const struct page_filter *filter, struct page_place *ret_place, struct error *reterr_error)
+bool page_token_read(const char *token, const char *list, struct page_place *ret_place, struct error *reterr_error)
 {
     unsigned char bytes[TOKEN_BYTES];
     unsigned char check[CHECK_SIZE];
@@ -75,13 +71,13 @@ bool page_token_read(
 
     if (!read_bytes(token, bytes))
         return error_set(reterr_error, ERROR_INVALID, "page_token: not one that was given for a page");
-    check_of(bytes, filter, check);
+    check_of(bytes, list, check);
     if (memcmp(check, bytes + PLACE_SIZE, CHECK_SIZE) != 0)
         return error_set(
-            reterr_error, ERROR_INVALID, "page_token: not one that was given for this workspace_id and due_only");
+            reterr_error, ERROR_INVALID, "page_token: not one that was given for this list and what it was asked for");
     for (unsigned i = 0; i < TIME_SIZE; i++)
         time = time << 8 | bytes[i];
-    ret_place->next_retry_us = (int64_t)time;
-    memcpy(&ret_place->queue_id, bytes + TIME_SIZE, ID_SIZE);
+    ret_place->time_us = (int64_t)time;
+    memcpy(&ret_place->id, bytes + TIME_SIZE, ID_SIZE);
     return true;
 }

@@ -20,7 +20,8 @@ struct maintenance_call {
     struct service_call base;
     const void *request; /* the message, valid until the call is answered */
     struct uuid user_id;
-    struct page_filter filter;
+    bool due_only;
+    const char *list; /* what a page token is for */
     struct page_place place;
     bool has_place;
     struct uuid *lead_ids;
@@ -187,11 +188,11 @@ static bool read_page(struct maintenance_call *call, struct pg_result **ret_resu
     struct pg_params params;
 
     pg_params_init(&params, grpc_c_call_arena(call->base.call));
-    pg_params_add_uuid(&params, uuid_is_nil(&call->filter.workspace_id) ? NULL : &call->filter.workspace_id);
-    pg_params_add_bool(&params, call->filter.due_only);
+    pg_params_add_uuid(&params, uuid_is_nil(&call->base.workspace_id) ? NULL : &call->base.workspace_id);
+    pg_params_add_bool(&params, call->due_only);
     if (call->has_place) {
-        pg_params_add_int8(&params, call->place.next_retry_us);
-        pg_params_add_uuid(&params, &call->place.queue_id);
+        pg_params_add_int8(&params, call->place.time_us);
+        pg_params_add_uuid(&params, &call->place.id);
     } else {
         pg_params_add_null(&params);
         pg_params_add_null(&params);
@@ -223,29 +224,37 @@ static void run_list_retries(struct work *work)
         response.now = service_time(arena, pg_result_int8(result, 0, 10));
     if (rows > size) {
         const struct page_place last = {
-            .next_retry_us = pg_result_is_null(result, size - 1, 5) ? INT64_MAX : pg_result_int8(result, size - 1, 5),
-            .queue_id = pg_result_uuid(result, size - 1, 0),
+            .time_us = pg_result_is_null(result, size - 1, 5) ? INT64_MAX : pg_result_int8(result, size - 1, 5),
+            .id = pg_result_uuid(result, size - 1, 0),
         };
-        response.next_page_token = page_token_write(&last, &call->filter, arena_alloc(arena, PAGE_TOKEN_SIZE));
+        response.next_page_token = page_token_write(&last, call->list, arena_alloc(arena, PAGE_TOKEN_SIZE));
     }
     pg_result_free(result);
     leadrouter__v1__maintenance_service__list_retries__reply(call->base.call, &response);
 }
 
+/* The list that a page of this call belongs to. */
+static const char *list_of(const struct maintenance_call *call)
+{
+    char workspace[UUID_TEXT_SIZE];
+
+    return arena_format(grpc_c_call_arena(call->base.call), "ListRetries %s %d",
+        uuid_format(&call->base.workspace_id, workspace), call->due_only);
+}
+
 static void handle_list_retries(struct grpc_c_call *call, const Leadrouter__V1__ListRetriesRequest *request, void *user)
 {
     struct maintenance_call *maintenance = begin(call, request, user, run_list_retries);
-    struct page_filter *filter = &maintenance->filter;
     struct error error = {0};
-    bool ok = service_parse_id("workspace_id", request->workspace_id, true, &filter->workspace_id, &error);
+    bool ok = service_parse_id("workspace_id", request->workspace_id, true, &maintenance->base.workspace_id, &error);
 
-    maintenance->base.workspace_id = filter->workspace_id;
-    filter->due_only = request->due_only != 0;
+    maintenance->due_only = request->due_only != 0;
+    maintenance->list = list_of(maintenance);
     maintenance->has_place = request->page_token[0] != '\0';
     if (ok && (request->page_size < 0 || request->page_size > PAGE_MAX))
         ok = error_set(&error, ERROR_INVALID, "page_size: must be from 1 to %d, or 0 for %d", PAGE_MAX, PAGE_DEFAULT);
     if (ok && maintenance->has_place)
-        ok = page_token_read(request->page_token, filter, &maintenance->place, &error);
+        ok = page_token_read(request->page_token, maintenance->list, &maintenance->place, &error);
     submit(maintenance, maintenance->base.service->workers, ok, &error);
 }
 

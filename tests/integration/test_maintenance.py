@@ -340,7 +340,7 @@ def test_pages_that_are_refused(quiet, sql):
         assert code == wrong and text.startswith("page_token: not one that was given for "), text
     for other in ({}, {"due_only": True, "workspace_id": PARTNER}):
         assert refusal(quiet, "ListRetries", page_token=token, **other) == (
-            wrong, "page_token: not one that was given for this workspace_id and due_only")
+            wrong, "page_token: not one that was given for this list and what it was asked for")
     assert refusal(quiet, "ListRetries", workspace_id="me") == (wrong, "workspace_id: not a UUID")
     assert len(call(quiet, "ListRetries", page_token=token, due_only=True).retries) == 2
 

@@ -24,7 +24,7 @@ BANNED_CALLS = ("strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "strt
 MARKS = ("TO" "DO", "FIX" "ME", "X" "XX")
 WORKPLACE = "/" "work/"
 
-FOLDERS_SKIPPED = {".git", "build", "__pycache__", ".pytest_cache", ".cache"}
+SKIPPED = {".git", "build", "__pycache__", ".pytest_cache", ".cache"}
 # Expected output of generators: not written by people, so not held to how people write.
 GOLDEN = "golden"
 
@@ -337,8 +337,8 @@ def read_tree(root):
     """All text files; what is not UTF-8 is data."""
     files = []
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(set(folders) - FOLDERS_SKIPPED)
-        for name in sorted(names):
+        folders[:] = sorted(set(folders) - SKIPPED)
+        for name in sorted(set(names) - SKIPPED): # .git is a file in a linked working tree
             path = pathlib.Path(folder) / name
             if not path.is_file():
                 continue

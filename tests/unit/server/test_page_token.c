@@ -1,4 +1,4 @@
-/* Goal: a token leads back to the place it was made for, under the filter it was made for; anything else is refused, whatever is
+/* Goal: a token leads back to the place it was made for, for the list it was made for; anything else is refused, whatever is
  * changed in it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,16 +11,9 @@
 #include "base/memory.h"
 #include "page_token.h"
 
-static struct page_filter filter;
+static const char list[] = "ListRetries 00000000-0000-4000-8000-000000000001 due";
 
-static int setup(void **state)
-{
-    (void)state;
-    filter = (struct page_filter){.workspace_id = uuid_random(), .due_only = true};
-    return 0;
-}
-
-static bool is_refused(const char *token, const struct page_filter *other)
+static bool is_refused(const char *token, const char *other)
 {
     struct page_place place;
     struct error error = {0};
@@ -36,64 +29,62 @@ static void there_and_back(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(times); i++) {
-        struct page_place place = {.next_retry_us = times[i], .queue_id = uuid_random()};
+        struct page_place place = {.time_us = times[i], .id = uuid_random()};
         struct page_place read;
         struct error error = {0};
         char token[PAGE_TOKEN_SIZE];
-        assert_true(page_token_read(page_token_write(&place, &filter, token), &filter, &read, &error));
-        assert_int_equal(read.next_retry_us, place.next_retry_us);
-        assert_true(uuid_equal(&read.queue_id, &place.queue_id));
+        assert_true(page_token_read(page_token_write(&place, list, token), list, &read, &error));
+        assert_int_equal(read.time_us, place.time_us);
+        assert_true(uuid_equal(&read.id, &place.id));
     }
 }
 
-/* A token goes with its filter. */
-static void another_filter(void **state)
+/* A token goes with its list, to the last letter. */
+static void another_list(void **state)
 {
-    struct page_place place = {.next_retry_us = 5, .queue_id = uuid_random()};
-    struct page_filter other = filter;
+    struct page_place place = {.time_us = 5, .id = uuid_random()};
     char token[PAGE_TOKEN_SIZE];
 
     (void)state;
-    page_token_write(&place, &filter, token);
-    other.due_only = false;
-    assert_true(is_refused(token, &other));
-    other = filter;
-    other.workspace_id = uuid_nil;
-    assert_true(is_refused(token, &other));
+    page_token_write(&place, list, token);
+    assert_true(is_refused(token, "ListRetries 00000000-0000-4000-8000-000000000001"));
+    assert_true(is_refused(token, "ListRetries 00000000-0000-4000-8000-000000000002 due"));
+    assert_true(is_refused(token, "ListLeads 00000000-0000-4000-8000-000000000001 due"));
+    assert_true(is_refused(token, ""));
 }
 
 /* No letter can be changed, left out or added. */
 static void altered(void **state)
 {
-    struct page_place place = {.next_retry_us = 5, .queue_id = uuid_random()};
+    struct page_place place = {.time_us = 5, .id = uuid_random()};
     char token[PAGE_TOKEN_SIZE];
     char longer[PAGE_TOKEN_SIZE + 1];
 
     (void)state;
-    page_token_write(&place, &filter, token);
+    page_token_write(&place, list, token);
     for (size_t i = 0; i < PAGE_TOKEN_SIZE - 1; i++) {
         char kept = token[i];
         token[i] = kept == '0' ? '1' : '0';
-        assert_true(is_refused(token, &filter));
+        assert_true(is_refused(token, list));
         token[i] = 'g';
-        assert_true(is_refused(token, &filter));
+        assert_true(is_refused(token, list));
         token[i] = '\0';
-        assert_true(is_refused(token, &filter));
+        assert_true(is_refused(token, list));
         token[i] = kept;
     }
     memcpy(longer, token, PAGE_TOKEN_SIZE - 1);
     memcpy(longer + PAGE_TOKEN_SIZE - 1, "0", 2);
-    assert_true(is_refused(longer, &filter));
-    assert_true(is_refused("", &filter));
-    assert_true(is_refused("2", &filter));
+    assert_true(is_refused(longer, list));
+    assert_true(is_refused("", list));
+    assert_true(is_refused("2", list));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(there_and_back, setup),
-        cmocka_unit_test_setup(another_filter, setup),
-        cmocka_unit_test_setup(altered, setup),
+        cmocka_unit_test(there_and_back),
+        cmocka_unit_test(another_list),
+        cmocka_unit_test(altered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
