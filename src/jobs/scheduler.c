@@ -39,8 +39,8 @@ struct job_row {
     const struct job_entry *entry;
     bool is_paused;
     bool is_running;
+    bool is_left; /* by a server that has gone */
     int64_t next_run_us;
-    int64_t last_touched_us;
     int64_t now_us;
 };
 
@@ -101,7 +101,7 @@ static bool read_jobs(
     struct scheduler_thread *thread, struct job_row *ret_jobs, size_t *ret_count, struct error *reterr_error)
 {
     static const struct pg_statement statement = {
-        .sql = "select now_us, name, is_paused, is_running, next_run_us, last_touched_us from leadrouter.list_jobs()"};
+        .sql = "select now_us, name, is_paused, is_running, is_left, next_run_us from leadrouter.list_jobs()"};
     struct pg_result *rows = NULL;
 
     *ret_count = 0;
@@ -115,8 +115,8 @@ static bool read_jobs(
             .entry = entry,
             .is_paused = pg_result_bool(rows, row, 2),
             .is_running = pg_result_bool(rows, row, 3),
-            .next_run_us = int8_or(rows, row, 4, INT64_MAX),
-            .last_touched_us = int8_or(rows, row, 5, 0),
+            .is_left = pg_result_bool(rows, row, 4),
+            .next_run_us = int8_or(rows, row, 5, INT64_MAX),
             .now_us = pg_result_int8(rows, row, 0),
         };
     }
@@ -124,14 +124,14 @@ static bool read_jobs(
     return true;
 }
 
-/* Worth trying to begin: begin_job() has the last word. */
+/* Worth trying to begin: begin_job() has the last word. A next run that is later than the schedule says was written down by a clock that
+ * has been put back since. */
 static bool is_due(const struct job_row *job)
 {
-    if (job->is_paused || job->entry->base.schedule.kind == JOB_WHEN_DUE)
+    if (job->is_paused || job->is_running || job->entry->base.schedule.kind == JOB_WHEN_DUE)
         return false;
-    if (job->is_running)
-        return job->last_touched_us < job->now_us - (int64_t)job->entry->grace_ms * 1000;
-    return job->next_run_us <= job->now_us;
+    return job->is_left || job->next_run_us <= job->now_us ||
+           job->next_run_us > job_schedule_next(&job->entry->base.schedule, job->now_us);
 }
 
 /* --- The retries' row --------------------------------------------------------------------------------------------- */

@@ -157,6 +157,7 @@ bool routing_retries_run(struct routing_retries *retries, const struct routing_r
     struct store_due due = claim_from(retries, order);
     bool is_from_start = due.from_us == 0 && uuid_is_nil(&due.after_workspace_id);
     struct batch_transaction transaction = {0};
+    size_t behind = 0; /* the bound, claimed first */
     bool ok = false;
 
     if (order->deadline_ns <= clock_now_ns())
@@ -168,8 +169,10 @@ bool routing_retries_run(struct routing_retries *retries, const struct routing_r
     if (transaction.item_count < due.limit && !is_from_start) {
         /* What lies behind the bound: rows that others gave up, or that came late. */
         report_items(retries, &transaction, report, observer, user);
+        behind = transaction.item_count;
         due = (struct store_due){0};
         set_order(retries, order, &due);
+        due.limit -= behind;
         if (!claim(retries, order, &due, &transaction, reterr_error))
             goto cleanup;
     }

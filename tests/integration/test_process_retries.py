@@ -76,6 +76,22 @@ def test_limit_default_and_more(quiet, sql):
     assert counts(process(quiet, 1)) == {}
 
 
+def test_the_limit_holds_however_rows_lie(quiet, sql):
+    """A claim goes on where the last one ended, and then looks at what came due before that: both together are within the limit."""
+    leads = queue(quiet, sql, 30)
+    mend(sql)
+    for number, lead in enumerate(leads):
+        make_due(sql, [lead])
+        sql("update lead_routing_queue set next_retry_at = next_retry_at - %s * interval '1 hour' where lead_id = %s", (number % 3, lead))
+    sql("update lead_routing_queue set next_retry_at = now() + interval '1 hour' where lead_id = any (%s::uuid[])", (leads[1::3],))
+    assert process(quiet, 5).processed == 5 # of the earliest: what lies behind is the bound
+    sql("update lead_routing_queue set next_retry_at = now() - interval '9 hours' where lead_id = any (%s::uuid[])", (leads[1::3],))
+    answer = process(quiet, 17)
+    assert answer.processed == answer.routed == 17 and answer.more
+    assert sql("select count(*) from leads where routing_status = 'routed'") == [(22,)]
+    assert process(quiet, 17).processed == 8
+
+
 @pytest.mark.parametrize("limit", [-1, 10_001, -2**31, 2**31 - 1])
 def test_limits_that_are_refused(quiet, limit):
     code, text = refusal(process, quiet, limit)
@@ -154,6 +170,19 @@ def test_a_lead_that_was_deleted(quiet, sql):
     answer = process(quiet)
     assert counts(answer) == {"processed": 1, "requeued": 1} and not answer.errors
     assert open_row(sql, gone) is None and open_row(sql, stays)[0] == 2
+
+
+def test_a_lead_that_had_failed_and_was_deleted(quiet, sql):
+    """Its row waits for a change of rules. When that comes there is nobody to decide about, and nothing stays due for ever."""
+    gone, stays = create(quiet, 2, route=True)
+    sql("update lead_routing_queue set next_retry_at = 'infinity'")
+    sql("delete from leads where id = %s", (gone,))
+    sql(f"update lead_routing_rules set priority = 1 where id = '{RULE}'")
+    answer = process(quiet)
+    assert counts(answer) == {"processed": 1, "requeued": 1} and not answer.errors
+    assert open_row(sql, gone) is None and open_row(sql, stays)[0] == 2
+    health = quiet.routing.Health(routing_pb2.HealthRequest(workspace_id=PARTNER), timeout=CALL_S)
+    assert (health.retries_due, health.retry_queue_depth) == (0, 1)
 
 
 def test_a_lead_that_expired(quiet, sql):

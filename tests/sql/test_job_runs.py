@@ -102,6 +102,15 @@ def test_begin_only_when_due(db, service):
     assert job(service).next_run_us == later + 1
 
 
+def test_a_clock_that_was_put_back(db, service):
+    """The next run is later than the schedule ever says: the database's clock was wrong when it was written down."""
+    later = now_us(db) + 60 * MINUTE_US
+    service.value(REGISTER, ["sweep"], [later])
+    assert not begin(service, later - MINUTE_US // 2).begun, "a server's idea of the schedule may be a little older"
+    assert begin(service, later - 2 * MINUTE_US).begun
+    assert job(service).next_run_us == later - 2 * MINUTE_US
+
+
 def test_begin_by_hand_may_leave_the_schedule(db, service, due):
     assert begin(service, None, by_hand=True).begun
     assert job(service).next_run_us < now_us(db)
@@ -178,6 +187,21 @@ def test_a_left_run_of_a_paused_job_stays(db, service, due):
     assert begin(service, due).begun
 
 
+def test_a_left_run_does_not_look_like_one_under_way(db, service, due):
+    """Also of a job that nothing takes over: one that is paused, or that has no schedule."""
+    left = begin(service, due, by_hand=True)
+    service.execute(PAUSE, "sweep", None, "")
+    age_run(db, 29)
+    assert (job(service).is_running, job(service).is_left, job(service).last_result) == (True, False, None)
+    age_run(db, 31)
+    row = job(service)
+    assert (row.is_running, row.is_left, row.last_result) == (False, True, "interrupted")
+    assert service.row(TOUCH, "sweep", left.run_id).is_mine, "its server was only slow"
+    assert (job(service).is_running, job(service).last_result) == (True, None)
+    age_run(db, 31)
+    assert begin(service, due, by_hand=True).begun
+
+
 def test_touch_keeps_a_run(db, service, due):
     begun = begin(service, due)
     age_run(db, 31)
@@ -239,6 +263,21 @@ def test_note_of_a_job_that_all_servers_do(db, service, due):
         assert (job(service).last_result, job(service).last_error, job(service).failures) == ("failed", "it broke", failures)
     service.execute(NOTE, "nothing", 10, True, None, None)
     assert len(db.rows("select from leadrouter.scheduled_jobs")) == 1
+
+
+def test_a_note_leaves_a_run_by_hand_alone(db, service, due):
+    """Retries are run by hand while servers go on with them: what the run says in the end is what it did. A run that was left is over."""
+    run = begin(service, due, by_hand=True)
+    before = job(service)
+    service.execute(NOTE, "sweep", 10, True, '{"routed": 5}', None)
+    assert job(service)._replace(now_us=0) == before._replace(now_us=0)
+    assert service.value(END, "sweep", run.run_id, True, '{"routed": 7}', None, None)
+    left = begin(service, due, by_hand=True)
+    age_run(db, 31)
+    service.execute(NOTE, "sweep", 10, True, '{"routed": 5}', None)
+    assert (job(service).is_running, job(service).is_left, job(service).last_detail) == (False, False, '{"routed": 5}')
+    assert service.value(END, "sweep", left.run_id, True, "{}", None, None) is False
+    assert begin(service, due, by_hand=True).begun
 
 
 # --- pause_job, resume_job --------------------------------------------------------------------------------------------------

@@ -205,6 +205,13 @@ def test_fail_without_a_message(db, service, held, message):
     assert db.state(lead).routing_error == "failed by its worker"
 
 
+def test_fail_with_an_endless_message(db, service, held):
+    """What lists show has a bound; the beginning says what it was."""
+    lead, owner = held
+    assert service.value(FAIL_ROUTING, lead, "é" * 100_000, owner, 3)
+    assert db.state(lead).routing_error == db.open_rows(lead)[0].last_error == db.logs(lead)[0].error_message == "é" * 500
+
+
 # --- Who does not hold the lead --------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,10 @@
 """Goal: what is no longer needed goes, range by range, without a step in the way of those who decide; what is needed stays."""
+import datetime
+
 import psycopg2
 import pytest
 
-from support.database import RETRY
+from support.database import FAIL, RETRY
 from support.product_cluster import PATIENCE_S
 
 CLAIMS = "select * from leadrouter.sweep_claims(p_from_page => %s, p_page_count => %s)"
@@ -223,6 +225,27 @@ def test_a_sweep_of_the_queue_passes_over_locked_rows(db, service, source):
     assert walk(service, QUEUE, 7)[0] == 1
 
 
+def test_open_rows_of_leads_that_have_gone_are_closed(db, service, source):
+    """Whatever they wait for. A lead that waits keeps its row; who has one is not disturbed."""
+    leads = [db.lead(source) for _ in range(5)]
+    for lead in leads[:4]:
+        db.decide(db.decision(lead, verdict=RETRY))
+    db.decide(db.decision(leads[4], verdict=FAIL))
+    gone, expired, locked, kept, failed_and_gone = leads
+    db.execute("set session_replication_role = replica; update leads set routing_status = 'expired' where id = %s;"
+               " set session_replication_role = origin", expired)
+    db.execute("delete from leads where id = any (%s)", [gone, locked, failed_and_gone])
+    reader = db.session()
+    reader.begin()
+    reader.execute("select from lead_routing_queue where lead_id = %s for share", locked)
+    assert walk(service, QUEUE, 7)[0] == 0
+    open_leads = "select lead_id from lead_routing_queue where processed_at is null"
+    assert {row.lead_id for row in db.rows(open_leads)} == {locked, kept}
+    reader.rollback()
+    walk(service, QUEUE, 7)
+    assert [row.lead_id for row in db.rows(open_leads)] == [kept]
+
+
 # --- prune_rule_versions ----------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +310,30 @@ def test_pruning_and_changes_meet(db, service):
     assert service.value(PRUNE, 90, 100) == 0
     reader.rollback()
     assert service.value(PRUNE, 90, 100) == 1
+
+
+def test_what_is_kept_of_the_log_can_be_explained(own_db):
+    """The log is dropped by whole days, and a day that somebody reads stays longer: a version that a row of it may name stays too."""
+    db, service = own_db, own_db.service()
+    workspace = changed(db, db.workspace(), [100, 95, 92, 90.5, 1])
+    day = db.value("select (now() at time zone 'UTC')::date - 93")
+    name = f"leadrouter.lead_routing_logs_{day:%Y%m%d}"
+    db.execute(f"create table {name} (like lead_routing_logs including defaults including constraints);"
+               f" alter table {name} owner to leadrouter_owner; alter table lead_routing_logs attach partition {name}"
+               f" for values from ('{day} 00:00+00') to ('{day + datetime.timedelta(days=1)} 00:00+00')")
+    assert service.value(PRUNE, 90, 100) == 1
+    assert versions(db, workspace) == [2, 3, 4, 5], "2 was in force 93 days ago"
+    db.execute(f"drop table {name}")
+    service.value(PRUNE, 90, 100)
+    assert versions(db, workspace) == [3, 4, 5], "a change that took a day is dated at its beginning"
+    db.execute("update leadrouter.rule_set_versions set created_at = created_at - interval '3 days' where version < 5")
+    lead = db.lead(workspace)
+    db.decide(db.decision(lead, verdict=RETRY, rules_version=3))
+    service.value(PRUNE, 90, 100)
+    assert versions(db, workspace) == [3, 4, 5], "an open row names 3"
+    db.execute("delete from lead_routing_queue")
+    service.value(PRUNE, 90, 100)
+    assert versions(db, workspace) == [4, 5]
 
 
 @pytest.mark.parametrize("statement, rest", [(QUEUE, (0, 10)), (PRUNE, (100,))])

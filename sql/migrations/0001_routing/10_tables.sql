@@ -197,6 +197,7 @@ create table leadrouter.scheduled_jobs (
     pause_note text,
     next_run_at timestamptz not null,
     run_id uuid, -- of the run under way
+    grace_ms integer not null default 30000, -- that run was left, when it has not been touched for so long
     last_started_at timestamptz,
     last_touched_at timestamptz, -- when the run under way last showed that it goes on
     last_ended_at timestamptz,

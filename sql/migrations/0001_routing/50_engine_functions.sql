@@ -185,8 +185,15 @@ begin
 end
 $function$;
 
--- How long until the next open row is due by its time, in microseconds (null: none has a time); first it closes rows that no claim can
--- take, since their leads have gone or were decided by other ways, up to 100 of those that are due.
+-- Whether no claim can ever take the open row of this lead, since the lead has gone or was decided by other ways.
+create function leadrouter.is_orphaned(p_lead_id uuid) returns boolean
+    language sql stable
+as $function$
+    select not exists (select from public.leads l where l.id = p_lead_id and l.routing_status in ('pending', 'routing', 'failed'))
+$function$;
+
+-- How long until the next open row is due by its time, in microseconds (null: none has a time); first, unless retries are paused, it closes
+-- rows that no claim can take among the 500 earliest of each kind that are due. sweep_queue() finds the others.
 create function leadrouter.next_due(p_workspace_id uuid, out next_due_in_us bigint, out is_paused boolean)
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -196,24 +203,32 @@ create function leadrouter.next_due(p_workspace_id uuid, out next_due_in_us bigi
     set enable_mergejoin = off
     set enable_bitmapscan = off
 as $function$
+declare
+    v_due uuid[];
 begin
-    with orphaned as materialized (
-        select q.id from public.lead_routing_queue q
-        where q.processed_at is null and q.next_retry_at <= now()
-          and not exists (select from public.leads l where l.id = q.lead_id and l.routing_status in ('pending', 'routing', 'failed'))
-        order by q.next_retry_at
-        limit 100
-        for no key update skip locked
-    )
-    update public.lead_routing_queue q
-    set processed_at = now(), updated_at = now(), last_error = 'the lead has gone, or was decided elsewhere'
-    from orphaned o where q.id = o.id and q.processed_at is null;
+    is_paused := exists (select from leadrouter.scheduled_jobs j where j.name = 'retries' and j.is_paused);
+    if not is_paused then
+        v_due := array(
+            select q.id from public.lead_routing_queue q
+            where q.processed_at is null and q.next_retry_at <= now() order by q.next_retry_at limit 500)
+        || array(
+            select q.id from leadrouter.rule_versions v
+            join public.lead_routing_queue q on q.workspace_id = v.workspace_id and q.rules_version < v.version and q.processed_at is null
+            where v.changed_at > now() - interval '5 minutes' limit 500);
+        with orphaned as materialized (
+            select q.id from unnest(v_due) d join public.lead_routing_queue q on q.id = d
+            where q.processed_at is null and leadrouter.is_orphaned(q.lead_id)
+            for no key update of q skip locked
+        )
+        update public.lead_routing_queue q
+        set processed_at = now(), updated_at = now(), last_error = 'the lead has gone, or was decided elsewhere'
+        from orphaned o where q.id = o.id and q.processed_at is null;
+    end if;
     select leadrouter.to_us(q.next_retry_at) - leadrouter.to_us(now()) into next_due_in_us
     from public.lead_routing_queue q
     where q.processed_at is null and q.next_retry_at > now() and isfinite(q.next_retry_at)
       and (p_workspace_id is null or q.workspace_id = p_workspace_id)
     order by q.next_retry_at limit 1;
-    is_paused := exists (select from leadrouter.scheduled_jobs j where j.name = 'retries' and j.is_paused);
 end
 $function$;
 
@@ -491,7 +506,7 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'next_due', 'decision_record',
+          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'is_orphaned', 'next_due', 'decision_record',
               'load_rule_sets', 'lead_facts', 'retry_time', 'decide', 'next_attempt', 'find_attempts') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);

@@ -106,7 +106,7 @@ begin
     end if;
     v_source := leadrouter.held_source_workspace(p_lead_id, p_lock_owner);
     return v_source is not null and leadrouter.decide_one(p_lead_id, v_source, p_lock_owner, 3::smallint, null, null,
-        coalesce(nullif(p_error_message, ''), 'failed by its worker'), 'worker', p_max_attempts, null);
+        coalesce(nullif(left(p_error_message, 500), ''), 'failed by its worker'), 'worker', p_max_attempts, null);
 end
 $function$;
 

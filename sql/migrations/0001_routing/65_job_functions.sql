@@ -21,27 +21,37 @@ begin
 end
 $function$;
 
+create function leadrouter.run_is_left(p_touched_at timestamptz, p_grace_ms integer, p_now timestamptz) returns boolean
+    language sql immutable parallel safe
+as $function$
+    select p_touched_at < p_now - p_grace_ms * interval '1 ms'
+$function$;
+
+-- A run that was left (is_left) is none that is under way: its server has gone, or stands still.
 create function leadrouter.list_jobs()
     returns table (name text, is_paused boolean, paused_us bigint, paused_by uuid, pause_note text, next_run_us bigint, is_running boolean,
-        last_started_us bigint, last_touched_us bigint, last_ended_us bigint, last_duration_ms bigint, last_result text, last_detail text,
-        last_error text, failures integer, runs bigint, now_us bigint)
+        is_left boolean, last_started_us bigint, last_touched_us bigint, last_ended_us bigint, last_duration_ms bigint, last_result text,
+        last_detail text, last_error text, failures integer, runs bigint, now_us bigint)
     language plpgsql stable security definer rows 10
     set search_path = pg_catalog, pg_temp
 as $function$
 begin
     return query
     select j.name, j.is_paused, leadrouter.to_us(j.paused_at), j.paused_by, j.pause_note, leadrouter.to_us(j.next_run_at),
-        j.run_id is not null, leadrouter.to_us(j.last_started_at), leadrouter.to_us(j.last_touched_at), leadrouter.to_us(j.last_ended_at),
-        (extract(epoch from j.last_ended_at - j.last_started_at) * 1000)::bigint, j.last_result, j.last_detail::text, j.last_error,
-        j.failures, j.runs, leadrouter.to_us(now())
+        j.run_id is not null and not r.is_left, r.is_left, leadrouter.to_us(j.last_started_at), leadrouter.to_us(j.last_touched_at),
+        leadrouter.to_us(j.last_ended_at), (extract(epoch from j.last_ended_at - j.last_started_at) * 1000)::bigint,
+        case when r.is_left then 'interrupted' else j.last_result end, j.last_detail::text, j.last_error, j.failures, j.runs,
+        leadrouter.to_us(now())
     from leadrouter.scheduled_jobs j
+    cross join lateral (select j.run_id is not null and leadrouter.run_is_left(j.last_touched_at, j.grace_ms, now()) as is_left) r
     order by j.name;
 end
 $function$;
 
 -- Begins a run, if it is time for one and nobody is at it: one caller gets it, whoever else asks in the same instant waits for the row and
--- then finds it taken. By hand it need not be time, and the job may be paused. A run that has not been touched for p_grace_ms is one whose
--- server has gone: it is taken over, whatever the schedule says.
+-- then finds it taken. By hand it need not be time, and the job may be paused. A run that has not been touched for its grace is one whose
+-- server has gone: it is taken over, whatever the schedule says. It is time, too, when the row says a later one than any schedule does:
+-- the database's clock was put back since.
 create function leadrouter.begin_job(p_name text, p_next_run_us bigint, p_grace_ms integer, p_by_hand boolean)
     returns table (begun boolean, run_id uuid, is_paused boolean, is_running boolean, now_us bigint)
     language plpgsql security definer rows 1
@@ -59,14 +69,15 @@ begin
     end if;
     v_now := clock_timestamp(); -- the row may have been waited for
     is_paused := v_job.is_paused;
-    v_is_left := v_job.run_id is not null and v_job.last_touched_at < v_now - p_grace_ms * interval '1 ms';
+    v_is_left := v_job.run_id is not null and leadrouter.run_is_left(v_job.last_touched_at, v_job.grace_ms, v_now);
     is_running := v_job.run_id is not null and not v_is_left;
-    begun := not is_running and (p_by_hand or (not v_job.is_paused and (v_is_left or v_job.next_run_at <= v_now)));
+    begun := not is_running and (p_by_hand or (not v_job.is_paused and (v_is_left or v_job.next_run_at <= v_now
+        or v_job.next_run_at > leadrouter.from_us(p_next_run_us) + interval '1 minute')));
     if begun then
         run_id := gen_random_uuid();
-        update leadrouter.scheduled_jobs j set run_id = begin_job.run_id, last_started_at = v_now, last_touched_at = v_now,
-            last_ended_at = null, last_result = case when v_is_left then 'interrupted' end, last_detail = '{}', last_error = null,
-            runs = j.runs + 1, next_run_at = coalesce(leadrouter.from_us(p_next_run_us), j.next_run_at)
+        update leadrouter.scheduled_jobs j set run_id = begin_job.run_id, grace_ms = p_grace_ms, last_started_at = v_now,
+            last_touched_at = v_now, last_ended_at = null, last_result = case when v_is_left then 'interrupted' end, last_detail = '{}',
+            last_error = null, runs = j.runs + 1, next_run_at = coalesce(leadrouter.from_us(p_next_run_us), j.next_run_at)
         where j.name = p_name;
     end if;
     now_us := leadrouter.to_us(v_now);
@@ -105,16 +116,17 @@ begin
 end
 $function$;
 
--- Records a run of a job that every server does all the time; the latest wins.
+-- Records a run of a job that every server does all the time; the latest wins, but a run by hand that is under way.
 create function leadrouter.note_job_run(p_name text, p_duration_ms bigint, p_is_done boolean, p_detail jsonb, p_error text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    update leadrouter.scheduled_jobs j set last_started_at = now() - p_duration_ms * interval '1 ms', last_touched_at = now(),
-        last_ended_at = now(), last_result = case when p_is_done then 'done' else 'failed' end, last_detail = coalesce(p_detail, '{}'),
-        last_error = p_error, failures = case when p_is_done then 0 else j.failures + 1 end, runs = j.runs + 1
-    where j.name = p_name;
+    update leadrouter.scheduled_jobs j set run_id = null, last_started_at = now() - p_duration_ms * interval '1 ms',
+        last_touched_at = now(), last_ended_at = now(), last_result = case when p_is_done then 'done' else 'failed' end,
+        last_detail = coalesce(p_detail, '{}'), last_error = p_error, failures = case when p_is_done then 0 else j.failures + 1 end,
+        runs = j.runs + 1
+    where j.name = p_name and (j.run_id is null or leadrouter.run_is_left(j.last_touched_at, j.grace_ms, now()));
 end
 $function$;
 
@@ -365,7 +377,8 @@ begin
 end
 $function$;
 
--- Queue rows that were processed over p_keep_days ago.
+-- Queue rows that were processed over p_keep_days ago. Open ones whose leads have gone, or are final, are closed: nothing would ever take
+-- those that wait for a change of rules.
 create function leadrouter.sweep_queue(p_keep_days integer, p_from_page bigint, p_page_count integer, out removed bigint,
         out next_page bigint)
     language plpgsql security definer
@@ -388,6 +401,14 @@ begin
     )
     delete from public.lead_routing_queue q using past p where q.ctid = p.place and q.processed_at is not null;
     get diagnostics removed = row_count;
+    with orphaned as materialized (
+        select q.id from public.lead_routing_queue q
+        where q.ctid >= v_first and q.ctid < v_end and q.processed_at is null and leadrouter.is_orphaned(q.lead_id)
+        for no key update skip locked
+    )
+    update public.lead_routing_queue q set processed_at = now(), updated_at = now(),
+        last_error = 'the lead has gone, or was decided elsewhere'
+    from orphaned o where q.id = o.id and q.processed_at is null;
     next_page := leadrouter.next_page('public.lead_routing_queue', p_from_page + p_page_count);
 end
 $function$;
@@ -417,8 +438,9 @@ begin
 end
 $function$;
 
--- Versions of rules that are not the current ones any more and were made over p_keep_days ago, and what only they had; the audit log, which
--- names versions, is to be kept no longer. Returns how many versions.
+-- Versions of rules that were not in force any more p_keep_days ago, and what only they had; returns how many versions. None that a row of
+-- the log may name (it goes by whole days, and a day that somebody reads stays longer), and none that an open queue row names. A change is
+-- dated at the beginning of its transaction, while decisions went by the version before until its commit: for that a day more.
 create function leadrouter.prune_rule_versions(p_keep_days integer, p_limit integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -426,16 +448,23 @@ as $function$
 declare
     v_workspace_ids uuid[];
     v_count integer;
+    v_until timestamptz;
 begin
     if p_keep_days is null or p_keep_days < 1 then
         raise exception 'p_keep_days: must be at least 1' using errcode = '22023';
     end if;
+    v_until := least(now() - p_keep_days * interval '1 day', (
+        select to_date(right(min(c.relname), 8), 'YYYYMMDD')::timestamp at time zone 'UTC'
+        from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'public.lead_routing_logs'::regclass)) - interval '1 day';
     with past as materialized (
         select s.workspace_id, s.version from leadrouter.rule_set_versions s
         where exists ( -- the next one is that old too: until then this one was in force
             select from leadrouter.rule_set_versions n
-            where n.workspace_id = s.workspace_id and n.version = s.version + 1
-              and n.created_at <= now() - p_keep_days * interval '1 day')
+            where n.workspace_id = s.workspace_id and n.version = s.version + 1 and n.created_at <= v_until)
+          and not exists (
+            select from public.lead_routing_queue q
+            where q.workspace_id = s.workspace_id and q.rules_version = s.version and q.processed_at is null)
         order by s.workspace_id, s.version limit p_limit
         for update skip locked
     ), pruned as (
@@ -546,12 +575,12 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('register_jobs', 'list_jobs', 'begin_job', 'touch_job', 'end_job', 'note_job_run', 'pause_job', 'resume_job',
-              'queue_lost_leads', 'release_stale_locks', 'decide_alike', 'expire_leads', 'sweep_claims', 'sweep_queue', 'next_page',
-              'prune_rule_versions', 'check_log_partitions', 'list_retries', 'workspaces_due', 'cancel_retries') loop
+          and p.proname in ('register_jobs', 'run_is_left', 'list_jobs', 'begin_job', 'touch_job', 'end_job', 'note_job_run', 'pause_job',
+              'resume_job', 'queue_lost_leads', 'release_stale_locks', 'decide_alike', 'expire_leads', 'sweep_claims', 'sweep_queue',
+              'next_page', 'prune_rule_versions', 'check_log_partitions', 'list_retries', 'workspaces_due', 'cancel_retries') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text ~ '(decide_alike|next_page)[(]';
+        continue when v_function::text ~ '(run_is_left|decide_alike|next_page)[(]';
         execute format('grant execute on function %s to leadrouter_service', v_function);
     end loop;
 end
