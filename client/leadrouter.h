@@ -32,6 +32,7 @@
 #include "leadrouter/v1/leads.grpc.h"
 #include "leadrouter/v1/routing.grpc.h"
 #include "leadrouter/v1/rules.grpc.h"
+#include "leadrouter/v1/workspaces.grpc.h"
 
 #ifdef __cplusplus
 extern "C" {

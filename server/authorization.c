@@ -14,6 +14,7 @@
 #define LEADS "/leadrouter.v1.LeadService/"
 #define RULES "/leadrouter.v1.RuleService/"
 #define MAINTENANCE "/leadrouter.v1.MaintenanceService/"
+#define WORKSPACES "/leadrouter.v1.WorkspaceService/"
 #define HEALTH "/grpc.health.v1.Health/"
 #define REFLECTION "/grpc.reflection."
 
@@ -50,6 +51,14 @@ static const struct authorization_rule rules[] = {
     {MAINTENANCE "ResumeJob", RIGHT_SERVICE, NULL},
     {MAINTENANCE "ListRetries", RIGHT_MEMBER, workspace_id},
     {MAINTENANCE "CancelRetries", RIGHT_SERVICE, NULL}, /* for every lead another workspace */
+
+    {WORKSPACES "CreateWorkspace", RIGHT_SERVICE, NULL},
+    {WORKSPACES "GetWorkspace", RIGHT_MEMBER, workspace_id},
+    {WORKSPACES "ListWorkspaces", RIGHT_CALLER, NULL}, /* a person's own */
+    {WORKSPACES "UpdateWorkspace", RIGHT_ADMIN, workspace_id},
+    {WORKSPACES "ListMembers", RIGHT_MEMBER, workspace_id},
+    {WORKSPACES "SetMember", RIGHT_ADMIN, workspace_id},
+    {WORKSPACES "RemoveMember", RIGHT_ADMIN, workspace_id},
 
     /* What looks after a server has no token, and learns nothing of leads; the protocol is for whoever may call at all. */
     {HEALTH "Check", RIGHT_ANYONE, NULL},
@@ -250,4 +259,11 @@ bool authorization_is_service(const struct grpc_c_call *call)
     const struct caller *caller = grpc_c_call_caller(call);
 
     return caller->kind == CALLER_SERVICE;
+}
+
+struct uuid authorization_person(const struct grpc_c_call *call)
+{
+    const struct caller *caller = grpc_c_call_caller(call);
+
+    return caller->kind == CALLER_PERSON ? caller->user_id : uuid_nil;
 }

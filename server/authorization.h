@@ -44,4 +44,7 @@ void authorization_guard(struct grpc_c_server *server, struct authorization *aut
 /* Whether the gate knows the caller of this call as a service. */
 bool authorization_is_service(const struct grpc_c_call *call);
 
+/* The person who calls; uuid_nil for a service. */
+struct uuid authorization_person(const struct grpc_c_call *call);
+
 #endif

@@ -80,6 +80,10 @@ enum grpc_c_status service_status(const struct error *error)
     case ERROR_RESULT_UNKNOWN:
     case ERROR_PERMISSION: /* the database's: nothing the caller can mend */
         return GRPC_C_UNAVAILABLE;
+    case ERROR_FORBIDDEN:
+        return GRPC_C_PERMISSION_DENIED;
+    case ERROR_PRECONDITION:
+        return GRPC_C_FAILED_PRECONDITION;
     case ERROR_DEADLINE:
         return GRPC_C_DEADLINE_EXCEEDED;
     case ERROR_CANCELLED:
@@ -270,6 +274,7 @@ void service_register(struct grpc_c_server *server, struct service *service)
     leadrouter__v1__lead_service__add(server, &service_lead_handlers, service);
     leadrouter__v1__rule_service__add(server, &service_rule_handlers, service);
     leadrouter__v1__maintenance_service__add(server, &service_maintenance_handlers, service);
+    leadrouter__v1__workspace_service__add(server, &service_workspace_handlers, service);
     grpc_c_health_add(server, service->health);
     service->reflection = grpc_c_reflection_add(server);
     grpc_c_server_observe_refusals(server, log_refusal, service);
@@ -284,6 +289,7 @@ void service_tell_health(struct service *service)
     grpc_c_health_set(service->health, leadrouter__v1__lead_service__grpc_service.name, is_serving);
     grpc_c_health_set(service->health, leadrouter__v1__rule_service__grpc_service.name, is_serving);
     grpc_c_health_set(service->health, leadrouter__v1__maintenance_service__grpc_service.name, is_serving);
+    grpc_c_health_set(service->health, leadrouter__v1__workspace_service__grpc_service.name, is_serving);
 }
 
 void service_stop_health(struct service *service)

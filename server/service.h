@@ -18,6 +18,7 @@
 #include "leadrouter/v1/maintenance.grpc.h"
 #include "leadrouter/v1/routing.grpc.h"
 #include "leadrouter/v1/rules.grpc.h"
+#include "leadrouter/v1/workspaces.grpc.h"
 #include "pg/pg.h"
 #include "routing/engine.h"
 #include "worker_pool.h"
@@ -82,6 +83,7 @@ extern const struct leadrouter__v1__routing_service__handlers service_routing_ha
 extern const struct leadrouter__v1__lead_service__handlers service_lead_handlers;
 extern const struct leadrouter__v1__rule_service__handlers service_rule_handlers;
 extern const struct leadrouter__v1__maintenance_service__handlers service_maintenance_handlers;
+extern const struct leadrouter__v1__workspace_service__handlers service_workspace_handlers;
 
 /* Reads a request's fields except for the deadline. Errors: ERROR_INVALID with the field. */
 bool service_route_request(

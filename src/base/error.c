@@ -91,6 +91,10 @@ const char *error_code_name(enum error_code code)
         return "cancelled";
     case ERROR_PERMISSION:
         return "permission";
+    case ERROR_FORBIDDEN:
+        return "forbidden";
+    case ERROR_PRECONDITION:
+        return "precondition";
     case ERROR_UNAUTHENTICATED:
         return "unauthenticated";
     case ERROR_SYSTEM:

@@ -17,7 +17,9 @@ enum error_code {
     ERROR_RESULT_UNKNOWN,  /* a write was sent and its result could not be learnt */
     ERROR_DEADLINE,        /* out of time; nothing was done */
     ERROR_CANCELLED,       /* the caller has gone */
-    ERROR_PERMISSION,      /* not allowed */
+    ERROR_PERMISSION,      /* the database or the system does not allow it */
+    ERROR_FORBIDDEN,       /* this caller may not */
+    ERROR_PRECONDITION,    /* things are in a state that does not allow it; somebody has to change that first */
     ERROR_UNAUTHENTICATED, /* who is asking could not be established */
     ERROR_SYSTEM,          /* the operating system refused: files, sockets, memory locks */
     ERROR_DATABASE,        /* the database answered with an error; `sqlstate` says which */

@@ -9,7 +9,7 @@ import pytest
 
 from support.product_cluster import execute
 from support.server import Server
-from support.stubs import leads_pb2, maintenance_pb2, routing_pb2, rules_pb2
+from support.stubs import leads_pb2, maintenance_pb2, routing_pb2, rules_pb2, workspaces_pb2
 from support.tokens import AUDIENCE, SERVICE, claims, encode, jwks, metadata, signed, token
 
 DEADLINE_S = 20
@@ -68,7 +68,7 @@ class Method:
     def expected(self, who, workspace):
         if who in ("nobody", "expired", "wrong audience"):
             return "UNAUTHENTICATED"
-        if who != "service":
+        if who != "service" and self.right != "caller":
             role = PLACES[who].get(workspace)
             if self.right == "service" or role is None or (self.right == "admin" and role == "member"):
                 return "PERMISSION_DENIED"
@@ -85,6 +85,11 @@ def of_rules(name, right, request=nothing, **codes):
 
 def of_maintenance(name, right, request=nothing, **codes):
     return Method(maintenance_pb2, "MaintenanceService", name, right, request, **codes)
+
+
+def of_workspaces(name, right, request=nothing, **codes):
+    return Method(workspaces_pb2, "WorkspaceService", name, right, lambda workspace: {"workspace_id": workspace, **request(workspace)},
+                  **codes)
 
 
 def in_workspace(workspace):
@@ -130,6 +135,15 @@ METHODS = [
     of_maintenance("ResumeJob", "service", lambda workspace: {"name": "expiry"}, missing="OK"),
     of_maintenance("ListRetries", "member", in_workspace, missing="OK"),
     of_maintenance("CancelRetries", "service", lambda workspace: {"leads": [maintenance_pb2.LeadKey(**a_lead(workspace))]}, missing="OK"),
+    Method(workspaces_pb2, "WorkspaceService", "CreateWorkspace", "service", lambda workspace: {"workspace": {"name": "w"}}, missing="OK"),
+    of_workspaces("GetWorkspace", "member"),
+    Method(workspaces_pb2, "WorkspaceService", "ListWorkspaces", "caller", nothing, missing="OK"),
+    of_workspaces("UpdateWorkspace", "admin",
+                  lambda workspace: {"workspace": {"name": "Ours", "type": workspaces_pb2.WORKSPACE_TYPE_PARTNER, "is_active": True}}),
+    of_workspaces("ListMembers", "member"),
+    of_workspaces("SetMember", "admin",
+                  lambda workspace: {"member": {"member_id": str(uuid.uuid4()), "role": workspaces_pb2.MEMBER_ROLE_MEMBER}}),
+    of_workspaces("RemoveMember", "admin", lambda workspace: {"member_id": str(STRANGER)}),
 ]
 
 
@@ -176,7 +190,7 @@ def test_every_method_by_everybody_on_every_workspace(guarded, rows, method):
 
 
 def test_no_method_is_left_out():
-    declared = {f"/{service.full_name}/{method.name}" for package in (leads_pb2, maintenance_pb2, routing_pb2, rules_pb2)
+    declared = {f"/{service.full_name}/{method.name}" for package in (leads_pb2, maintenance_pb2, routing_pb2, rules_pb2, workspaces_pb2)
                 for service in package.DESCRIPTOR.services_by_name.values() for method in service.methods}
     assert declared == {method.path for method in METHODS}
 

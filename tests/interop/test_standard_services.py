@@ -16,7 +16,8 @@ from support.product_cluster import wait_until
 
 ROUTING = "leadrouter.v1.RoutingService"
 SERVICES = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
-            "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService", ROUTING}
+            "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService", "leadrouter.v1.WorkspaceService",
+            ROUTING}
 PROTOS = pathlib.Path("/usr/share/grpc-proto")
 DEADLINE_S = 30
 
@@ -59,7 +60,8 @@ class Health:
 
 def test_check(server, stubs):
     health = Health(stubs, server.channel())
-    for service in ("", ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService"):
+    for service in ("", ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService",
+                    "leadrouter.v1.WorkspaceService"):
         wait_until(lambda: health.check(service) == "SERVING", f"{service} serves")
     with pytest.raises(grpc.RpcError) as caught:
         health.check("nobody.Knows")
@@ -169,7 +171,8 @@ def test_buf_curl(server, protocol):
 
     listed = curl("--list-services", f"http://{server.address}").split()
     assert SERVICES >= set(listed) >= {
-        ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService"}
+        ROUTING, "leadrouter.v1.LeadService", "leadrouter.v1.MaintenanceService", "leadrouter.v1.RuleService",
+        "leadrouter.v1.WorkspaceService"}
     methods = curl("--list-methods", f"http://{server.address}").split()
     assert f"{ROUTING}/RouteLead" in methods and "leadrouter.v1.RuleService/TestRules" in methods
     assert '"schemaVersion"' in curl("-d", "{}", f"http://{server.address}/{ROUTING}/Health")

@@ -30,6 +30,15 @@ int command_retries_list(int argc, char **argv);
 int command_retries_process(int argc, char **argv);
 int command_retries_cancel(int argc, char **argv);
 
+/* The workspaces and their members. */
+int command_workspaces_list(int argc, char **argv);
+int command_workspaces_show(int argc, char **argv);
+int command_workspaces_create(int argc, char **argv);
+int command_workspaces_update(int argc, char **argv);
+int command_members_list(int argc, char **argv);
+int command_members_set(int argc, char **argv);
+int command_members_remove(int argc, char **argv);
+
 /* Shows one lead. */
 int command_leads_show(int argc, char **argv);
 
@@ -58,6 +67,21 @@ int command_rules_lint(int argc, char **argv);
 /* A channel to the server, with TLS if the options say so; on failure the reason was written and NULL is given. Freed
  * with grpc_c_channel_free(). */
 struct grpc_c_channel *connect_to(const struct common_options *common);
+
+/* A connection, and what came of its last call. */
+struct session {
+    struct grpc_c_channel *channel;
+    struct grpc_c_outcome outcome;
+};
+
+/* Connects; on failure the reason was written and `*ret_code` is the exit code, otherwise EXIT_DONE. */
+bool session_begin(struct session *session, const struct common_options *common, int *ret_code);
+
+/* Ends it. */
+void session_end(struct session *session);
+
+/* A text for a field of a message that is only sent: such fields are no const, and nothing writes to them. */
+char *borrowed(const char *text);
 
 /* Why a call failed, for people: "NOT_FOUND: no such lead in that workspace", or that nobody answers at `target`. */
 void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error);

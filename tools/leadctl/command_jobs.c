@@ -55,11 +55,6 @@ static bool parse(const char *usage, const char *command, unsigned flags, bool n
     return true;
 }
 
-static char *borrowed(const char *text)
-{
-    return (char *)(uintptr_t)text; /* messages want char *, and do not write */
-}
-
 /* --- Showing ------------------------------------------------------------------------------------------------------ */
 
 static json_t *job_json(const Leadrouter__V1__Job *job)

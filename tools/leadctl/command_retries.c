@@ -22,11 +22,6 @@ enum {
     LIMIT_DEFAULT = 100,
 };
 
-static char *borrowed(const char *text)
-{
-    return (char *)(uintptr_t)text; /* messages want char *, and do not write */
-}
-
 /* --- list --------------------------------------------------------------------------------------------------------- */
 
 static json_t *retry_json(const Leadrouter__V1__Retry *retry)

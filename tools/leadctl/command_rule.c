@@ -57,11 +57,6 @@ static bool parse(const char *usage, const char *command, bool needs_rule, bool 
     return true;
 }
 
-static char *borrowed(const char *text)
-{
-    return (char *)(uintptr_t)text; /* messages want char *, and do not write */
-}
-
 static void show(const struct common_options *common, const Leadrouter__V1__Rule *rule, int64_t version)
 {
     char number[24];
@@ -86,25 +81,6 @@ static void show(const struct common_options *common, const Leadrouter__V1__Rule
     print_row("created", time_text(rule->created_at, time));
     snprintf(number, sizeof(number), "%" PRId64, version);
     print_row("rules version", number);
-}
-
-/* A call that is under way. */
-struct session {
-    struct grpc_c_channel *channel;
-    struct grpc_c_outcome outcome;
-};
-
-static bool begin(struct session *session, const struct rule_options *options, int *ret_code)
-{
-    *session = (struct session){.channel = connect_to(&options->common)};
-    *ret_code = session->channel == NULL ? EXIT_USAGE : EXIT_DONE;
-    return session->channel != NULL;
-}
-
-static void end(struct session *session)
-{
-    grpc_c_outcome_release(&session->outcome);
-    grpc_c_channel_free(session->channel);
 }
 
 /* The rule as it is; NULL after a failure, of which it has told. */
@@ -132,14 +108,15 @@ int command_rules_show(int argc, char **argv)
     struct session session;
     int code = EXIT_DONE;
 
-    if (!parse(usage, "rules show", true, false, argc, argv, &options, &code) || !begin(&session, &options, &code))
+    if (!parse(usage, "rules show", true, false, argc, argv, &options, &code) ||
+        !session_begin(&session, &options.common, &code))
         return code;
     response = get(&session, &options, &code);
     if (response != NULL) {
         show(&options.common, response->rule, response->version);
         leadrouter__v1__get_rule_response__free_unpacked(response, NULL);
     }
-    end(&session);
+    session_end(&session);
     return code;
 }
 
@@ -163,7 +140,7 @@ int command_rules_create(int argc, char **argv)
         fprintf(stderr, "leadctl: rules create needs --name, --destination and --conditions; see --help\n");
         return EXIT_USAGE;
     }
-    if (!begin(&session, &options, &code))
+    if (!session_begin(&session, &options.common, &code))
         return code;
     rule.name = borrowed(options.name);
     rule.destination_workspace_id = borrowed(options.destination);
@@ -180,7 +157,7 @@ int command_rules_create(int argc, char **argv)
     } else {
         code = call_failed(options.common.target, &session.outcome);
     }
-    end(&session);
+    session_end(&session);
     return code;
 }
 
@@ -195,7 +172,7 @@ static int update(const struct rule_options *options, int is_active)
     struct session session;
     int code = EXIT_DONE;
 
-    if (!begin(&session, options, &code))
+    if (!session_begin(&session, &options->common, &code))
         return code;
     before = get(&session, options, &code);
     if (before == NULL)
@@ -224,7 +201,7 @@ static int update(const struct rule_options *options, int is_active)
     }
     leadrouter__v1__get_rule_response__free_unpacked(before, NULL);
 cleanup:
-    end(&session);
+    session_end(&session);
     return code;
 }
 
@@ -280,7 +257,8 @@ int command_rules_delete(int argc, char **argv)
     struct session session;
     int code = EXIT_DONE;
 
-    if (!parse(usage, "rules delete", true, false, argc, argv, &options, &code) || !begin(&session, &options, &code))
+    if (!parse(usage, "rules delete", true, false, argc, argv, &options, &code) ||
+        !session_begin(&session, &options.common, &code))
         return code;
     request.workspace_id = borrowed(options.workspace);
     request.rule_id = borrowed(options.rule);
@@ -295,6 +273,6 @@ int command_rules_delete(int argc, char **argv)
     } else {
         code = call_failed(options.common.target, &session.outcome);
     }
-    end(&session);
+    session_end(&session);
     return code;
 }

@@ -63,11 +63,6 @@ static bool parse(const char *usage, const char *command, unsigned flags, bool n
     return true;
 }
 
-static char *borrowed(const char *text)
-{
-    return (char *)(uintptr_t)text; /* messages want char *, and do not write */
-}
-
 /* --- list, export ------------------------------------------------------------------------------------------------- */
 
 /* The rules of a version; NULL after a failure, of which it has told. */

@@ -49,6 +49,24 @@ struct grpc_c_channel *connect_to(const struct common_options *common)
     return NULL;
 }
 
+bool session_begin(struct session *session, const struct common_options *common, int *ret_code)
+{
+    *session = (struct session){.channel = connect_to(common)};
+    *ret_code = session->channel == NULL ? EXIT_USAGE : EXIT_DONE;
+    return session->channel != NULL;
+}
+
+void session_end(struct session *session)
+{
+    grpc_c_outcome_release(&session->outcome);
+    grpc_c_channel_free(session->channel);
+}
+
+char *borrowed(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
 void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error)
 {
     /* The core's words; a server's own, about its database, are another thing. */

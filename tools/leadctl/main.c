@@ -39,6 +39,13 @@ static const struct {
     {"rules", "versions", command_rules_versions, "the versions that there were"},
     {"rules", "diff", command_rules_diff, "what changed from one of them to another"},
     {"rules", "revert", command_rules_revert, "go back to one of them"},
+    {"workspaces", "list", command_workspaces_list, "the workspaces"},
+    {"workspaces", "show", command_workspaces_show, "everything about one of them, with its policy"},
+    {"workspaces", "create", command_workspaces_create, "make one"},
+    {"workspaces", "update", command_workspaces_update, "change name, type, policy, or switch it on or off"},
+    {"members", "list", command_members_list, "who belongs to a workspace"},
+    {"members", "set", command_members_set, "let somebody belong to it, as member or administrator"},
+    {"members", "remove", command_members_remove, "end that"},
     {"token", NULL, command_token, "a token for development, signed with a key of yours"},
 };
 
