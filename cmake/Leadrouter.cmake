@@ -10,6 +10,10 @@ endif()
 string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELWITHDEBINFO "${CMAKE_C_FLAGS_RELWITHDEBINFO}")
 string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE}")
 
+include(CheckCCompilerFlag)
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C) # programs are position independent, whatever the compiler's own default
+
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc)
@@ -37,8 +41,20 @@ elseif(LEADROUTER_COVERAGE)
   target_compile_options(leadrouter_flags INTERFACE --coverage -fprofile-update=atomic)
   target_link_options(leadrouter_flags INTERFACE --coverage)
 elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
-  target_compile_options(leadrouter_flags INTERFACE -fstack-protector-strong -D_FORTIFY_SOURCE=2)
-  target_link_options(leadrouter_flags INTERFACE -Wl,-z,relro,-z,now)
+  # What a fault can be made into. tests/integration/test_hardening.py looks whether it has reached the programs.
+  target_compile_options(leadrouter_flags INTERFACE
+    -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3  # calls of libc that write past an object end the process
+    -fstack-protector-strong -fstack-clash-protection
+    -ftrivial-auto-var-init=zero           # a variable that was forgotten is zero, not what the stack held before
+    -fno-delete-null-pointer-checks)
+  foreach(flag -fcf-protection=full -mbranch-protection=standard) # x86 and ARM: jumps land where functions begin
+    string(MAKE_C_IDENTIFIER "LEADROUTER_HAS${flag}" has)
+    check_c_compiler_flag(${flag} ${has})
+    if(${has})
+      target_compile_options(leadrouter_flags INTERFACE ${flag})
+    endif()
+  endforeach()
+  target_link_options(leadrouter_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
 endif()
 
 add_library(leadrouter_warnings INTERFACE)

@@ -8,7 +8,8 @@
 #include "migrate.h"
 
 static const char usage[] =
-    "Usage: leadrouterd migrate up|down|status (--database URL | --embedded DIR) [--dry-run] [--yes]\n\n"
+    "Usage: leadrouterd migrate up|down|status (--database URL | --database-file FILE | --embedded DIR)\n"
+    "           [--dry-run] [--yes]\n\n"
     "up      applies what is missing; safe to run by several at once and to run again\n"
     "down    removes exactly what up made; the host application's tables stay\n"
     "status  says which steps are done\n\n"
@@ -42,12 +43,17 @@ int command_migrate(int argc, char **argv)
     case CONFIG_OK:
         break;
     }
-    if (action == NULL || (config.database == NULL) == (config.embedded == NULL)) {
-        fprintf(
-            stderr, "leadrouterd: migrate needs up, down or status, and either --database or --embedded; see --help\n");
+    if (action == NULL || !config_has_database(&config)) {
+        fprintf(stderr,
+            "leadrouterd: migrate needs up, down or status, and one of --database, --database-file and --embedded; "
+            "see --help\n");
         return EXIT_USAGE;
     }
     struct embedded_options options = {.directory = config.embedded};
+    if (!config_read_files(&config, &error)) {
+        config_wipe(&config);
+        return fail(&error);
+    }
     if (config.embedded != NULL && !embedded_start(&options, &embedded, &error))
         return fail(&error);
     struct migrate_options migrate = {.url = embedded == NULL ? config.database : embedded_admin_url(embedded),
@@ -60,5 +66,6 @@ int command_migrate(int argc, char **argv)
     if (code == EXIT_USAGE)
         fprintf(stderr, "leadrouterd: \"%s\" is not up, down or status\n", action);
     embedded_stop(embedded);
+    config_wipe(&config);
     return code;
 }

@@ -37,7 +37,7 @@ enum {
 };
 
 static const char usage[] =
-    "Usage: leadrouterd serve (--database URL | --embedded DIR) [SETTINGS]\n\n"
+    "Usage: leadrouterd serve (--database URL | --database-file FILE | --embedded DIR) [SETTINGS]\n\n"
     "Serves gRPC until SIGTERM or SIGINT, then lets the calls under way end. A second signal ends them at once.\n"
     "The database must have the schema of this build (leadrouterd migrate up); the URL should log in as\n"
     "leadrouter_service. A database that does not answer within 5 s ends the start; one that goes away later is\n"
@@ -248,6 +248,7 @@ static void take_apart(struct serving *serving)
     authentication_free(serving->authentication);
     service_release(service);
     embedded_stop(serving->embedded);
+    config_wipe(&serving->config);
 }
 
 /* --- Serving ------------------------------------------------------------------------------------------------------ */
@@ -381,8 +382,8 @@ static bool check_config(const struct config *config, enum log_level *ret_level)
 {
     struct error error = {0};
 
-    if ((config->database == NULL) == (config->embedded == NULL)) {
-        fprintf(stderr, "leadrouterd: serve needs either --database or --embedded; see --help\n");
+    if (!config_has_database(config)) {
+        fprintf(stderr, "leadrouterd: serve needs one of --database, --database-file and --embedded; see --help\n");
         return false;
     }
     if (!parse_level(config->log_level, ret_level)) {
@@ -443,7 +444,8 @@ int command_serve(int argc, char **argv)
         return EXIT_USAGE;
     set_up_process(&serving, level);
     service_init(&serving.service);
-    if (authentication_new(&serving.config, &serving.authentication, &error) && open_database(&serving, &error) &&
+    if (config_read_files(&serving.config, &error) &&
+        authentication_new(&serving.config, &serving.authentication, &error) && open_database(&serving, &error) &&
         start_service(&serving, &error) && start_server(&serving, &error) && start_probe(&serving, &error)) {
         serve(&serving);
     } else {

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,8 +8,10 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "pg/pg.h"
 
-enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_SWITCH };
+/* SETTING_URL: text that is refused when there is a password in it. */
+enum setting_kind { SETTING_TEXT, SETTING_URL, SETTING_NUMBER, SETTING_SWITCH };
 
 /* One setting. Everything that is known about it stands here. */
 struct setting {
@@ -57,8 +60,11 @@ static const struct setting settings[] = {
         "all "
         "certificates",
         SETTING_TEXT, CONFIG_SERVE, FIELD(service_names), 0, 0},
-    {"database", "LEADROUTER_DATABASE", "URL", NULL, "PostgreSQL 15 or later, as a libpq connection string",
-        SETTING_TEXT, CONFIG_SERVE | CONFIG_MIGRATE, FIELD(database), 0, 0},
+    {"database", "LEADROUTER_DATABASE", "URL", NULL,
+        "PostgreSQL 15 or later, as a libpq connection string without a password", SETTING_URL,
+        CONFIG_SERVE | CONFIG_MIGRATE, FIELD(database), 0, 0},
+    {"database-file", "LEADROUTER_DATABASE_FILE", "FILE", NULL, "the same, read from a file, password included",
+        SETTING_TEXT, CONFIG_SERVE | CONFIG_MIGRATE, FIELD(database_file), 0, 0},
     {"embedded", "LEADROUTER_EMBEDDED", "DIR", NULL, "make and run a private PostgreSQL in DIR instead", SETTING_TEXT,
         CONFIG_SERVE | CONFIG_MIGRATE | CONFIG_CLUSTER, FIELD(embedded), 0, 0},
     {"allow-role", "LEADROUTER_ALLOW_ROLE", "ROLE", NULL,
@@ -74,8 +80,10 @@ static const struct setting settings[] = {
         "connections that decide retries, at most; one works all the time", SETTING_NUMBER, CONFIG_SERVE,
         FIELD(retry_lanes), 1, 64},
     {"listen-database", "LEADROUTER_LISTEN_DATABASE", "URL", NULL,
-        "where to hear of changed rules at once; the database unless there is a pooler in front of it", SETTING_TEXT,
+        "where to hear of changed rules at once; the database unless there is a pooler in front of it", SETTING_URL,
         CONFIG_SERVE, FIELD(listen_database), 0, 0},
+    {"listen-database-file", "LEADROUTER_LISTEN_DATABASE_FILE", "FILE", NULL, "the same, read from a file",
+        SETTING_TEXT, CONFIG_SERVE, FIELD(listen_database_file), 0, 0},
     {"log-keep-days", "LEADROUTER_LOG_KEEP_DAYS", "DAYS", "90", "how long the audit log is kept", SETTING_NUMBER,
         CONFIG_SERVE, FIELD(log_keep_days), 1, 36500},
     {"no-jobs", "LEADROUTER_NO_JOBS", NULL, NULL, "leave retries and all other background work to other servers",
@@ -105,11 +113,12 @@ static const struct setting settings[] = {
         FIELD(dry_run), 0, 0},
 };
 
-/* Settings of which one makes the other pointless: when a flag gives one, a variable for the other does not count. */
+/* Settings of which one makes the others pointless: when a flag gives one, variables for the others do not count. */
 static const struct {
-    const char *flag;
+    const char *variable;
     size_t offset;
-} databases[] = {{"database", FIELD(database)}, {"embedded", FIELD(embedded)}};
+} databases[] = {{"LEADROUTER_DATABASE", FIELD(database)}, {"LEADROUTER_DATABASE_FILE", FIELD(database_file)},
+    {"LEADROUTER_EMBEDDED", FIELD(embedded)}};
 
 /* --- Values ------------------------------------------------------------------------------------------------------- */
 
@@ -145,6 +154,19 @@ static bool set_number(int *place, const struct setting *setting, const char *so
     return true;
 }
 
+/* Arguments are seen by everybody on the machine, variables by whoever may look at the process, and by its children. */
+static bool set_url(const char **place, const struct setting *setting, const char *source, const char *value)
+{
+    *place = value;
+    if (!pg_url_has_secret(value))
+        return true;
+    fprintf(stderr,
+        "leadrouterd: %s: there is a password in it, which others can see there: put the URL into a file "
+        "(--%s-file FILE), or the password (passfile=FILE)\n",
+        source, setting->flag);
+    return false;
+}
+
 /* Puts one value in its place; false, with the reason written, when it is not one. `source` is the flag with its
  * dashes, or the variable. */
 static bool set(struct config *config, const struct setting *setting, const char *source, const char *value)
@@ -156,6 +178,8 @@ static bool set(struct config *config, const struct setting *setting, const char
         return set_switch(place, source, value);
     case SETTING_NUMBER:
         return set_number(place, setting, source, value);
+    case SETTING_URL:
+        return set_url(place, setting, source, value);
     case SETTING_TEXT:
         *(const char **)place = value;
         break;
@@ -176,6 +200,18 @@ static bool set_defaults(enum config_command command, struct config *config)
             return false;
     }
     return true;
+}
+
+/* libpq takes a password from this variable. */
+static bool check_environment(const struct config *config)
+{
+    const char *password = getenv("PGPASSWORD");
+
+    if (password == NULL || password[0] == '\0' || (config->database == NULL && config->database_file == NULL))
+        return true;
+    fprintf(
+        stderr, "leadrouterd: PGPASSWORD: passwords are read from files only (--database-file FILE, passfile=FILE)\n");
+    return false;
 }
 
 /* --- Help --------------------------------------------------------------------------------------------------------- */
@@ -216,8 +252,7 @@ static void forget_variables(struct config *config, const struct setting *settin
 {
     for (size_t i = 0; i < COUNT_OF(databases); i++) {
         const char **place = (const char **)(void *)((char *)config + databases[i].offset);
-        const char *other = strcmp(databases[i].flag, setting->flag) == 0 ? NULL : *place;
-        if (other != NULL && (other == getenv("LEADROUTER_DATABASE") || other == getenv("LEADROUTER_EMBEDDED")))
+        if (databases[i].offset != setting->offset && *place != NULL && *place == getenv(databases[i].variable))
             *place = NULL;
     }
 }
@@ -246,8 +281,9 @@ static bool take_flag(enum config_command command, int argc, char **argv, int *i
         fprintf(stderr, "leadrouterd: %s: needs a value; see --help\n", source);
         return false;
     }
-    if (setting->offset == FIELD(database) || setting->offset == FIELD(embedded))
-        forget_variables(config, setting);
+    for (size_t i = 0; i < COUNT_OF(databases); i++)
+        if (setting->offset == databases[i].offset)
+            forget_variables(config, setting);
     return set(config, setting, source, value);
 }
 
@@ -274,5 +310,49 @@ enum config_result config_parse(enum config_command command, const char *usage, 
             return CONFIG_WRONG;
         }
     }
-    return CONFIG_OK;
+    return check_environment(ret_config) ? CONFIG_OK : CONFIG_WRONG;
+}
+
+/* --- The database ------------------------------------------------------------------------------------------------- */
+
+bool config_has_database(const struct config *config)
+{
+    return (config->database != NULL) + (config->database_file != NULL) + (config->embedded != NULL) == 1;
+}
+
+static bool read_url(const char *path, struct secret_file *file, const char **ret_url, struct error *reterr_error)
+{
+    if (!secret_file_read(path, file, reterr_error) || !secret_file_check(file, path, reterr_error))
+        return false;
+    size_t size = strlen(file->text);
+    while (size > 0 && isspace((unsigned char)file->text[size - 1]))
+        file->text[--size] = '\0';
+    if (size == 0)
+        return error_set(reterr_error, ERROR_INVALID, "%s: no connection string in it", path);
+    *ret_url = file->text;
+    return true;
+}
+
+bool config_read_files(struct config *config, struct error *reterr_error)
+{
+    const struct {
+        const char *path;
+        const char **url;
+    } files[CONFIG_FILES] = {
+        {config->database_file, &config->database}, {config->listen_database_file, &config->listen_database}};
+
+    for (size_t i = 0; i < COUNT_OF(files); i++)
+        if (files[i].path != NULL && !read_url(files[i].path, &config->files[i], files[i].url, reterr_error))
+            return false;
+    return true;
+}
+
+void config_wipe(struct config *config)
+{
+    for (size_t i = 0; i < COUNT_OF(config->files); i++)
+        secret_file_wipe(&config->files[i]);
+    if (config->database_file != NULL)
+        config->database = NULL;
+    if (config->listen_database_file != NULL)
+        config->listen_database = NULL;
 }

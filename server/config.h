@@ -5,17 +5,23 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/error.h"
+#include "base/secret_file.h"
+
 /* Which command a setting belongs to; bits. */
 enum config_command { CONFIG_SERVE = 1, CONFIG_MIGRATE = 2, CONFIG_CLUSTER = 4 };
 
 /* Exit codes of every program of the product. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
+enum { CONFIG_FILES = 2 };
+
 /* What was asked for. Strings point into argv or the environment. */
 struct config {
     const char *listen;
-    const char *database; /* NULL: none */
-    const char *embedded; /* NULL: none */
+    const char *database;      /* NULL: none */
+    const char *database_file; /* NULL: none; config_read_files() makes `database` of it */
+    const char *embedded;      /* NULL: none */
     const char *log_level;
     const char *tls_certificate; /* NULL: plain text */
     const char *tls_key;
@@ -31,7 +37,8 @@ struct config {
     int batch_leads_max;
     int waiting_max;
     int retry_lanes;
-    const char *listen_database; /* NULL: as `database` */
+    const char *listen_database;      /* NULL: as `database` */
+    const char *listen_database_file; /* NULL: none; as `database_file` */
     int log_keep_days;
     bool no_jobs;
     int drain_ms;
@@ -43,6 +50,7 @@ struct config {
     bool migrate;
     bool yes;
     bool dry_run;
+    struct secret_file files[CONFIG_FILES]; /* what config_read_files() has read */
 };
 
 enum config_result { CONFIG_OK, CONFIG_HELP_SHOWN, CONFIG_WRONG };
@@ -52,5 +60,15 @@ enum config_result { CONFIG_OK, CONFIG_HELP_SHOWN, CONFIG_WRONG };
  * (migrate's up, down, status), or NULL; `wants_operand` says whether there may be one. */
 enum config_result config_parse(enum config_command command, const char *usage, int argc, char **argv,
     bool wants_operand, struct config *ret_config, const char **ret_operand);
+
+/* True when exactly one place was named where the database is. */
+bool config_has_database(const struct config *config);
+
+/* Reads the files that hold URLs of databases; from here on `database` and `listen_database` are what is in them, until config_wipe().
+ * Errors: ERROR_SYSTEM, ERROR_INVALID; they name the file, never what is in it. */
+bool config_read_files(struct config *config, struct error *reterr_error);
+
+/* Overwrites what was read from files; when nobody connects any more. */
+void config_wipe(struct config *config);
 
 #endif

@@ -1,8 +1,6 @@
 #include "grpc_c/credentials.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -10,12 +8,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/memory.h"
-
-enum { FILE_SIZE_MAX = 1024 * 1024 }; /* every root that browsers trust is a fifth of it */
+#include "base/secret_file.h"
 
 /* What the core is given: PEM, NUL-terminated. */
 struct material {
@@ -36,74 +31,29 @@ struct server_tls {
     bool is_new; /* the core has not asked for it yet */
 };
 
-static void text_wipe(char *text)
-{
-    if (text != NULL)
-        OPENSSL_cleanse(text, strlen(text));
-    free(text);
-}
-
 static void material_release(struct material *material)
 {
     free(material->certificates);
-    text_wipe(material->key);
+    secret_wipe(material->key, material->key == NULL ? 0 : strlen(material->key));
     free(material->roots);
     *material = (struct material){0};
 }
 
 /* --- Files -------------------------------------------------------------------------------------------------------- */
 
-/* Reads all of an open file, or as much as tells that it is too large; -1 with errno. */
-static ssize_t read_all(int descriptor, char *text, size_t size_max)
-{
-    size_t size = 0;
-    ssize_t got = 1;
-
-    while (got > 0 && size < size_max) {
-        got = read(descriptor, text + size, size_max - size);
-        if (got > 0)
-            size += (size_t)got;
-    }
-    return got < 0 ? -1 : (ssize_t)size;
-}
-
 /* The content of a file as a string, the caller's. What is judged is what is used: nothing is read twice. */
-static bool file_read(const char *path, char **ret_text, struct error *reterr_error)
+static bool file_read(const char *path, bool is_secret, char **ret_text, struct error *reterr_error)
 {
-    /* Non-blocking: a pipe by that name must not hang the server. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char *text = NULL;
-    struct stat status;
-    ssize_t size = -1;
-    bool ok = false;
+    struct secret_file file = {0};
+    bool ok =
+        secret_file_read(path, &file, reterr_error) && (!is_secret || secret_file_check(&file, path, reterr_error));
 
-    if (descriptor < 0 || fstat(descriptor, &status) != 0) {
-        error_set(reterr_error, ERROR_SYSTEM, "could not open %s: %s", path, strerror(errno));
-        goto cleanup;
-    }
-    if (!S_ISREG(status.st_mode)) {
-        error_set(reterr_error, ERROR_INVALID, "%s is not a file", path);
-        goto cleanup;
-    }
-    text = memory_new(FILE_SIZE_MAX + 2);
-    size = read_all(descriptor, text, FILE_SIZE_MAX + 1);
-    if (size < 0)
-        error_set(reterr_error, ERROR_SYSTEM, "could not read %s: %s", path, strerror(errno));
-    else if (size > FILE_SIZE_MAX)
-        error_set(reterr_error, ERROR_INVALID, "%s is larger than %d bytes", path, FILE_SIZE_MAX);
-    else if (strlen(text) != (size_t)size)
-        error_set(reterr_error, ERROR_INVALID, "%s contains a NUL byte", path);
-    else
-        ok = true;
-
-cleanup:
+    if (ok && strlen(file.text) != file.size)
+        ok = error_set(reterr_error, ERROR_INVALID, "%s contains a NUL byte", path);
     if (ok)
-        *ret_text = memory_copy_string(text);
-    if (size > 0)
-        OPENSSL_cleanse(text, (size_t)size); /* it may be a key */
-    free(text);
-    if (descriptor >= 0)
-        close(descriptor);
+        *ret_text = file.text;
+    else
+        secret_file_wipe(&file);
     return ok;
 }
 
@@ -213,8 +163,8 @@ static bool load_pair(const char *certificate_file, const char *key_file, bool i
     EVP_PKEY *key = NULL;
     bool ok = false;
 
-    if (!file_read(certificate_file, &material->certificates, reterr_error) ||
-        !file_read(key_file, &material->key, reterr_error))
+    if (!file_read(certificate_file, false, &material->certificates, reterr_error) ||
+        !file_read(key_file, true, &material->key, reterr_error))
         goto cleanup;
     certificates = certificates_parse(certificate_file, material->certificates, reterr_error);
     if (certificates == NULL)
@@ -243,7 +193,7 @@ static bool load_roots(const char *path, struct material *material, struct error
     struct error error = {0};
     bool ok = false;
 
-    if (!file_read(path, &material->roots, reterr_error))
+    if (!file_read(path, false, &material->roots, reterr_error))
         return false;
     certificates = certificates_parse(path, material->roots, &error);
     for (int i = 0; !ok && i < sk_X509_num(certificates); i++)

@@ -29,7 +29,6 @@ enum {
     JWT_KEYS_MAX = 64,
     JWT_SECRET_BYTES_MIN = 32, /* RFC 7518, section 3.2 */
     JWT_RSA_BITS_MIN = 2048,   /* section 3.3 */
-    JWT_FILE_BYTES_MAX = 1024 * 1024,
 };
 
 /* A key and the one algorithm it is for. */
@@ -46,11 +45,7 @@ struct jwt_keys {
     size_t count;
 };
 
-/* A whole file of at most JWT_FILE_BYTES_MAX with a NUL behind it; NULL with the reason. The caller wipes it with jwt_text_wipe(). */
-char *jwt_file_read(const char *path, size_t *ret_size, struct error *reterr_error);
-void jwt_text_wipe(char *text, size_t size); /* wipes and frees; NULL is fine */
-
-/* Adds the keys of a file. */
+/* Adds the keys of a file. One with a secret in it must not be open to everybody. */
 bool jwt_keys_read(struct jwt_keys *keys, const char *path, struct error *reterr_error);
 
 /* Reads one JWK; `*ret_is_used` false: a key that is none for signatures we know. */

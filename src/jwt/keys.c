@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -10,10 +8,9 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/memory.h"
+#include "base/secret_file.h"
 #include "internal.h"
 
 enum {
@@ -24,58 +21,6 @@ enum {
 };
 
 const char *const jwt_algorithm_names[JWT_ALGORITHMS] = {"EdDSA", "ES256", "RS256", "HS256"};
-
-/* --- Files -------------------------------------------------------------------------------------------------------- */
-
-void jwt_text_wipe(char *text, size_t size)
-{
-    if (text != NULL)
-        OPENSSL_cleanse(text, size);
-    free(text);
-}
-
-static bool read_all(int file, char *text, size_t size, const char *path, struct error *reterr_error)
-{
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t got = read(file, text + done, size - done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return error_set(reterr_error, ERROR_SYSTEM, "%s: %s", path, got < 0 ? strerror(errno) : "became shorter");
-        done += (size_t)got;
-    }
-    return true;
-}
-
-char *jwt_file_read(const char *path, size_t *ret_size, struct error *reterr_error)
-{
-    struct stat status;
-    char *text = NULL;
-    size_t size = 0;
-    bool ok = false;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-    if (file < 0 || fstat(file, &status) != 0) {
-        error_set(reterr_error, ERROR_SYSTEM, "%s: %s", path, strerror(errno));
-    } else if (!S_ISREG(status.st_mode)) {
-        error_set(reterr_error, ERROR_INVALID, "%s: not a file", path);
-    } else if (status.st_size > JWT_FILE_BYTES_MAX) {
-        error_set(reterr_error, ERROR_INVALID, "%s: larger than %d bytes", path, JWT_FILE_BYTES_MAX);
-    } else {
-        size = (size_t)status.st_size;
-        text = memory_new(size + 1);
-        ok = read_all(file, text, size, path, reterr_error);
-    }
-    if (file >= 0)
-        close(file);
-    *ret_size = size;
-    if (ok)
-        return text;
-    jwt_text_wipe(text, size);
-    return NULL;
-}
 
 /* --- What a key is for -------------------------------------------------------------------------------------------- */
 
@@ -107,7 +52,7 @@ void jwt_key_release(struct jwt_key *key)
 {
     free(key->id);
     EVP_PKEY_free(key->pkey);
-    jwt_text_wipe((char *)key->secret, key->secret_size);
+    secret_wipe(key->secret, key->secret_size);
     *key = (struct jwt_key){0};
 }
 
@@ -217,10 +162,18 @@ static EVP_PKEY *read_rsa(const json_t *jwk, struct error *reterr_error)
     return pkey;
 }
 
+/* The parser's own copy of a text, which it frees as it is. */
+static void wipe_text(const json_t *text)
+{
+    explicit_bzero((void *)(uintptr_t)json_string_value(text), json_string_length(text));
+}
+
 static bool read_secret(const json_t *jwk, struct jwt_key *ret_key, struct error *reterr_error)
 {
     ret_key->algorithm = JWT_HS256;
     ret_key->secret = member_bytes(jwk, "k", &ret_key->secret_size, reterr_error);
+    if (json_is_string(json_object_get(jwk, "k")))
+        wipe_text(json_object_get(jwk, "k"));
     if (ret_key->secret == NULL)
         return false;
     if (ret_key->secret_size >= JWT_SECRET_BYTES_MIN)
@@ -370,22 +323,32 @@ static bool add_pem(struct jwt_keys *keys, const char *text, size_t size, struct
     return ok;
 }
 
+static bool has_secret(const struct jwt_keys *keys, size_t first)
+{
+    for (size_t i = first; i < keys->count; i++)
+        if (keys->keys[i].secret != NULL)
+            return true;
+    return false;
+}
+
 bool jwt_keys_read(struct jwt_keys *keys, const char *path, struct error *reterr_error)
 {
-    size_t size = 0;
+    struct secret_file file = {0};
     size_t count_before = keys->count;
-    char *text = jwt_file_read(path, &size, reterr_error);
 
-    if (text == NULL)
+    if (!secret_file_read(path, &file, reterr_error))
         return false;
-    const char *first = text + strspn(text, " \t\r\n");
-    bool ok = *first == '{' ? add_json(keys, text, size, reterr_error) : add_pem(keys, text, size, reterr_error);
+    const char *first = file.text + strspn(file.text, " \t\r\n");
+    bool ok = *first == '{' ? add_json(keys, file.text, file.size, reterr_error)
+                            : add_pem(keys, file.text, file.size, reterr_error);
     if (ok && keys->count == count_before)
         ok = error_set(reterr_error, ERROR_INVALID, "no key for EdDSA, ES256, RS256 or HS256");
     if (!ok)
         error_add_context(reterr_error, "%s", path);
+    if (ok && has_secret(keys, count_before)) /* public keys are for everybody to read */
+        ok = secret_file_check(&file, path, reterr_error);
     ERR_clear_error();
-    jwt_text_wipe(text, size);
+    secret_file_wipe(&file);
     return ok;
 }
 

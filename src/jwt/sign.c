@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/secret_file.h"
 #include "internal.h"
 
 enum { COORDINATE_SIZE = 32 };
@@ -21,37 +22,46 @@ static int no_pass_phrase(char *buffer, int size, int is_writing, void *user)
 }
 
 /* A private key of PEM, or a secret of a JWK. */
-static bool read_key(const char *path, struct jwt_key *ret_key, struct error *reterr_error)
+static bool parse_key(const struct secret_file *file, struct jwt_key *ret_key, struct error *reterr_error)
 {
-    size_t size = 0;
-    char *text = jwt_file_read(path, &size, reterr_error);
     bool is_used = false;
     bool ok = false;
 
-    *ret_key = (struct jwt_key){0};
-    if (text == NULL)
-        return false;
-    if (text[strspn(text, " \t\r\n")] == '{') {
-        json_t *jwk = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    if (file->text[strspn(file->text, " \t\r\n")] == '{') {
+        json_t *jwk = json_loadb(file->text, file->size, JSON_REJECT_DUPLICATES, NULL);
         ok = jwk != NULL ? jwt_key_of_json(jwk, ret_key, &is_used, reterr_error)
                          : error_set(reterr_error, ERROR_INVALID, "no JSON");
         if (ok && ret_key->secret == NULL)
             ok = error_set(reterr_error, ERROR_INVALID, "a JWK must be a secret (\"kty\": \"oct\"); other keys in PEM");
         json_decref(jwk);
-    } else {
-        BIO *bio = BIO_new_mem_buf(text, (int)size);
-        ret_key->pkey = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
-        BIO_free(bio);
-        ok = ret_key->pkey != NULL
-                 ? jwt_algorithm_of(ret_key->pkey, &ret_key->algorithm, reterr_error)
-                 : error_set(reterr_error, ERROR_INVALID, "no private key in PEM without a pass phrase");
+        return ok;
+    }
+    BIO *bio = BIO_new_mem_buf(file->text, (int)file->size);
+    ret_key->pkey = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
+    BIO_free(bio);
+    return ret_key->pkey != NULL
+               ? jwt_algorithm_of(ret_key->pkey, &ret_key->algorithm, reterr_error)
+               : error_set(reterr_error, ERROR_INVALID, "no private key in PEM without a pass phrase");
+}
+
+static bool read_key(const char *path, struct jwt_key *ret_key, struct error *reterr_error)
+{
+    struct secret_file file = {0};
+    bool ok = false;
+
+    *ret_key = (struct jwt_key){0};
+    if (!secret_file_read(path, &file, reterr_error))
+        return false;
+    if (secret_file_check(&file, path, reterr_error)) {
+        ok = parse_key(&file, ret_key, reterr_error);
+        if (!ok)
+            error_add_context(reterr_error, "%s", path);
     }
     ERR_clear_error();
-    jwt_text_wipe(text, size);
-    if (ok)
-        return true;
-    jwt_key_release(ret_key);
-    return error_add_context(reterr_error, "%s", path);
+    secret_file_wipe(&file);
+    if (!ok)
+        jwt_key_release(ret_key);
+    return ok;
 }
 
 /* DER to the two numbers side by side. */

@@ -79,6 +79,36 @@ static void settings_release(struct settings *settings)
     free(settings->values);
 }
 
+/* "password" and "sslpassword": libpq marks what should not be shown so. */
+static bool is_secret(const PQconninfoOption *option)
+{
+    return option->val != NULL && option->val[0] != '\0' && strcmp(option->dispchar, "*") == 0;
+}
+
+/* Values that only the database shall know. libpq does not overwrite what PQconninfoParse() has made. */
+static void wipe_secrets(PQconninfoOption *options)
+{
+    for (PQconninfoOption *option = options; option->keyword != NULL; option++)
+        if (is_secret(option))
+            explicit_bzero(option->val, strlen(option->val));
+}
+
+bool pg_url_has_secret(const char *url)
+{
+    char *ignored = NULL;
+    PQconninfoOption *options = PQconninfoParse(url, &ignored);
+    bool has_secret = false;
+
+    PQfreemem(ignored);
+    if (options == NULL)
+        return false;
+    for (const PQconninfoOption *option = options; option->keyword != NULL; option++)
+        has_secret = has_secret || is_secret(option);
+    wipe_secrets(options);
+    PQconninfoFree(options);
+    return has_secret;
+}
+
 /* --- Hosts: lists with commas, as libpq has them ------------------------------------------------------------------ */
 
 static size_t list_count(const char *list)
@@ -278,6 +308,7 @@ bool pg_connect(const struct pg_config *config, int64_t deadline_ns, PGconn **re
             error = host_error;
     }
     settings_release(&settings);
+    wipe_secrets(options);
     PQconninfoFree(options);
     if (!ok && reterr_error != NULL)
         *reterr_error = error;

@@ -24,6 +24,9 @@ struct pg_config {
     bool unnamed_statements;      /* true: never prepare by name (a transaction pooler is in between) */
 };
 
+/* True for a connection string or URI with a password in it, or with the pass phrase of a key; false also for what is neither. */
+bool pg_url_has_secret(const char *url);
+
 struct pg_conn;
 
 /* A connection object that is not connected yet. Never fails. */

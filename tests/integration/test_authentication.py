@@ -98,6 +98,9 @@ def test_a_token_of_leadctl(cluster, database, tmp_path, algorithm):
     assert made.returncode == 0, made.stderr
     file = tmp_path / "token"
     file.write_text(made.stdout)
+    refused = leadctl("health", "--token-file", file)
+    assert (refused.returncode, "open to everybody" in refused.stderr) == (2, True)
+    file.chmod(0o600)
     with Server(cluster.service_url(database), "--token-keys", str(public), "--token-audience", AUDIENCE) as server:
         assert leadctl("health", "--target", server.address, "--token-file", file).returncode == 0
         assert leadctl("health", "--target", server.address, LEADROUTER_TOKEN_FILE=str(file)).returncode == 0
@@ -108,11 +111,11 @@ def test_a_token_of_leadctl(cluster, database, tmp_path, algorithm):
 
 @pytest.mark.parametrize("words, text", [
     (("token",), "leadctl: --key: missing"),
-    (("token", "--key", "/nonexistent", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: /nonexistent: No such file"),
-    (("token", "--key", "/dev/null", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: /dev/null: not a file"),
+    (("token", "--key", "/nonexistent", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: could not open /nonexistent: No such file"),
+    (("token", "--key", "/dev/null", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: /dev/null is not a file"),
     (("token", "--key", LEADCTL, "--subject", "me", "--audience", "a"), 'leadctl: --subject: "me" is not a UUID'),
-    (("health", "--token-file", "/nonexistent"), "leadctl: --token-file: /nonexistent: No such file"),
-    (("health", "--token-file", "/dev/null"), "leadctl: --token-file: /dev/null: no token in it"),
+    (("health", "--token-file", "/nonexistent"), "leadctl: --token-file: could not open /nonexistent: No such file"),
+    (("health", "--token-file", "/dev/null"), "leadctl: --token-file: /dev/null is not a file"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_leadctl_says(words, text):
     done = leadctl(*words)

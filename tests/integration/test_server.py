@@ -88,8 +88,8 @@ def test_help():
 @pytest.mark.parametrize("words, message", [
     ((), "Usage: leadrouterd COMMAND"),
     (("srve",), '"srve" is not a command'),
-    (("serve",), "serve needs either --database or --embedded"),
-    (("serve", "--database", "x", "--embedded", "y"), "serve needs either --database or --embedded"),
+    (("serve",), "serve needs one of --database, --database-file and --embedded"),
+    (("serve", "--database", "x", "--embedded", "y"), "serve needs one of --database, --database-file and --embedded"),
     (("serve", "--nonsense"), "--nonsense: no such flag"),
     (("serve", "--lanes"), "--lanes: needs a value"),
     (("serve", "--lanes", "many"), 'lanes: "many" is not a number from 1 to 64'),

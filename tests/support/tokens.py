@@ -17,6 +17,7 @@ def encode(data):
 def jwks(path, secret=SECRET, **members):
     """Writes a file with the secret as its one key; its path."""
     path.write_text(json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "k": encode(secret), **members}]}))
+    path.chmod(0o600)
     return path
 
 

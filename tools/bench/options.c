@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "pg/pg.h"
 
 enum option_type { OPTION_INT32, OPTION_INT64, OPTION_TEXT, OPTION_FLAG };
 
@@ -147,6 +148,9 @@ bool options_parse(int argc, char *const *argv, struct bench_options *ret_option
     }
     if (!options.help && options.command == BENCH_LOAD && options.database == NULL)
         return error_set(reterr_error, ERROR_INVALID, "load needs --database");
+    if (options.database != NULL && pg_url_has_secret(options.database))
+        return error_set(reterr_error, ERROR_INVALID,
+            "--database: arguments can be seen by others; give a password by passfile=FILE");
     *ret_options = options;
     return true;
 }

@@ -1,28 +1,29 @@
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/secret_file.h"
 #include "command.h"
 
-enum { TOKEN_SIZE_MAX = 8192 };
-
-/* The first word of a file; on failure the reason was written. */
-static bool read_token(const char *path, char ret_token[TOKEN_SIZE_MAX])
+/* Reads the file with the token, of which the first word counts; on failure the reason was written. */
+static bool read_token(const char *path, struct secret_file *ret_file)
 {
-    FILE *file = fopen(path, "re");
-    size_t size = file == NULL ? 0 : fread(ret_token, 1, TOKEN_SIZE_MAX - 1, file);
+    struct error error = {0};
+    struct secret_file file = {0};
+    bool ok = secret_file_read(path, &file, &error) && secret_file_check(&file, path, &error);
 
-    ret_token[size] = '\0';
-    if (file == NULL)
-        fprintf(stderr, "leadctl: --token-file: %s: %s\n", path, strerror(errno));
-    else
-        fclose(file);
-    ret_token[strcspn(ret_token, " \t\r\n")] = '\0';
-    if (file != NULL && ret_token[0] == '\0')
-        fprintf(stderr, "leadctl: --token-file: %s: no token in it\n", path);
-    return ret_token[0] != '\0';
+    if (ok) {
+        file.text[strcspn(file.text, " \t\r\n")] = '\0';
+        ok = file.text[0] != '\0' || error_set(&error, ERROR_INVALID, "no token in %s", path);
+    }
+    if (ok) {
+        *ret_file = file;
+        return true;
+    }
+    fprintf(stderr, "leadctl: --token-file: %s\n", error.text);
+    secret_file_wipe(&file);
+    return false;
 }
 
 struct grpc_c_channel *connect_to(const struct common_options *common)
@@ -33,16 +34,16 @@ struct grpc_c_channel *connect_to(const struct common_options *common)
         .server_name = common->tls_server_name};
     bool has_tls =
         tls.ca_file != NULL || tls.certificate_file != NULL || tls.key_file != NULL || tls.server_name != NULL;
-    char token[TOKEN_SIZE_MAX] = "";
-    const struct grpc_c_channel_options options = {
-        .tls = has_tls ? &tls : NULL, .token = common->token_file == NULL ? NULL : token};
+    struct grpc_c_channel_options options = {.tls = has_tls ? &tls : NULL};
+    struct secret_file token = {0};
     struct grpc_c_channel *channel = NULL;
     struct error error = {0};
 
-    if (common->token_file != NULL && !read_token(common->token_file, token))
+    if (common->token_file != NULL && !read_token(common->token_file, &token))
         return NULL;
+    options.token = token.text;
     bool ok = grpc_c_channel_new(common->target, &options, &channel, &error);
-    explicit_bzero(token, sizeof(token));
+    secret_file_wipe(&token);
     if (ok)
         return channel;
     fprintf(stderr, "leadctl: %s: %s\n", has_tls ? "--tls-ca" : "--target", error.text);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DAY_S = 24 * 3600 };
@@ -88,7 +89,9 @@ void directory_remove(const char *path)
 static FILE *begin(const char *directory, char ret_path[2 * CERTIFICATES_PATH_SIZE])
 {
     snprintf(ret_path, 2 * CERTIFICATES_PATH_SIZE, "%s/new", directory);
+    mode_t before = umask(077); /* keys that others may read are refused */
     FILE *file = fopen(ret_path, "we");
+    umask(before);
     assert_non_null(file);
     return file;
 }

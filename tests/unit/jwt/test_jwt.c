@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/secret_file.h"
 #include "jwt/internal.h"
 
 enum {
@@ -78,6 +79,7 @@ static void write_keys(const char *name, EVP_PKEY *pkey)
 static int set_up(void **state)
 {
     (void)state;
+    umask(077);
     snprintf(directory, sizeof(directory), "%s/test_jwt-XXXXXX", getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"));
     if (mkdtemp(directory) == NULL)
         return -1;
@@ -405,17 +407,18 @@ static void public_key_as_secret(void **state)
 {
     struct jwt_verifier *verifier = verifier_of("rsa.pub", NULL);
     struct error error = {0};
-    size_t size = 0;
-    char *pem = jwt_file_read(path_of("rsa.pub"), &size, &error);
-    char *token = forge("{\"alg\":\"HS256\"}", "{" CLAIMS "}", pem, size);
+    struct secret_file pem = {0};
+    char *token = NULL;
 
     (void)state;
+    assert_true(secret_file_read(path_of("rsa.pub"), &pem, &error));
+    token = forge("{\"alg\":\"HS256\"}", "{" CLAIMS "}", pem.text, pem.size);
     assert_refused(verifier, token, "not known here");
     free(token);
-    token = forge("{\"alg\":\"RS256\"}", "{" CLAIMS "}", pem, size);
+    token = forge("{\"alg\":\"RS256\"}", "{" CLAIMS "}", pem.text, pem.size);
     assert_refused(verifier, token, "wrong signature");
     free(token);
-    jwt_text_wipe(pem, size);
+    secret_file_wipe(&pem);
     jwt_verifier_free(verifier);
 }
 
@@ -509,7 +512,7 @@ static void files_that_are_refused(void **state)
     assert_unusable("small.pub", "an RSA key of 1024 bits");
     assert_unusable("missing", "No such file");
     assert_unusable("", "not a file");
-    assert_int_equal(truncate(path_of("keys"), JWT_FILE_BYTES_MAX + 1), 0);
+    assert_int_equal(truncate(path_of("keys"), SECRET_FILE_SIZE_MAX + 1), 0);
     assert_unusable("keys", "larger than");
     assert_false(jwt_verifier_new(&(struct jwt_options){.audience = "us"}, &(struct jwt_verifier *){NULL}, &error));
     assert_null(jwt_sign(path_of("ed.pub"), NULL, "{}", &error));
@@ -520,6 +523,28 @@ static void files_that_are_refused(void **state)
     write_file("keys", "{");
     assert_null(jwt_sign(path_of("keys"), NULL, "{}", &error));
     assert_non_null(strstr(error.text, "no JSON"));
+}
+
+/* A secret that everybody may read is none; a public key may be read by all. */
+static void secrets_that_are_open(void **state)
+{
+    struct jwt_verifier *verifier = NULL;
+    struct error error = {0};
+
+    (void)state;
+    write_file("keys", "{\"kty\":\"oct\",\"k\":\"" SECRET "\"}");
+    assert_int_equal(chmod(path_of("keys"), 0604), 0);
+    assert_unusable("keys", "open to everybody");
+    assert_null(jwt_sign(path_of("keys"), NULL, "{}", &error));
+    assert_non_null(strstr(error.text, "open to everybody"));
+    assert_int_equal(chmod(path_of("ed"), 0602), 0);
+    assert_null(jwt_sign(path_of("ed"), NULL, "{}", &error));
+    assert_int_equal(chmod(path_of("ed"), 0640), 0);
+    free(sign("ed", NULL, "{}"));
+    assert_int_equal(chmod(path_of("ed"), 0600), 0);
+    assert_int_equal(chmod(path_of("ed.pub"), 0644), 0);
+    verifier = verifier_of("ed.pub", NULL);
+    jwt_verifier_free(verifier);
 }
 
 static void keys_that_change(void **state)
@@ -636,6 +661,7 @@ int main(void)
         cmocka_unit_test(public_key_as_secret),
         cmocka_unit_test(key_ids),
         cmocka_unit_test(files_that_are_refused),
+        cmocka_unit_test(secrets_that_are_open),
         cmocka_unit_test(keys_that_change),
         cmocka_unit_test(cache_is_bounded),
         cmocka_unit_test(keys_change_under_readers),

@@ -144,6 +144,20 @@ static void test_url_is_wrong(void **state)
     }
 }
 
+static void test_secrets_in_urls(void **state)
+{
+    static const char *const with[] = {"postgres://u:hunter2@h/x", "postgres://h/x?password=hunter2",
+        "password=hunter2 host=h", "host=h sslpassword=hunter2"};
+    static const char *const without[] = {
+        "", "host=h user=u", "postgres://u@h/x", "password=''", "passfile=/x", "hunter2"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(with); i++)
+        assert_true(pg_url_has_secret(with[i]));
+    for (size_t i = 0; i < COUNT_OF(without); i++)
+        assert_false(pg_url_has_secret(without[i]));
+}
+
 static void test_nobody_there(void **state)
 {
     struct fixture *fixture = *state;
@@ -270,6 +284,7 @@ int main(void)
         FIXTURE_TEST(test_url_and_settings),
         FIXTURE_TEST(test_role),
         FIXTURE_TEST(test_url_is_wrong),
+        cmocka_unit_test(test_secrets_in_urls),
         FIXTURE_TEST(test_nobody_there),
         FIXTURE_TEST(test_refused_by_the_server),
         FIXTURE_TEST(test_read_only_database),

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "config.h"
@@ -35,7 +37,8 @@ static int clear_environment(void **state)
     static const char *const variables[] = {"LEADROUTER_LISTEN", "LEADROUTER_DATABASE", "LEADROUTER_EMBEDDED",
         "LEADROUTER_LANES", "LEADROUTER_DRAIN_MS", "LEADROUTER_UNNAMED_STATEMENTS", "LEADROUTER_LOG_LEVEL",
         "LEADROUTER_BATCH_LEADS_MAX", "LEADROUTER_WAITING_MAX", "LEADROUTER_RETRY_LANES", "LEADROUTER_LOG_KEEP_DAYS",
-        "LEADROUTER_LISTEN_DATABASE", "LEADROUTER_NO_JOBS"};
+        "LEADROUTER_LISTEN_DATABASE", "LEADROUTER_NO_JOBS", "LEADROUTER_DATABASE_FILE",
+        "LEADROUTER_LISTEN_DATABASE_FILE", "PGPASSWORD"};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(variables); i++)
@@ -126,6 +129,91 @@ static void a_flag_for_the_database_beats_the_other_variable(void **state)
     assert_int_equal(parse(CONFIG_SERVE, "--database url --embedded dir", false, &config, &operand), CONFIG_OK);
     assert_non_null(config.database); /* both by flag: for the command to refuse */
     assert_non_null(config.embedded);
+    assert_false(config_has_database(&config));
+    assert_int_equal(parse(CONFIG_SERVE, "--database-file f", false, &config, &operand), CONFIG_OK);
+    assert_null(config.database);
+    assert_null(config.embedded);
+    assert_true(config_has_database(&config));
+    setenv("LEADROUTER_DATABASE_FILE", "of the environment", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "--database url", false, &config, &operand), CONFIG_OK);
+    assert_null(config.database_file);
+}
+
+/* Neither arguments nor variables may hold a password, whichever way a URL says it. */
+static void passwords_are_refused(void **state)
+{
+    static const char *const urls[] = {
+        "postgres://u:hunter2@db/x", "postgresql://db/x?password=hunter2", "password=hunter2", "sslpassword=hunter2"};
+    static const char *const variables[] = {"LEADROUTER_DATABASE", "LEADROUTER_LISTEN_DATABASE"};
+    struct config config;
+    const char *operand = NULL;
+    char line[128];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(urls); i++) {
+        snprintf(line, sizeof(line), "--database %s", urls[i]);
+        assert_int_equal(parse(CONFIG_SERVE, line, false, &config, &operand), CONFIG_WRONG);
+        assert_int_equal(parse(CONFIG_MIGRATE, line, true, &config, &operand), CONFIG_WRONG);
+        snprintf(line, sizeof(line), "--database x --listen-database %s", urls[i]);
+        assert_int_equal(parse(CONFIG_SERVE, line, false, &config, &operand), CONFIG_WRONG);
+        for (size_t v = 0; v < COUNT_OF(variables); v++) {
+            setenv(variables[v], urls[i], 1);
+            assert_int_equal(parse(CONFIG_SERVE, "", false, &config, &operand), CONFIG_WRONG);
+            unsetenv(variables[v]);
+        }
+    }
+    assert_int_equal(parse(CONFIG_SERVE, "--database passfile=/x", false, &config, &operand), CONFIG_OK);
+    setenv("PGPASSWORD", "hunter2", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "--database host=db", false, &config, &operand), CONFIG_WRONG);
+    assert_int_equal(parse(CONFIG_SERVE, "--database-file x", false, &config, &operand), CONFIG_WRONG);
+    assert_int_equal(parse(CONFIG_SERVE, "--embedded x", false, &config, &operand), CONFIG_OK);
+}
+
+static void write_url(const char *path, const char *text, mode_t mode)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+/* A file may hold a password, unless everybody can read it; blanks at its end are none of the URL. */
+static void urls_of_files(void **state)
+{
+    char path[] = "/tmp/leadrouter-test-url-XXXXXX";
+    char line[128];
+    struct config config;
+    struct error error = {0};
+    const char *operand = NULL;
+
+    (void)state;
+    close(mkstemp(path));
+    snprintf(line, sizeof(line), "--database-file %s --listen-database-file %s", path, path);
+    write_url(path, "postgres://u:hunter2@db/x\n", 0640);
+    assert_int_equal(parse(CONFIG_SERVE, line, false, &config, &operand), CONFIG_OK);
+    assert_true(config_has_database(&config));
+    assert_true(config_read_files(&config, &error));
+    assert_string_equal(config.database, "postgres://u:hunter2@db/x");
+    assert_string_equal(config.listen_database, "postgres://u:hunter2@db/x");
+    config_wipe(&config);
+    assert_null(config.database);
+    assert_null(config.listen_database);
+
+    write_url(path, "postgres://u:hunter2@db/x\n", 0644);
+    assert_false(config_read_files(&config, &error));
+    assert_non_null(strstr(error.text, "open to everybody"));
+    assert_null(strstr(error.text, "hunter2"));
+    config_wipe(&config);
+    write_url(path, " \n", 0600);
+    assert_false(config_read_files(&config, &error));
+    assert_non_null(strstr(error.text, "no connection string"));
+    config_wipe(&config);
+    unlink(path);
+    assert_false(config_read_files(&config, &error));
+    assert_int_equal(error.code, ERROR_SYSTEM);
+    config_wipe(&config);
 }
 
 static void operands(void **state)
@@ -178,8 +266,9 @@ int main(void)
         cmocka_unit_test_setup(flags_before_variables_before_defaults, clear_environment),
         cmocka_unit_test_setup(switches_by_word, clear_environment),
         cmocka_unit_test_setup(a_flag_for_the_database_beats_the_other_variable, clear_environment),
-        cmocka_unit_test_setup(operands, clear_environment), cmocka_unit_test_setup(refused, clear_environment),
-        cmocka_unit_test_setup(help, clear_environment)};
+        cmocka_unit_test_setup(passwords_are_refused, clear_environment),
+        cmocka_unit_test_setup(urls_of_files, clear_environment), cmocka_unit_test_setup(operands, clear_environment),
+        cmocka_unit_test_setup(refused, clear_environment), cmocka_unit_test_setup(help, clear_environment)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
