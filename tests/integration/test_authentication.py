@@ -111,7 +111,8 @@ def test_a_token_of_leadctl(cluster, database, tmp_path, algorithm):
 
 @pytest.mark.parametrize("words, text", [
     (("token",), "leadctl: --key: missing"),
-    (("token", "--key", "/nonexistent", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: could not open /nonexistent: No such file"),
+    (("token", "--key", "/nonexistent", "--subject", PARTNER, "--audience", "a"),
+     "leadctl: --key: could not open /nonexistent: No such file"),
     (("token", "--key", "/dev/null", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: /dev/null is not a file"),
     (("token", "--key", LEADCTL, "--subject", "me", "--audience", "a"), 'leadctl: --subject: "me" is not a UUID'),
     (("health", "--token-file", "/nonexistent"), "leadctl: --token-file: could not open /nonexistent: No such file"),
