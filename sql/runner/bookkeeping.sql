@@ -21,6 +21,26 @@ create table if not exists leadrouter.migration_objects (
     parent text,
     unique (object_type, object_identity)
 );
+-- What the tables were that were there before and were taken over; `down` puts it back.
+create table if not exists leadrouter.adopted_tables (
+    table_name text primary key,
+    owner regrole not null,
+    has_row_security boolean not null,
+    is_forced boolean not null,
+    adopted_at timestamptz not null default now()
+);
+-- The rights on them, on their columns and on their sequences, in the order of the catalogue.
+create table if not exists leadrouter.adopted_grants (
+    place bigint generated always as identity primary key,
+    relation_name text not null,
+    column_name text, -- null: the whole
+    grantor regrole not null,
+    grantee regrole not null, -- 0: everybody
+    privilege text not null,
+    is_grantable boolean not null
+);
+alter table leadrouter.adopted_tables owner to leadrouter_owner;
+alter table leadrouter.adopted_grants owner to leadrouter_owner;
 alter table leadrouter.migrations owner to leadrouter_owner;
 alter table leadrouter.migration_steps owner to leadrouter_owner;
 alter table leadrouter.migration_objects owner to leadrouter_owner;

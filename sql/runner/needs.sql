@@ -24,6 +24,15 @@ with known as (
     from known where not is_super
         and case when owner is null then true else not has_schema_privilege(owner, 'public', 'create') end
     union all
+    select 4, null, null, format('grant create on database %I to %I', current_database(), current_user)
+    from known where not is_super and to_regnamespace('leadrouter') is null
+        and not has_database_privilege(current_user, current_database(), 'create')
+    union all
+    select 4, null, null, format('grant usage, create on schema auth to %I', current_user)
+    from known where not is_super and to_regnamespace('auth') is not null
+        and (to_regprocedure('auth.uid()') is null or to_regprocedure('auth.role()') is null)
+        and not has_schema_privilege(current_user, 'auth', 'create')
+    union all
     select 5, null, null, format('alter role leadrouter_service in database %I set %s = %L', current_database(), name, value)
     from known, (values ('statement_timeout', '10s'), ('lock_timeout', '2s'), ('idle_in_transaction_session_timeout', '5s'))
         limits (name, value)

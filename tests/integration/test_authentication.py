@@ -193,6 +193,13 @@ DANGERS = {
     "bypasses row security": ("alter role leadrouter_service bypassrls", "alter role leadrouter_service nobypassrls"),
     "may act as the owner of the schema": ("grant leadrouter_owner to leadrouter_service",
                                            "revoke leadrouter_owner from leadrouter_service"),
+    "may act as backend, which bypasses row security": (
+        "create role backend bypassrls; create role team role leadrouter_service; grant backend to team",
+        "drop role team; drop role backend"),
+    "may act as chief, a superuser": ("create role chief superuser role leadrouter_service", "drop role chief"),
+    "may act as team, the owner of public.user_workspaces": (
+        "create role team role leadrouter_service; alter table user_workspaces owner to team",
+        "alter table user_workspaces owner to leadrouter_owner; drop role team"),
 }
 
 

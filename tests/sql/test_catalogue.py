@@ -43,7 +43,7 @@ SERVICE_FUNCTIONS = {
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",
     "queue_lost_leads", "release_stale_locks", "expire_leads", "sweep_claims", "sweep_queue", "prune_rule_versions", "list_retries",
     "cancel_retries", "check_log_partitions", "workspaces_due", "make_log_partitions", "drop_log_partitions",
-    "log_partition_days_ahead", "normalize_text", "normalize_phone"}
+    "log_partition_days_ahead", "unprotected_tables", "normalize_text", "normalize_phone"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 
 

@@ -232,6 +232,7 @@ create index create_requests_age on leadrouter.create_requests (created_at);
 do $body$
 declare
     v_table regclass;
+    v_role text;
 begin
     foreach v_table in array array['public.lead_routing_rules', 'public.lead_routing_queue', 'public.lead_routing_logs',
         'public.lead_dedupe_claims', 'public.lead_routing_sets', 'leadrouter.rule_versions', 'leadrouter.rule_set_versions',
@@ -243,6 +244,9 @@ begin
     alter type public.lead_routing_status owner to leadrouter_owner;
     alter schema leadrouter owner to leadrouter_owner;
     grant usage on schema leadrouter to leadrouter_service;
-    grant usage on schema public to leadrouter_owner, leadrouter_service;
+    foreach v_role in array array['leadrouter_owner', 'leadrouter_service', 'authenticated'] loop
+        continue when has_schema_privilege(v_role, 'public', 'usage'); -- most often through PUBLIC; the schema may be somebody else's
+        execute format('grant usage on schema public to %s', v_role);
+    end loop;
 end
 $body$;

@@ -52,19 +52,32 @@ alter table public.leads
 
 alter table public.leads alter column routing_status set default 'pending';
 
--- Tables that we made are ours; those of the host stay the host's and are opened to the functions.
+-- Tables that we made are ours; those of the host stay the host's and are opened to the functions. If their owner has row security on,
+-- or turns it on later, the functions, which run as leadrouter_owner, see all rows by a policy of their own; without it they would see
+-- none and say nothing. A restrictive policy binds them all the same, so none may be there that concerns them.
 do $body$
 declare
     v_table text;
+    v_policy text;
 begin
     foreach v_table in array array['workspaces', 'user_workspaces', 'leads'] loop
         if exists (select from leadrouter.migration_objects
                    where object_type = 'table' and object_identity = format('public.%s', v_table)) then
             execute format('alter table public.%I owner to leadrouter_owner', v_table);
             execute format('revoke all on table public.%I from public', v_table);
-        else
-            execute format('grant select, insert, update, delete on table public.%I to leadrouter_owner', v_table);
+            continue;
         end if;
+        select string_agg(quote_ident(p.polname), ', ' order by p.polname) into v_policy
+        from pg_policy p
+        where p.polrelid = format('public.%I', v_table)::regclass and not p.polpermissive
+          and exists (select from unnest(p.polroles) r
+              where case when r = 0 then true else pg_has_role('leadrouter_owner', r, 'usage') end);
+        if v_policy is not null then
+            raise exception 'the restrictive policy % on public.% applies to leadrouter_owner: name the roles that it is for',
+                v_policy, v_table using errcode = 'LR422';
+        end if;
+        execute format('grant select, insert, update, delete on table public.%I to leadrouter_owner', v_table);
+        execute format('create policy leadrouter_owner on public.%I to leadrouter_owner using (true) with check (true)', v_table);
     end loop;
 end
 $body$;

@@ -102,12 +102,22 @@ create trigger leads_20_guard_changed before update on public.leads for each row
 
 -- One row per workspace, raised by UPDATE: writers queue, so versions become visible in order. In order of the ids, so that two
 -- writers do not meet crosswise. Once in a transaction: what it changes further belongs to the same version. Who listens hears of it at the
--- commit, and may look for leads that have become due sooner than he would have.
+-- commit, and may look for leads that have become due sooner than he would have. Who changed them is who the caller of change_rules() says,
+-- and of statements the person whose claims the session has; claims of another make than ours must not stop a host's statement.
 create function leadrouter.raise_rule_versions(p_workspace_ids uuid[]) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_actor_id uuid := nullif(current_setting('leadrouter.actor_id', true), '')::uuid;
 begin
+    if v_actor_id is null then
+        begin
+            v_actor_id := leadrouter.caller_id();
+        exception when invalid_text_representation then
+            null;
+        end;
+    end if;
     insert into leadrouter.rule_versions as v (workspace_id, version)
     select distinct w, 1 from unnest(p_workspace_ids) w where w is not null order by w
     on conflict (workspace_id) do update set version = v.version + 1, changed_by = pg_current_xact_id(), changed_at = now()
@@ -117,7 +127,7 @@ begin
     select v.workspace_id, v.version, coalesce(w.routing_config, '{}'),
         coalesce((select f.is_active from public.workspaces f
                   where f.id = (w.routing_config ->> 'fallback_workspace_id')::uuid), false),
-        nullif(current_setting('leadrouter.actor_id', true), '')::uuid, nullif(current_setting('leadrouter.note', true), '')
+        v_actor_id, nullif(current_setting('leadrouter.note', true), '')
     from leadrouter.rule_versions v left join public.workspaces w on w.id = v.workspace_id
     where v.workspace_id = any (p_workspace_ids)
     on conflict (workspace_id, version) do update
