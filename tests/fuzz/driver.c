@@ -16,7 +16,8 @@ enum { INPUT_SIZE_MAX = 4096, CORPUS_MAX = 1024, CHANGES_MAX = 6 };
 static const char *const words[] = {"{", "}", "[", "]", ",", ":", "\"", "null", "true", "1e999", "-0", "\\u0000",
     "\\ud800", "\"all\":[", "\"any\":[", "\"not\":", "\"field\":\"source\"", "\"field\":\"attributes.x\"",
     "\"op\":\"regex\"", "\"op\":\"in\"", "\"value\":", "\"case\":true", "(a+)+", "\xc3\x9f", "\xe2\x80\x83", "\xff",
-    "\n", "2026-01-31T10:00:00Z", "within_radius", "in_set"};
+    "\n", "2026-01-31T10:00:00Z", "within_radius", "in_set", ",\"", "\";\"", "~", "^~", "`", "\xef\xbb\xbf", "\xe9",
+    "{\"a\":"};
 
 struct input {
     uint8_t bytes[INPUT_SIZE_MAX];

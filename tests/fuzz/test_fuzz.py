@@ -10,9 +10,9 @@ TIMEOUT_S = 3600
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["conditions", "jwt", "match"])
+@pytest.mark.parametrize("name", ["conditions", "jwt", "match", "csv", "json_lines"])
 def test_five_million_inputs(name):
-    with open(ROOT / f"tests/fuzz/{name}_corpus.txt", encoding="utf-8") as corpus:
+    with open(ROOT / f"tests/fuzz/{name}_corpus.txt", "rb") as corpus:
         done = subprocess.run([BUILD / f"tests/fuzz/fuzz_{name}", str(COUNT)], stdin=corpus, capture_output=True, text=True,
                               timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr

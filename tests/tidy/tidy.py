@@ -39,7 +39,7 @@ ALLOWED_INCLUDES = {
     "rules": {"base"},
     "routing": {"base", "pg", "dedupe", "rules"},
     "jobs": {"base", "pg", "dedupe", "rules", "routing"},
-    "ingest": {"base", "pg", "dedupe", "rules", "routing"},
+    "ingest": {"base", "dedupe", "rules"},
     "sql": {"base"},
     "server": {"base", "grpc_c", "jwt", "pg", "dedupe", "rules", "routing", "jobs", "ingest", "leadrouter", "sql"},
     "client": {"base", "grpc_c", "leadrouter"},
