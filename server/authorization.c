@@ -92,6 +92,12 @@ static bool refuse(struct grpc_c_call *call, enum grpc_c_status status, const ch
     return false;
 }
 
+static bool refuse_error(struct grpc_c_call *call, const struct error *error)
+{
+    service_add_pushback(call, error);
+    return refuse(call, service_status(error), service_text(error));
+}
+
 static bool refuse_right(struct grpc_c_call *call, enum right right)
 {
     static const char *const texts[] = {
@@ -107,6 +113,12 @@ static bool refuse_right(struct grpc_c_call *call, enum right right)
 
 /* --- Who calls ---------------------------------------------------------------------------------------------------- */
 
+/* What the gate keeps of a call; in its arena. */
+struct gated {
+    struct caller caller; /* first: handlers see it as this */
+    struct limits_hold hold;
+};
+
 static bool admit(struct grpc_c_call *call, void *user)
 {
     const struct authorization *authorization = user;
@@ -116,8 +128,9 @@ static bool admit(struct grpc_c_call *call, void *user)
 
     if (rule == NULL)
         return refuse_right(call, RIGHT_ANYONE);
-    caller = arena_alloc(grpc_c_call_arena(call), sizeof(*caller));
-    grpc_c_call_set_caller(call, caller);
+    struct gated *gated = arena_alloc(grpc_c_call_arena(call), sizeof(*gated));
+    caller = &gated->caller;
+    grpc_c_call_set_caller(call, gated);
     if (rule->right == RIGHT_ANYONE)
         return true;
     if (!authentication_identify(authorization->authentication, call, caller, &error))
@@ -208,7 +221,7 @@ static void run_check(struct work *work)
     struct error error = {0};
 
     if (!read_role(check, &role, &error))
-        refuse(call, service_status(&error), service_text(&error));
+        refuse_error(call, &error);
     else if (role == NULL)
         refuse_right(call, RIGHT_MEMBER);
     else if (check->rule->right == RIGHT_ADMIN && strcmp(role, "admin") != 0)
@@ -232,14 +245,69 @@ static bool check_membership(const struct authorization *authorization, const st
         service_parse_id(rule->workspace_field, text, false, &check->workspace_id, &error);
     if (error.code == ERROR_NONE && worker_pool_submit(authorization->workers, &check->work, &error))
         return false;
-    return refuse(call, service_status(&error), service_text(&error));
+    return refuse_error(call, &error);
 }
+
+/* --- How much ----------------------------------------------------------------------------------------------------- */
+
+/* One line for a workspace whose calls are refused, and not one for each of them: they may be many. */
+static void report_refusals(const struct grpc_c_call *call, const struct limits_hold *hold, const struct error *error)
+{
+    char id[UUID_TEXT_SIZE];
+    const struct log_field fields[] = {
+        LOG_STRING("method", grpc_c_call_method(call)),
+        LOG_STRING("error", error->text),
+        LOG_STRING("workspace_id", uuid_format(&hold->workspace_id, id)),
+        LOG_INTEGER("calls", hold->refused),
+        LOG_STRING("peer", grpc_c_call_peer(call)),
+        LOG_END,
+    };
+
+    if (hold->refused > 0)
+        log_write(LOG_LEVEL_WARNING, "limits.reached", "calls of a workspace are refused", fields);
+}
+
+/* Whether the limits of the workspace in the request leave room for this call. A request without one, or with none that could be, is for
+ * the handler to judge. */
+static bool is_within_limits(struct authorization *authorization, const struct authorization_rule *rule,
+    struct grpc_c_call *call, ProtobufCMessage *request)
+{
+    struct gated *gated = grpc_c_call_caller(call);
+    const struct uuid *person = gated->caller.kind == CALLER_PERSON ? &gated->caller.user_id : NULL;
+    struct uuid id = uuid_nil;
+    struct error error = {0};
+
+    if (rule->workspace_field == NULL || request == NULL ||
+        !uuid_parse(*find_text(request, rule->workspace_field), &id))
+        return true;
+    if (limits_enter(authorization->limits, &id, person, clock_now_ns(), &gated->hold, &error))
+        return true;
+    report_refusals(call, &gated->hold, &error);
+    service_add_pushback(call, &error);
+    grpc_c_call_fail(call, service_status(&error), service_text(&error));
+    return false;
+}
+
+static void ended(struct grpc_c_call *call, enum grpc_c_status status, void *user)
+{
+    struct authorization *authorization = user;
+    struct gated *gated = grpc_c_call_caller(call);
+
+    limits_leave(authorization->limits, &gated->hold,
+        status == GRPC_C_OK                  ? LIMITS_END_MEMBER
+        : status == GRPC_C_PERMISSION_DENIED ? LIMITS_END_STRANGER
+                                             : LIMITS_END_UNSAID);
+}
+
+/* --- The gate ----------------------------------------------------------------------------------------------------- */
 
 static bool pass(struct grpc_c_call *call, ProtobufCMessage *request, void *user)
 {
     const struct authorization_rule *rule = authorization_find(grpc_c_call_method(call));
     const struct caller *caller = grpc_c_call_caller(call);
 
+    if (!is_within_limits(user, rule, call, request))
+        return false;
     if (caller->kind != CALLER_PERSON)
         return true;
     if (request != NULL && !set_user(call, request, caller))
@@ -249,7 +317,7 @@ static bool pass(struct grpc_c_call *call, ProtobufCMessage *request, void *user
 
 void authorization_guard(struct grpc_c_server *server, struct authorization *authorization)
 {
-    const struct grpc_c_gate gate = {.admit = admit, .pass = pass, .user = authorization};
+    const struct grpc_c_gate gate = {.admit = admit, .pass = pass, .ended = ended, .user = authorization};
 
     grpc_c_server_set_gate(server, &gate);
 }

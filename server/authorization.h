@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "authentication.h"
+#include "call_limits.h"
 #include "grpc_c/server.h"
 #include "pg/pg.h"
 #include "worker_pool.h"
@@ -34,6 +35,7 @@ struct authorization {
     const struct authentication *authentication;
     struct pg_pool *pool;
     struct worker_pool *workers; /* on which memberships are read */
+    struct limits *limits;
 };
 
 /* Puts the gate in front of all methods. A person's request gets the person's id as `user_id` when that field is empty. Refusals:

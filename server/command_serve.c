@@ -13,6 +13,7 @@
 #include "background.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "call_limits_loader.h"
 #include "command.h"
 #include "config.h"
 #include "database_role.h"
@@ -27,6 +28,7 @@
 enum {
     WORKERS = 4,
     WORKERS_WAITING_MAX = 1000,
+    LIMITS_READERS = 1,
     DATABASE_WAIT_MS = 5000,
     DATABASE_POLL_MS = 100,
     KEEPING_MS = 500, /* how often everything is looked after */
@@ -55,6 +57,7 @@ struct serving {
     struct background background;
     struct authentication *authentication;
     struct authorization authorization;
+    struct limits_loader *limits_loader;
     struct grpc_c_server *server;
     struct transport_security security;
     struct self_probe *probe; /* NULL: none is wanted */
@@ -165,6 +168,18 @@ static void keep_database(struct serving *serving)
 
 /* --- Up and down -------------------------------------------------------------------------------------------------- */
 
+static bool start_limits(struct serving *serving, struct error *reterr_error)
+{
+    const struct config *config = &serving->config;
+    const struct limits_values standard = {.calls_per_second = config->workspace_calls_per_second,
+        .calls_burst = config->workspace_calls_burst,
+        .calls_in_flight = config->workspace_calls_in_flight};
+
+    serving->service.rules_max = config->workspace_rules;
+    return limits_loader_new(
+        &standard, serving->service.pool, &serving->limits_loader, &serving->service.limits, reterr_error);
+}
+
 static bool start_service(struct serving *serving, struct error *reterr_error)
 {
     const struct config *config = &serving->config;
@@ -174,16 +189,18 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         .batch_leads_max = (unsigned)config->batch_leads_max,
         .waiting_max = (unsigned)config->waiting_max};
 
-    service->pool = pg_pool_new(&serving->database, WORKERS + SERVICE_LONG_WORKERS);
+    service->pool = pg_pool_new(&serving->database, WORKERS + SERVICE_LONG_WORKERS + LIMITS_READERS);
     make_partitions(serving);
     if (!worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) ||
         !worker_pool_new(SERVICE_LONG_WORKERS, SERVICE_LONG_WAITING_MAX, &service->long_workers, reterr_error) ||
-        !routing_engine_new(&options, &service->engine, reterr_error) ||
+        !routing_engine_new(&options, &service->engine, reterr_error) || !start_limits(serving, reterr_error) ||
         !background_start(&serving->background, config, &serving->database, service->engine, reterr_error))
         return false;
     service->jobs = serving->background.jobs;
-    serving->authorization = (struct authorization){
-        .authentication = serving->authentication, .pool = service->pool, .workers = service->workers};
+    serving->authorization = (struct authorization){.authentication = serving->authentication,
+        .pool = service->pool,
+        .workers = service->workers,
+        .limits = service->limits};
     return true;
 }
 
@@ -244,6 +261,7 @@ static void take_apart(struct serving *serving)
     service_release_retries(service);
     background_stop(&serving->background);
     routing_engine_free(service->engine, serving->config.drain_ms);
+    limits_loader_free(serving->limits_loader);
     pg_pool_free(service->pool);
     authentication_free(serving->authentication);
     service_release(service);
@@ -286,6 +304,7 @@ static void log_stopped(struct serving *serving, int signal_number)
         LOG_STRING("signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT"),
         LOG_INTEGER("calls", atomic_load(&service->calls)),
         LOG_INTEGER("calls_failed", atomic_load(&service->failures)),
+        LOG_INTEGER("calls_over_limit", limits_refused(service->limits)),
         LOG_INTEGER("batches", statistics.batches),
         LOG_INTEGER("leads", statistics.leads),
         LOG_INTEGER("transaction_retries", statistics.transaction_retries),

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "call_limits.h"
 #include "pg/pg.h"
 
 /* SETTING_URL: text that is refused when there is a password in it. */
@@ -98,6 +99,17 @@ static const struct setting settings[] = {
         FIELD(connection_age_s), 1, 86400},
     {"streams-max", "LEADROUTER_STREAMS_MAX", "N", "1024", "calls under way on one connection at most", SETTING_NUMBER,
         CONFIG_SERVE, FIELD(streams_max), 1, 65536},
+    {"workspace-calls-per-second", "LEADROUTER_WORKSPACE_CALLS_PER_SECOND", "N", "0",
+        "calls a second of a workspace whose routing_config says nothing else, on each server; 0: no limit",
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(workspace_calls_per_second), 0, LIMITS_MAX},
+    {"workspace-calls-burst", "LEADROUTER_WORKSPACE_CALLS_BURST", "N", "0",
+        "calls of it that may come at once; 0: as many as in a second", SETTING_NUMBER, CONFIG_SERVE,
+        FIELD(workspace_calls_burst), 0, LIMITS_MAX},
+    {"workspace-calls-in-flight", "LEADROUTER_WORKSPACE_CALLS_IN_FLIGHT", "N", "1024",
+        "calls of it that may be under way; 0: no limit", SETTING_NUMBER, CONFIG_SERVE,
+        FIELD(workspace_calls_in_flight), 0, LIMITS_MAX},
+    {"workspace-rules", "LEADROUTER_WORKSPACE_RULES", "N", "0", "rules of it that RuleService makes; 0: no limit",
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(workspace_rules), 0, LIMITS_MAX},
     {"unnamed-statements", "LEADROUTER_UNNAMED_STATEMENTS", NULL, NULL,
         "prepare nothing by name: for a pooler in transaction mode in front of the database", SETTING_SWITCH,
         CONFIG_SERVE, FIELD(unnamed_statements), 0, 0},

@@ -45,6 +45,10 @@ struct config {
     int self_probe_ms; /* 0: no probes */
     int connection_age_s;
     int streams_max;
+    int workspace_calls_per_second; /* 0: no limit; so for the next three */
+    int workspace_calls_burst;
+    int workspace_calls_in_flight;
+    int workspace_rules;
     bool unnamed_statements;
     bool disposable;
     bool migrate;

@@ -326,9 +326,9 @@ bool rule_state_write(struct service *service, struct arena *arena, const struct
 {
     static const struct pg_statement statement = {
         .name = "change_rules",
-        .sql = "select leadrouter.change_rules($1, $2, $3, $4, $5::jsonb)",
-        .param_count = 5,
-        .param_types = {PG_UUID, PG_INT8, PG_UUID, PG_TEXT, PG_TEXT},
+        .sql = "select leadrouter.change_rules($1, $2, $3, $4, $5::jsonb, nullif($6, 0))",
+        .param_count = 6,
+        .param_types = {PG_UUID, PG_INT8, PG_UUID, PG_TEXT, PG_TEXT, PG_INT4},
     };
     static const struct {
         const char *sqlstate;
@@ -344,11 +344,13 @@ bool rule_state_write(struct service *service, struct arena *arena, const struct
     pg_params_add_uuid(&params, uuid_is_nil(&author->user_id) ? NULL : &author->user_id);
     pg_params_add_text(&params, author->note);
     pg_params_add_text(&params, changes_json);
+    pg_params_add_int4(&params, service->rules_max);
     if (!service_query(service, &statement, &params, deadline_ns, &rows, &error)) {
         for (size_t i = 0; i < COUNT_OF(refusals); i++) {
             if (strcmp(error.sqlstate, refusals[i].sqlstate) == 0)
                 error.code = refusals[i].code;
         }
+        service_find_limit(&error);
         if (reterr_error != NULL)
             *reterr_error = error;
         return false;

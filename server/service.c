@@ -158,17 +158,39 @@ static void log_failure(const struct service_call *call, const struct error *err
     log_write(status == GRPC_C_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "rpc.failed", "request failed", fields);
 }
 
+bool service_find_limit(struct error *error)
+{
+    if (strcmp(error->sqlstate, "LR429") != 0)
+        return false;
+    error->code = ERROR_FULL;
+    error->retry_after_ms = -1;
+    return true;
+}
+
+int32_t service_pushback_ms(const struct error *error)
+{
+    if (service_status(error) != GRPC_C_RESOURCE_EXHAUSTED)
+        return 0;
+    return error->retry_after_ms == 0 ? PUSHBACK_MS : error->retry_after_ms;
+}
+
+void service_add_pushback(struct grpc_c_call *call, const struct error *error)
+{
+    char pushback[16];
+
+    if (service_status(error) != GRPC_C_RESOURCE_EXHAUSTED)
+        return;
+    int size = snprintf(pushback, sizeof(pushback), "%d", (int)service_pushback_ms(error));
+    grpc_c_call_add_trailing_metadata(call, "grpc-retry-pushback-ms", pushback, (size_t)size);
+}
+
 void service_fail(struct service_call *call, const struct error *error)
 {
     enum grpc_c_status status = service_status(error);
 
     log_failure(call, error);
     atomic_fetch_add_explicit(&call->service->failures, 1, memory_order_relaxed);
-    if (status == GRPC_C_RESOURCE_EXHAUSTED) {
-        char pushback[16];
-        int size = snprintf(pushback, sizeof(pushback), "%d", PUSHBACK_MS);
-        grpc_c_call_add_trailing_metadata(call->call, "grpc-retry-pushback-ms", pushback, (size_t)size);
-    }
+    service_add_pushback(call->call, error);
     grpc_c_call_fail(call->call, status, service_text(error));
 }
 

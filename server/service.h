@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "call_limits.h"
 #include "descriptors.h"
 #include "grpc_c/server.h"
 #include "grpc_c/services/health.h"
@@ -40,6 +41,8 @@ struct service {
     struct worker_pool *workers;
     struct worker_pool *long_workers; /* for calls that take long, so that the others need not wait for them */
     struct jobs *jobs;
+    struct limits *limits;
+    int32_t rules_max; /* of a workspace that says nothing else; 0: no limit */
     int schema_version;
 
     /* the standard services; set by service_init() and service_register() */
@@ -165,6 +168,17 @@ int64_t service_work_deadline_ns(const struct service_call *call);
 
 /* Answers with a failure and writes one log line; RESOURCE_EXHAUSTED carries push-back. Ends the call. */
 void service_fail(struct service_call *call, const struct error *error);
+
+/* Tells the caller of a RESOURCE_EXHAUSTED when to come back, as gRPC clients understand it; nothing for other failures. Before the call
+ * is ended. */
+void service_add_pushback(struct grpc_c_call *call, const struct error *error);
+
+/* The same as a number of milliseconds: -1: not at all; 0 for other failures. */
+int32_t service_pushback_ms(const struct error *error);
+
+/* Makes ERROR_FULL, not to be tried again, of the database's word (LR429) that a workspace has reached one of its limits; whether it
+ * did. */
+bool service_find_limit(struct error *error);
 
 /* The status and the text that a caller gets for a failure. What the database said goes to the log only. The text is
  * borrowed from `error` or constant. */

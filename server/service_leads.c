@@ -157,6 +157,8 @@ static bool create_refused(struct error *error)
 {
     if (strcmp(error->sqlstate, "LR404") == 0)
         return error_set(error, ERROR_NOT_FOUND, "workspace_id: no such workspace");
+    if (service_find_limit(error))
+        return false;
     if (strcmp(error->sqlstate, "LR409") == 0)
         return error_set(error, ERROR_INVALID, "request_id: used within 24 hours with other leads");
     if (strncmp(error->sqlstate, "22", 2) == 0 || strncmp(error->sqlstate, "23", 2) == 0)

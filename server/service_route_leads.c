@@ -16,6 +16,7 @@ struct stream_lead {
     struct routing_ticket ticket;
     struct route_stream *stream;
     uint64_t index;
+    struct limits_hold hold; /* until it is answered */
     struct routing_answer answer;
     struct stream_lead *next; /* on one of the stream's lists */
     struct stream_lead *previous;
@@ -114,6 +115,7 @@ static void send_next(struct route_stream *stream)
     } else {
         response.code = (int32_t)service_status(&answer->error);
         response.message = arena_copy_string(stream->arena, service_text(&answer->error));
+        response.retry_after_ms = service_pushback_ms(&answer->error);
     }
     stream->is_writing = true;
     leadrouter__v1__routing_service__route_leads__write(stream->base.call, &response, written, stream);
@@ -162,6 +164,7 @@ static void lead_answered(struct routing_ticket *ticket, const struct routing_an
     struct stream_lead *lead = ticket->user;
     struct route_stream *stream = lead->stream;
 
+    limits_leave(stream->base.service->limits, &lead->hold, LIMITS_END_UNSAID);
     pthread_mutex_lock(&stream->lock);
     if (lead->previous != NULL)
         lead->previous->next = lead->next;
@@ -182,6 +185,7 @@ static void lead_answered(struct routing_ticket *ticket, const struct routing_an
 static void submit(struct route_stream *stream, const Leadrouter__V1__RouteLeadsRequest *message)
 {
     static const Leadrouter__V1__RouteLeadRequest no_lead = LEADROUTER__V1__ROUTE_LEAD_REQUEST__INIT;
+    struct service *service = stream->base.service;
     struct stream_lead *lead = lead_take(stream);
     struct error *error = &lead->answer.error;
 
@@ -194,8 +198,11 @@ static void submit(struct route_stream *stream, const Leadrouter__V1__RouteLeads
         lead->next->previous = lead;
     stream->deciding = lead;
     if (service_route_request(message->lead == NULL ? &no_lead : message->lead, &lead->ticket.request, error) &&
-        routing_engine_submit(stream->base.service->engine, &lead->ticket, error))
+        limits_enter(
+            service->limits, &lead->ticket.request.source_workspace_id, NULL, clock_now_ns(), &lead->hold, error) &&
+        routing_engine_submit(service->engine, &lead->ticket, error))
         return;
+    limits_leave(service->limits, &lead->hold, LIMITS_END_UNSAID);
     stream->deciding = lead->next;
     if (lead->next != NULL)
         lead->next->previous = NULL;

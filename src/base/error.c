@@ -19,6 +19,7 @@ static void fill(struct error *error, enum error_code code, const char *sqlstate
     cut_text(text, vsnprintf(text, sizeof(text), format, arguments));
     memcpy(error->text, text, sizeof(text));
     error->code = code;
+    error->retry_after_ms = 0;
     if (sqlstate != NULL && strlen(sqlstate) == ERROR_SQLSTATE_SIZE - 1)
         memmove(error->sqlstate, sqlstate, ERROR_SQLSTATE_SIZE);
     else
@@ -46,6 +47,19 @@ bool error_set_sql(struct error *reterr_error, enum error_code code, const char 
     va_start(arguments, format);
     fill(reterr_error, code, sqlstate, format, arguments);
     va_end(arguments);
+    return false;
+}
+
+bool error_set_full(struct error *reterr_error, int32_t retry_after_ms, const char *format, ...)
+{
+    va_list arguments;
+
+    if (reterr_error == NULL)
+        return false;
+    va_start(arguments, format);
+    fill(reterr_error, ERROR_FULL, NULL, format, arguments);
+    va_end(arguments);
+    reterr_error->retry_after_ms = retry_after_ms;
     return false;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Classes of failure. They say what a caller can do about it, not where it happened. */
 enum error_code {
@@ -36,7 +37,8 @@ enum {
 struct error {
     enum error_code code;
     char sqlstate[ERROR_SQLSTATE_SIZE]; /* five characters, or "" where no database answered */
-    char text[ERROR_TEXT_SIZE];         /* UTF-8, cut on a code point when too long */
+    int32_t retry_after_ms;     /* of ERROR_FULL: when trying again may help; 0: nobody knows; -1: it does not */
+    char text[ERROR_TEXT_SIZE]; /* UTF-8, cut on a code point when too long */
 };
 
 /* Fills `reterr_error` (may be NULL: the failure is then dropped) and returns false, so that a failing function can
@@ -47,6 +49,10 @@ bool error_set(struct error *reterr_error, enum error_code code, const char *for
 /* The same with the SQLSTATE that the database gave (five characters; anything else is kept as ""). */
 bool error_set_sql(struct error *reterr_error, enum error_code code, const char *sqlstate, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* The same for a bound that was reached (ERROR_FULL), with the time after which trying again may help. */
+bool error_set_full(struct error *reterr_error, int32_t retry_after_ms, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Puts "<context>: " in front of the text of a failure that is passed on; does nothing with NULL. Returns false. */
 bool error_add_context(struct error *reterr_error, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -109,6 +109,7 @@ void call_clear(struct grpc_c_call *call)
     call->peer = NULL;
     call->request = NULL;
     call->caller = NULL;
+    call->is_let_in = false;
     call->expires_ns = 0;
     call->path = NULL;
     call->slot = NULL;
@@ -210,12 +211,12 @@ void grpc_c_call_on_gone(struct grpc_c_call *call, void (*callback)(struct grpc_
         callback(call, user);
 }
 
-void grpc_c_call_set_caller(struct grpc_c_call *call, const void *caller)
+void grpc_c_call_set_caller(struct grpc_c_call *call, void *caller)
 {
     call->caller = caller;
 }
 
-const void *grpc_c_call_caller(const struct grpc_c_call *call)
+void *grpc_c_call_caller(const struct grpc_c_call *call)
 {
     return call->caller;
 }
@@ -347,6 +348,7 @@ void call_send_answer(struct grpc_c_call *call, enum grpc_c_status status, const
  * way. */
 static void answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details)
 {
+    server_call_ended(call, status);
     pthread_mutex_lock(&call->lock);
     assert(!call->is_answered);
     call->is_answered = true;

@@ -56,7 +56,8 @@ struct grpc_c_call {
     const char *path;
     const char *peer;          /* NULL until asked for */
     ProtobufCMessage *request; /* NULL: the client streams */
-    const void *caller;        /* the gate's */
+    void *caller;              /* the gate's */
+    bool is_let_in;            /* the gate is told of its end */
     int64_t expires_ns;        /* of a stream; 0: never */
     grpc_metadata initial[ANSWER_METADATA_MAX];
     size_t initial_count;
@@ -107,6 +108,9 @@ void call_clear(struct grpc_c_call *call);
 
 /* server.c: a call has come, or (not `ok`) the server is stopping. */
 void server_call_armed(struct tag *tag, bool ok);
+
+/* server.c: tells the gate that the call is ended. */
+void server_call_ended(struct grpc_c_call *call, enum grpc_c_status status);
 
 /* server.c: both references are gone, and the object is to be taken back. On the queue's thread. */
 void server_call_done(struct grpc_c_call *call);

@@ -367,6 +367,14 @@ void server_call_done(struct grpc_c_call *call)
     count_down(server, &server->call_count);
 }
 
+void server_call_ended(struct grpc_c_call *call, enum grpc_c_status status)
+{
+    const struct grpc_c_gate *gate = &call->served->server->gate;
+
+    if (call->is_let_in && gate->ended != NULL)
+        gate->ended(call, status, gate->user);
+}
+
 /* --- A call has come ---------------------------------------------------------------------------------------------- */
 
 enum { PUSHBACK_NONE = -2, PUSHBACK_NEVER = -1 /* "do not try again" */ };
@@ -465,6 +473,7 @@ static void handle(struct grpc_c_call *call)
     }
     if (gate->admit != NULL && !gate->admit(call, gate->user))
         return;
+    call->is_let_in = true;
     if (!served->method->client_streams) {
         call->request = call_unpack(call, call->payload, call->arena, &error);
         if (call->request == NULL) {

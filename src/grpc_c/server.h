@@ -115,6 +115,9 @@ struct grpc_c_gate {
     /* When its request can be used: what the handler would be given, which the gate may change; NULL when the client
      * streams. */
     bool (*pass)(struct grpc_c_call *call, ProtobufCMessage *request, void *user);
+    /* When a call that was let in is ended, whatever the way, by the gate itself too: exactly once, before its answer is sent, on
+     * the thread that ends it. May be NULL. */
+    void (*ended)(struct grpc_c_call *call, enum grpc_c_status status, void *user);
     void *user;
 };
 
@@ -132,8 +135,8 @@ void grpc_c_call_proceed(struct grpc_c_call *call);
 
 /* What the gate knows about the caller: a pointer for the handler, NULL at first. Borrowed; the call's arena is a place for
  * it. */
-void grpc_c_call_set_caller(struct grpc_c_call *call, const void *caller);
-const void *grpc_c_call_caller(const struct grpc_c_call *call);
+void grpc_c_call_set_caller(struct grpc_c_call *call, void *caller);
+void *grpc_c_call_caller(const struct grpc_c_call *call);
 
 /* Ends a stream with UNAUTHENTICATED when this time (monotonic ns) has come, as soon as the queue looks at its streams: within a
  * sixth of `stream_idle_ms`. Of no effect for unary calls, which have a deadline. Inside the gate. */

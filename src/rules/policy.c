@@ -14,6 +14,7 @@ enum {
     COUNTRY_SIZE_MAX = 128,
     DEDUPE_DAYS_DEFAULT = 90,
     DEDUPE_DAYS_MAX = 3650,
+    LIMIT_MAX = 1000000,
 };
 
 typedef bool read_function(const json_t *value, struct rule_policy *policy, struct error *reterr_error);
@@ -98,6 +99,40 @@ static bool read_default_country(const json_t *value, struct rule_policy *policy
     return true;
 }
 
+/* What may be asked for the workspace: checked, for whoever saves it, and no part of the policy, since no decision reads it. */
+static bool read_limits(const json_t *value, struct rule_policy *policy, struct error *reterr_error)
+{
+    static const char *const keys[] = {
+        "calls_per_second", "calls_burst", "calls_in_flight", "leads_per_request", "rules"};
+    json_t *limits = (json_t *)(uintptr_t)value; /* jansson's iterators take no constant objects */
+    const char *key = NULL;
+    const json_t *limit = NULL;
+
+    (void)policy;
+    if (!json_is_object(value)) {
+        return error_set(reterr_error, ERROR_INVALID, "$.limits: must be an object");
+    }
+    json_object_foreach(limits, key, limit)
+    {
+        json_int_t number = json_integer_value(limit); /* 0 for what is no integer */
+        size_t known = 0;
+        while (known < COUNT_OF(keys) && strcmp(keys[known], key) != 0) {
+            known++;
+        }
+        if (known == COUNT_OF(keys)) {
+            return error_set(reterr_error, ERROR_INVALID, "$.limits.%s: unknown setting", key);
+        }
+        if (number < 1 || number > LIMIT_MAX) {
+            return error_set(
+                reterr_error, ERROR_INVALID, "$.limits.%s: must be a whole number from 1 to %d", key, LIMIT_MAX);
+        }
+    }
+    if (json_object_get(value, "calls_burst") != NULL && json_object_get(value, "calls_per_second") == NULL) {
+        return error_set(reterr_error, ERROR_INVALID, "$.limits.calls_burst: of no use without calls_per_second");
+    }
+    return true;
+}
+
 static const struct setting {
     const char *key;
     read_function *read;
@@ -108,6 +143,7 @@ static const struct setting {
     {"dedupe_days", read_dedupe_days},
     {"auto_route", read_auto_route},
     {"default_country", read_default_country},
+    {"limits", read_limits},
 };
 
 static bool read_setting(const char *key, const json_t *value, struct rule_policy *policy, struct error *reterr_error)

@@ -124,7 +124,7 @@ begin
         where v.changed_by <> pg_current_xact_id();
     perform pg_notify('leadrouter_rules', '');
     insert into leadrouter.rule_set_versions as s (workspace_id, version, routing_config, fallback_is_active, actor_id, note)
-    select v.workspace_id, v.version, coalesce(w.routing_config, '{}'),
+    select v.workspace_id, v.version, coalesce(w.routing_config - 'limits', '{}'),
         coalesce((select f.is_active from public.workspaces f
                   where f.id = (w.routing_config ->> 'fallback_workspace_id')::uuid), false),
         v_actor_id, nullif(current_setting('leadrouter.note', true), '')
@@ -165,6 +165,37 @@ begin
 end
 $function$;
 
+-- One of a workspace's limits; null: it says nothing. A row that was there before the check below may say anything.
+create function leadrouter.limit_of(p_config jsonb, p_limit text) returns integer
+    language sql immutable
+as $function$
+    select case when p_config #>> array['limits', p_limit] ~ '^([1-9][0-9]{0,5}|1000000)$'
+        then (p_config #>> array['limits', p_limit])::integer end
+$function$;
+
+-- Raises LR429 when one of the workspaces has more rules than its limits.rules, or, if it says nothing, than the transaction's own
+-- leadrouter.rules_max. Behind raise_rule_versions(), under whose row locks writers queue: what is counted stays so until the commit.
+create function leadrouter.check_rules_limit(p_workspace_ids uuid[]) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_most integer;
+begin
+    select l.most into v_most
+    from public.workspaces w
+    cross join lateral (
+        select coalesce(leadrouter.limit_of(w.routing_config, 'rules'),
+            nullif(current_setting('leadrouter.rules_max', true), '')::integer) as most) l
+    where w.id = any (p_workspace_ids) and l.most is not null
+      and (select count(*) from leadrouter.rule_history h where h.workspace_id = w.id and h.to_version is null) > l.most
+    limit 1;
+    if found then
+        raise exception 'limits.rules: the workspace may have % rules', v_most using errcode = 'LR429';
+    end if;
+end
+$function$;
+
 create function leadrouter.rules_inserted() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -172,6 +203,7 @@ as $function$
 begin
     perform leadrouter.raise_rule_versions((select array_agg(workspace_id) from new_rules));
     perform leadrouter.open_rule_history((select array_agg(id) from new_rules));
+    perform leadrouter.check_rules_limit((select array_agg(distinct workspace_id) from new_rules));
     return null;
 end
 $function$;
@@ -196,6 +228,10 @@ begin
         (select workspace_id from new_rules union select workspace_id from old_rules) changed));
     perform leadrouter.close_rule_history((select array_agg(id) from old_rules));
     perform leadrouter.open_rule_history((select array_agg(id) from new_rules));
+    -- Rules that come from elsewhere; a workspace that has too many since its limit was lowered may still change them.
+    perform leadrouter.check_rules_limit((select array_agg(workspace_id) from (
+        select workspace_id from new_rules n group by workspace_id
+        having count(*) > (select count(*) from old_rules o where o.workspace_id = n.workspace_id)) grown));
     return null;
 end
 $function$;
@@ -285,10 +321,38 @@ $function$;
 create trigger workspaces_inserted_or_deleted after insert or delete on public.workspaces
     for each row execute function leadrouter.workspaces_changed();
 create trigger workspaces_changed after update of is_active, routing_config on public.workspaces
-    for each row when (old.is_active is distinct from new.is_active or old.routing_config is distinct from new.routing_config)
+    for each row when (old.is_active is distinct from new.is_active
+        or old.routing_config - 'limits' is distinct from new.routing_config - 'limits') -- no decision reads limits
     execute function leadrouter.workspaces_changed();
 
 -- --- routing_config ---------------------------------------------------------------------------------------------------
+
+-- The limits of a workspace; the same.
+create function leadrouter.check_limits(p_limits jsonb) returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_key text;
+    v_value jsonb;
+begin
+    if jsonb_typeof(p_limits) <> 'object' then
+        raise exception 'routing_config.limits: must be an object' using errcode = '22023';
+    end if;
+    for v_key, v_value in select * from jsonb_each(p_limits) loop
+        if v_key not in ('calls_per_second', 'calls_burst', 'calls_in_flight', 'leads_per_request', 'rules') then
+            raise exception 'routing_config.limits.%: unknown key', v_key using errcode = '22023';
+        end if;
+        if jsonb_typeof(v_value) <> 'number' or (v_value #>> '{}') !~ '^([1-9][0-9]{0,5}|1000000)$' then
+            raise exception 'routing_config.limits.%: must be a whole number between 1 and 1000000', v_key
+                using errcode = '22023';
+        end if;
+    end loop;
+    if p_limits ? 'calls_burst' and not p_limits ? 'calls_per_second' then
+        raise exception 'routing_config.limits.calls_burst: of no use without calls_per_second' using errcode = '22023';
+    end if;
+end
+$function$;
 
 -- Raises on the first fault, naming the key and what it may be.
 create function leadrouter.check_routing_config(p_config jsonb) returns void
@@ -328,6 +392,9 @@ begin
             when 'default_country' then
                 v_allowed := 'two capital letters';
                 v_ok := v_type = 'string' and v_text ~ '^[A-Z]{2}$';
+            when 'limits' then
+                perform leadrouter.check_limits(v_value);
+                v_ok := true;
             else
                 raise exception 'routing_config.%: unknown key', v_key using errcode = '22023';
         end case;
@@ -391,7 +458,8 @@ begin
         where p.pronamespace = 'leadrouter'::regnamespace
           and p.proname in ('leads_fill', 'leads_refuse', 'raise_rule_versions', 'close_rule_history', 'open_rule_history',
               'rules_inserted', 'rules_deleted', 'rules_updated', 'rules_truncated', 'sets_changed', 'workspaces_that_name',
-              'workspaces_changed', 'check_routing_config', 'workspaces_check', 'touch') loop
+              'workspaces_changed', 'limit_of', 'check_rules_limit', 'check_limits', 'check_routing_config', 'workspaces_check',
+              'touch') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
     end loop;

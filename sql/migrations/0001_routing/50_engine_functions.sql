@@ -265,7 +265,7 @@ create function leadrouter.load_rule_sets(p_workspace_ids uuid[])
 as $function$
 begin
     return query
-    select w.id, coalesce(v.version, 0), w.is_active, w.routing_config::text,
+    select w.id, coalesce(v.version, 0), w.is_active, (w.routing_config - 'limits')::text,
         coalesce((select f.is_active from public.workspaces f
                   where f.id = (w.routing_config ->> 'fallback_workspace_id')::uuid), false),
         r.id, r.rule_name, r.priority, r.conditions::text, r.destination_workspace_id, coalesce(d.is_active, false),

@@ -12,8 +12,11 @@ declare
     v_request leadrouter.create_requests;
     v_ids uuid[];
     v_created boolean[];
+    v_most integer;
 begin
-    if not exists (select from public.workspaces w where w.id = p_workspace_id) then
+    select leadrouter.limit_of(w.routing_config, 'leads_per_request') into v_most
+    from public.workspaces w where w.id = p_workspace_id;
+    if not found then
         raise exception 'no such workspace' using errcode = 'LR404';
     end if;
     if p_request_id is not null then
@@ -29,6 +32,10 @@ begin
                 from unnest(v_request.lead_ids, v_request.created) with ordinality as x (id, is_new, n);
             return;
         end if;
+    end if;
+
+    if jsonb_array_length(p_leads) > v_most then
+        raise exception 'limits.leads_per_request: the workspace may send % leads in a request', v_most using errcode = 'LR429';
     end if;
 
     -- In order of external_id, so that two calls with the same leads do not wait for each other crosswise.
@@ -74,6 +81,20 @@ begin
     return query select x.n::integer, x.id, x.is_new, false
         from unnest(v_ids, v_created) with ordinality as x (id, is_new, n);
 end
+$function$;
+
+-- What workspaces may ask of a server, one row each in no order; null: what the server says. A workspace that does not exist has no limits
+-- of its own.
+create function leadrouter.workspace_limits(p_workspace_ids uuid[])
+    returns table (workspace_id uuid, calls_per_second integer, calls_burst integer, calls_in_flight integer)
+    language sql stable security definer rows 10
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+    select x.id, leadrouter.limit_of(l.routing_config, 'calls_per_second'), leadrouter.limit_of(l.routing_config, 'calls_burst'),
+        leadrouter.limit_of(l.routing_config, 'calls_in_flight')
+    from unnest(p_workspace_ids) as x (id)
+    left join lateral (select w.routing_config from public.workspaces w where w.id = x.id) l on true
 $function$;
 
 create function leadrouter.get_lead(p_lead_id uuid, p_workspace_id uuid)
@@ -150,7 +171,7 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('create_leads', 'get_lead', 'health_counts', 'schema_version') loop
+          and p.proname in ('create_leads', 'workspace_limits', 'get_lead', 'health_counts', 'schema_version') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
         execute format('grant execute on function %s to leadrouter_service', v_function);

@@ -60,9 +60,11 @@ $function$;
 
 -- Changes a workspace's rules and sets in one version, if it still has the version that the caller has read; all or nothing.
 -- p_changes: {"create": [rule], "update": [rule], "delete": [id], "put_sets": [{"name", "values"}], "delete_sets": [name]}; a rule has the
--- names of the table's columns. Conditions have been checked by the caller. Returns the new version. Raises LR404 (no such workspace or
--- rule), LR412 (another version by now), LR422 (a destination that is not there or not active).
-create function leadrouter.change_rules(p_workspace_id uuid, p_expected_version bigint, p_actor_id uuid, p_note text, p_changes jsonb)
+-- names of the table's columns. Conditions have been checked by the caller. p_rules_max: how many rules a workspace may have that says
+-- nothing else. Returns the new version. Raises LR404 (no such workspace or rule), LR412 (another version by now), LR422 (a destination
+-- that is not there or not active), LR429 (too many rules).
+create function leadrouter.change_rules(p_workspace_id uuid, p_expected_version bigint, p_actor_id uuid, p_note text, p_changes jsonb,
+        p_rules_max integer default null)
     returns bigint
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -81,6 +83,7 @@ begin
     end if;
     perform set_config('leadrouter.actor_id', coalesce(p_actor_id::text, ''), true);
     perform set_config('leadrouter.note', coalesce(p_note, ''), true);
+    perform set_config('leadrouter.rules_max', coalesce(p_rules_max::text, ''), true);
     select string_agg(distinct r.destination_workspace_id::text, ', ') into v_bad
     from jsonb_to_recordset(coalesce(p_changes -> 'create', '[]') || coalesce(p_changes -> 'update', '[]'))
         as r (destination_workspace_id uuid, is_active boolean)

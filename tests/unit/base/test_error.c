@@ -54,6 +54,20 @@ static void test_sqlstate(void **state)
     assert_string_equal(error.sqlstate, "");
 }
 
+static void test_full(void **state)
+{
+    struct error error = {0};
+
+    (void)state;
+    assert_false(error_set_full(&error, 40, "%d are there", 3));
+    assert_int_equal(error.code, ERROR_FULL);
+    assert_int_equal(error.retry_after_ms, 40);
+    assert_string_equal(error.text, "3 are there");
+    assert_false(error_set(&error, ERROR_FULL, "once more")); /* nothing is left of the one before */
+    assert_int_equal(error.retry_after_ms, 0);
+    assert_false(error_set_full(NULL, 40, "dropped"));
+}
+
 /* Every length around the bound, with the two-byte code point at every place. */
 static void test_long_text_is_cut_on_a_code_point(void **state)
 {
@@ -124,6 +138,7 @@ int main(void)
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_set_from_itself),
         cmocka_unit_test(test_sqlstate),
+        cmocka_unit_test(test_full),
         cmocka_unit_test(test_long_text_is_cut_on_a_code_point),
         cmocka_unit_test(test_context),
         cmocka_unit_test(test_names_differ),

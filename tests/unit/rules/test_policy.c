@@ -50,6 +50,10 @@ static void test_all_settings(void **state)
     assert_true(rule_policy_parse(
         "{\"unmatched\":\"keep\",\"fallback_workspace_id\":\"" WORKSPACE "\",\"dedupe_days\":1}", &policy, NULL));
     assert_int_equal(policy.unmatched, RULE_UNMATCHED_KEEP);
+    assert_true(rule_policy_parse("{\"limits\":{}}", &policy, NULL));
+    assert_true(rule_policy_parse("{\"limits\":{\"calls_per_second\":1,\"calls_burst\":1000000,\"calls_in_flight\":64,"
+                                  "\"leads_per_request\":2,\"rules\":3},\"dedupe_days\":1}",
+        &policy, NULL));
     assert_int_equal(policy.dedupe_days, 1);
     assert_true(uuid_is_nil(&policy.fallback_workspace_id));
 }
@@ -85,6 +89,13 @@ static void test_faults(void **state)
         {"{\"dedupe_days\":\"9\"}", "$.dedupe_days: must be"},
         {"{\"auto_route\":\"true\"}", "$.auto_route: must be"},
         {"{\"auto_route\":1}", "$.auto_route: must be"},
+        {"{\"limits\":3}", "$.limits: must be an object"},
+        {"{\"limits\":{\"rule\":3}}", "$.limits.rule: unknown setting"},
+        {"{\"limits\":{\"rules\":0}}", "$.limits.rules: must be a whole number from 1 to 1000000"},
+        {"{\"limits\":{\"calls_in_flight\":1000001}}", "$.limits.calls_in_flight: must be"},
+        {"{\"limits\":{\"calls_per_second\":1.0}}", "$.limits.calls_per_second: must be"},
+        {"{\"limits\":{\"leads_per_request\":\"7\"}}", "$.limits.leads_per_request: must be"},
+        {"{\"limits\":{\"calls_burst\":7}}", "$.limits.calls_burst: of no use without calls_per_second"},
         {"{\"default_country\":\"\"}", "$.default_country: must be"},
         {"{\"default_country\":\"Atlantis\"}", "$.default_country: must be"},
         {"{\"default_country\":null}", "$.default_country: must be"},

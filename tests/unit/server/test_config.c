@@ -65,6 +65,10 @@ static void defaults(void **state)
     assert_int_equal(config.log_keep_days, 90);
     assert_null(config.listen_database);
     assert_false(config.no_jobs);
+    assert_int_equal(config.workspace_calls_per_second, 0);
+    assert_int_equal(config.workspace_calls_burst, 0);
+    assert_int_equal(config.workspace_calls_in_flight, 1024);
+    assert_int_equal(config.workspace_rules, 0);
     assert_false(config.unnamed_statements);
     assert_null(operand);
 }

@@ -62,6 +62,26 @@ static void failures_have_a_status(void **state)
     }
 }
 
+static void who_finds_it_full_is_told_when_to_come_back(void **state)
+{
+    struct error error = {0};
+
+    (void)state;
+    error_set(&error, ERROR_FULL, "the queue is full");
+    assert_int_equal(service_pushback_ms(&error), 100);
+    error_set_full(&error, 7, "the bucket is empty");
+    assert_int_equal(service_pushback_ms(&error), 7);
+    error_set_full(&error, -1, "too many leads");
+    assert_int_equal(service_pushback_ms(&error), -1);
+    error_set_sql(&error, ERROR_DATABASE, "LR429", "limits.rules: …");
+    assert_true(service_find_limit(&error));
+    assert_int_equal(service_status(&error), GRPC_C_RESOURCE_EXHAUSTED);
+    assert_int_equal(service_pushback_ms(&error), -1);
+    error_set_sql(&error, ERROR_DATABASE, "LR404", "no such workspace");
+    assert_false(service_find_limit(&error));
+    assert_int_equal(service_pushback_ms(&error), 0);
+}
+
 static void ids(void **state)
 {
     struct arena *arena = arena_new(0);
@@ -104,8 +124,8 @@ static void times(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(failures_have_a_status), cmocka_unit_test(ids), cmocka_unit_test(times)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(failures_have_a_status),
+        cmocka_unit_test(who_finds_it_full_is_told_when_to_come_back), cmocka_unit_test(ids), cmocka_unit_test(times)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,187 @@
+#include "call_limits_loader.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+enum {
+    ENTRIES_MAX = 16384, /* some 3 MiB */
+    BATCH = 256,         /* workspaces in a query */
+    QUERY_MS = 2000,
+    AGAIN_MS = 500, /* after a query that failed */
+};
+
+struct limits_loader {
+    struct limits *limits;
+    struct pg_pool *pool;
+    struct limits_values standard;
+    pthread_t thread;
+    bool is_failing; /* the thread's own */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* monotonic clock */
+    /* under the lock */
+    bool is_wanted;
+    bool is_stopping;
+};
+
+static void on_wanted(void *user)
+{
+    struct limits_loader *loader = user;
+
+    pthread_mutex_lock(&loader->lock);
+    loader->is_wanted = true;
+    pthread_cond_signal(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
+}
+
+static bool query(struct limits_loader *loader, const struct uuid *ids, size_t count, int64_t deadline_ns,
+    struct arena *arena, struct pg_result **ret_rows, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .name = "workspace_limits",
+        .sql =
+            "select workspace_id, calls_per_second, calls_burst, calls_in_flight from leadrouter.workspace_limits($1)",
+        .param_count = 1,
+        .param_types = {PG_UUID_ARRAY},
+    };
+    struct pg_params params;
+    struct pg_conn *conn = NULL;
+
+    pg_params_init(&params, arena);
+    pg_params_add_uuid_array(&params, ids, NULL, count);
+    if (!pg_pool_acquire(loader->pool, deadline_ns, &conn, reterr_error))
+        return false;
+    bool ok = pg_execute(conn, &statement, &params, deadline_ns, ret_rows, reterr_error);
+    pg_pool_put(loader->pool, conn);
+    return ok;
+}
+
+/* The limits of a workspace, with the server's where it has none. */
+static struct limits_values read_row(const struct limits_values *standard, const struct pg_result *rows, int row)
+{
+    struct limits_values values = *standard;
+
+    if (!pg_result_is_null(rows, row, 1)) {
+        values.calls_per_second = pg_result_int4(rows, row, 1);
+        values.calls_burst = pg_result_is_null(rows, row, 2) ? 0 : pg_result_int4(rows, row, 2);
+    }
+    if (!pg_result_is_null(rows, row, 3))
+        values.calls_in_flight = pg_result_int4(rows, row, 3);
+    return values;
+}
+
+static void report(struct limits_loader *loader, const struct error *error)
+{
+    const struct log_field fields[] = {LOG_STRING("error", error->text), LOG_END};
+
+    if (error->code != ERROR_NONE && !loader->is_failing)
+        log_write(LOG_LEVEL_WARNING, "limits.failed",
+            "the limits of workspaces could not be read; those that were read last hold", fields);
+    loader->is_failing = error->code != ERROR_NONE;
+}
+
+/* Reads what is wanted, a batch; false when that failed. A change that is committed after the query began counts as unread. */
+static bool load(struct limits_loader *loader, size_t *ret_count)
+{
+    struct uuid ids[BATCH];
+    struct arena *arena = arena_new(0);
+    struct pg_result *rows = NULL;
+    struct error error = {0};
+    int64_t begun_ns = clock_now_ns();
+    size_t count = limits_wanted(loader->limits, ids, BATCH);
+
+    *ret_count = count;
+    if (count > 0 && query(loader, ids, count, clock_after_ms(QUERY_MS), arena, &rows, &error)) {
+        for (int row = 0; row < pg_result_row_count(rows); row++) { /* one for each that was asked for */
+            const struct uuid id = pg_result_uuid(rows, row, 0);
+            const struct limits_values values = read_row(&loader->standard, rows, row);
+            limits_set(loader->limits, &id, &values, begun_ns);
+        }
+    }
+    report(loader, &error);
+    pg_result_free(rows);
+    arena_free(arena);
+    return error.code == ERROR_NONE;
+}
+
+/* Waits until something is wanted; false when the thread is to end. */
+static bool wait_until_wanted(struct limits_loader *loader, bool is_late)
+{
+    int64_t until_ns = clock_after_ms(AGAIN_MS);
+    const struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+    int late = 0;
+
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->is_stopping && late == 0 && (is_late || !loader->is_wanted))
+        late = is_late ? pthread_cond_timedwait(&loader->changed, &loader->lock, &until)
+                       : pthread_cond_wait(&loader->changed, &loader->lock);
+    loader->is_wanted = false;
+    bool goes_on = !loader->is_stopping;
+    pthread_mutex_unlock(&loader->lock);
+    return goes_on;
+}
+
+static void *load_main(void *argument)
+{
+    struct limits_loader *loader = argument;
+    size_t count = 0;
+    bool ok = true;
+
+    while (wait_until_wanted(loader, !ok)) {
+        do
+            ok = load(loader, &count);
+        while (ok && count == BATCH);
+    }
+    return NULL;
+}
+
+bool limits_loader_new(const struct limits_values *standard, struct pg_pool *pool, struct limits_loader **ret_loader,
+    struct limits **ret_limits, struct error *reterr_error)
+{
+    struct limits_loader *loader = memory_new(sizeof(*loader));
+    const struct limits_options options = {
+        .standard = *standard, .entries_max = ENTRIES_MAX, .on_wanted = on_wanted, .user = loader};
+    pthread_condattr_t attributes;
+
+    loader->pool = pool;
+    loader->standard = *standard;
+    loader->limits = limits_new(&options);
+    pthread_mutex_init(&loader->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&loader->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    int failure = pthread_create(&loader->thread, NULL, load_main, loader);
+    if (failure != 0) {
+        pthread_cond_destroy(&loader->changed);
+        pthread_mutex_destroy(&loader->lock);
+        limits_free(loader->limits);
+        free(loader);
+        return error_set(
+            reterr_error, ERROR_SYSTEM, "could not start the thread that reads limits: %s", strerror(failure));
+    }
+    *ret_loader = loader;
+    *ret_limits = loader->limits;
+    return true;
+}
+
+void limits_loader_free(struct limits_loader *loader)
+{
+    if (loader == NULL)
+        return;
+    pthread_mutex_lock(&loader->lock);
+    loader->is_stopping = true;
+    pthread_cond_signal(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
+    pthread_join(loader->thread, NULL);
+    pthread_cond_destroy(&loader->changed);
+    pthread_mutex_destroy(&loader->lock);
+    limits_free(loader->limits);
+    free(loader);
+}
