@@ -22,6 +22,7 @@ enum {
     WAITS_MIN = 100,
     WAIT_P95_MS_MAX = 2000,
     LOG_DAYS_MIN = 2,
+    UNSEALED_AGE_DEGRADED_S = 300,
 };
 
 static void add(struct health_verdict *verdict, enum health_status status, char *text)
@@ -126,6 +127,17 @@ static void judge_server(const struct health_facts *facts, struct arena *arena, 
                 facts->counts.log_days_ahead == 1 ? "day" : "days"));
 }
 
+static void judge_seals(const struct health_facts *facts, struct arena *arena, struct health_verdict *verdict)
+{
+    const struct health_counts *counts = &facts->counts;
+
+    if (counts->unsealed_age_seconds > UNSEALED_AGE_DEGRADED_S)
+        add(verdict, HEALTH_DEGRADED,
+            arena_format(arena, "the audit log has not been sealed for %s%s",
+                age_text(arena, counts->unsealed_age_seconds),
+                counts->is_sealing_held ? ": a transaction has been under way for as long" : ""));
+}
+
 void health_judge(const struct health_facts *facts, struct arena *arena, struct health_verdict *ret_verdict)
 {
     assert(facts->job_count <= HEALTH_JOBS_MAX);
@@ -133,6 +145,7 @@ void health_judge(const struct health_facts *facts, struct arena *arena, struct 
     judge_retries(facts, arena, ret_verdict);
     judge_leads(facts, arena, ret_verdict);
     if (!facts->is_one_workspace) {
+        judge_seals(facts, arena, ret_verdict);
         for (size_t i = 0; i < facts->job_count; i++)
             judge_job(&facts->jobs[i], facts->counts.counted_us, arena, ret_verdict);
         judge_rates(&facts->rates, arena, ret_verdict);

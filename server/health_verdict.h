@@ -9,13 +9,15 @@
 #include "base/arena.h"
 #include "routing/engine.h"
 
-enum { HEALTH_JOBS_MAX = 32, HEALTH_JOB_NAME_SIZE = 64, HEALTH_PROBLEMS_MAX = 12 + 2 * HEALTH_JOBS_MAX };
+enum { HEALTH_JOBS_MAX = 32, HEALTH_JOB_NAME_SIZE = 64, HEALTH_PROBLEMS_MAX = 13 + 2 * HEALTH_JOBS_MAX };
 
 /* What the database counts (sql/README.md, health_counts()). */
 struct health_counts {
     int64_t pending, routing, failed, retry_queue_depth, retries_due, stale_locks, oldest_pending_age_seconds,
         counted_us, held, oldest_due_age_seconds;
-    int32_t log_days_ahead; /* days after today that the audit log has partitions for */
+    int32_t log_days_ahead;       /* days after today that the audit log has partitions for */
+    int64_t unsealed_age_seconds; /* how old the oldest row of the audit log is that no seal covers; 0: none */
+    bool is_sealing_held;         /* a transaction that is under way keeps it from being sealed */
 };
 
 /* A background job (list_jobs()). */

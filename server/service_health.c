@@ -131,6 +131,25 @@ static bool count(
     return true;
 }
 
+/* What no seal covers yet. */
+static bool read_unsealed(
+    struct health_call *health, int64_t deadline_ns, struct health_counts *ret_counts, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .name = "log_unsealed",
+        .sql = "select since_us, is_held from leadrouter.log_unsealed()",
+    };
+    struct pg_result *result = NULL;
+
+    if (!service_query(health->base.service, &statement, NULL, deadline_ns, &result, reterr_error))
+        return false;
+    if (!pg_result_is_null(result, 0, 0))
+        ret_counts->unsealed_age_seconds = (ret_counts->counted_us - pg_result_int8(result, 0, 0)) / 1000000;
+    ret_counts->is_sealing_held = pg_result_bool(result, 0, 1);
+    pg_result_free(result);
+    return true;
+}
+
 static bool read_jobs(
     struct service *service, int64_t deadline_ns, struct health_facts *facts, struct error *reterr_error)
 {
@@ -190,7 +209,9 @@ static void run_count_all(struct work *work)
     int64_t deadline_ns = clock_after_ms(COUNT_MS_MAX);
     struct health_facts facts = {0};
     struct error error = {0};
-    bool ok = count(health, deadline_ns, &facts.counts, &error) && read_jobs(service, deadline_ns, &facts, &error);
+    bool ok = count(health, deadline_ns, &facts.counts, &error) &&
+              read_unsealed(health, deadline_ns, &facts.counts, &error) &&
+              read_jobs(service, deadline_ns, &facts, &error);
 
     routing_engine_rates(service->engine, &facts.rates);
     settle(service, ok ? &facts : NULL, began_ns, &error);

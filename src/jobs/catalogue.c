@@ -50,6 +50,12 @@ const struct job_entry jobs_catalogue[] = {
         .run = job_drain_retries,
     },
     {
+        .base = {"seal", "Seals the rows that the audit log got, so that a change of them is found.",
+            {JOB_EVERY, MINUTE_S / 2}},
+        .grace_ms = GRACE_MS,
+        .steps = {{"rows_sealed", "select leadrouter.seal_log(10000)", JOB_STEP_REPEAT, JOB_PARAMETER_NONE}},
+    },
+    {
         .base = {"stale_locks", "Releases leads that a worker has held for over five minutes, and queues them.",
             {JOB_EVERY, 10 * MINUTE_S}},
         .grace_ms = GRACE_MS,

@@ -11,6 +11,7 @@ enum {
     DUE_OF_ONE_WORKSPACE_MAX = 50,
     OLDEST_DUE_S_MAX = 300,
     STALE_LOCKS_MAX = 10,
+    UNSEALED_S_MAX = 300,
     FAILURE_PERCENT_MAX = 10,
     FINALS_MIN = 20,     /* fewer final decisions say nothing about a share */
     WORKSPACES_MAX = 10, /* named at most */
@@ -80,6 +81,22 @@ static bool check_workspaces(struct job_run *run, struct error *reterr_error)
     return true;
 }
 
+static bool check_seals(struct job_run *run, struct error *reterr_error)
+{
+    static const struct pg_statement statement = {
+        .sql = "select (extract(epoch from now()) * 1000000)::int8 - since_us, is_held from leadrouter.log_unsealed()"};
+    struct pg_result *rows = NULL;
+
+    if (!pg_execute(run->conn, &statement, NULL, clock_after_ms(QUERY_MS), &rows, reterr_error))
+        return false;
+    long long unsealed_s = pg_result_is_null(rows, 0, 0) ? 0 : pg_result_int8(rows, 0, 0) / 1000000;
+    if (unsealed_s > UNSEALED_S_MAX)
+        alert(run, "the audit log has not been sealed for %lld s, more than %d%s", unsealed_s, UNSEALED_S_MAX,
+            pg_result_bool(rows, 0, 1) ? ": a transaction has been under way for as long" : "");
+    pg_result_free(rows);
+    return true;
+}
+
 /* What this server decided; others check theirs. */
 static void check_failures(struct job_run *run)
 {
@@ -95,5 +112,5 @@ static void check_failures(struct job_run *run)
 bool job_check_health(struct job_run *run, struct error *reterr_error)
 {
     check_failures(run);
-    return check_counts(run, reterr_error) && check_workspaces(run, reterr_error);
+    return check_counts(run, reterr_error) && check_workspaces(run, reterr_error) && check_seals(run, reterr_error);
 }

@@ -1,10 +1,12 @@
 """Goal: Health's counts are the database's, its rates this server's own, and what is wrong is said in sentences; who asks for one workspace
 hears of that one alone. The thresholds themselves: tests/unit/server/test_health_verdict.c."""
 import concurrent.futures
+import re
 
 import grpc
 import pytest
 
+from support.audit import log_row, make_old_day
 from support.product_cluster import wait_until
 from support.retries import CALL_S, OTHER, PARTNER, WORKSPACES, create, queue, route
 from support.server import Server
@@ -55,7 +57,7 @@ def test_counts(quiet, sql):
 
 def test_jobs(quiet):
     answer = health(quiet)
-    assert [job.name for job in answer.jobs] == ["expiry", "health_check", "lost_leads", "retention", "retries", "stale_locks"]
+    assert [job.name for job in answer.jobs] == ["expiry", "health_check", "lost_leads", "retention", "retries", "seal", "stale_locks"]
     assert {job.state for job in answer.jobs} == {routing_pb2.JOB_STATE_WAITING}
     assert not any(job.HasField("last_ended_at") for job in answer.jobs)
     quiet.maintenance.RunJob(maintenance_pb2.RunJobRequest(name="expiry"), timeout=CALL_S)
@@ -99,6 +101,26 @@ def test_locks_that_others_hold(cluster, database, quiet):
     for lead in leads[3:]:
         route(quiet, lead)
     assert when(quiet, lambda answer: answer.rates.decisions == 9, "not all are counted").rates.lock_share == 0.75
+
+
+def test_a_log_that_is_not_sealed(cluster, database, quiet, sql):
+    """By nobody, or since a transaction that goes on keeps it from being sealed."""
+    make_old_day(sql)
+    assert health(quiet).status == HEALTHY
+    log_row(sql, "2020-01-01")
+    answer = when(quiet, lambda answer: answer.status == DEGRADED, "nobody notices")
+    assert [re.sub(r"\d+", "N", text) for text in answer.problems] == ["the audit log has not been sealed for N days"]
+    assert not health(quiet, PARTNER).problems
+    quiet.maintenance.RunJob(maintenance_pb2.RunJobRequest(name="seal"), timeout=CALL_S)
+    when(quiet, lambda answer: answer.status == HEALTHY, "it is sealed")
+    with cluster.connect(database) as writer:
+        writer.autocommit = False
+        writer.cursor().execute("select pg_current_xact_id()")
+        log_row(sql, "2020-01-01")
+        quiet.maintenance.RunJob(maintenance_pb2.RunJobRequest(name="seal"), timeout=CALL_S)
+        answer = when(quiet, lambda answer: answer.status == DEGRADED, "nobody notices")
+        assert answer.problems[0].endswith("days: a transaction has been under way for as long")
+        writer.rollback()
 
 
 def test_how_bad_it_is(quiet, sql):

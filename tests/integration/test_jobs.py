@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from support.audit import log_row, make_old_day
 from support.product_cluster import wait_until
 from support.server import Server, wait_ready
 from support.stubs import routing_pb2
@@ -229,13 +230,6 @@ def test_a_server_that_stands_still_hands_its_retries_over(start, sql):
 # --- What is thrown away --------------------------------------------------------------------------------------------------------------
 
 
-def make_old_day(sql):
-    sql("create table leadrouter.lead_routing_logs_20200101 (like lead_routing_logs including all)")
-    sql("alter table lead_routing_logs attach partition leadrouter.lead_routing_logs_20200101"
-        " for values from ('2020-01-01') to ('2020-01-02')")
-    sql("alter table leadrouter.lead_routing_logs_20200101 owner to leadrouter_owner")
-
-
 def test_retention_and_expiry(start, sql, job):
     """A day of the log from long ago goes, its queue rows too; the days to come are there; leads and claims past their time end."""
     workspaces(sql)
@@ -279,7 +273,9 @@ def test_the_health_check_says_what_is_wrong(start, sql, job):
     workspaces(sql)
     server = start()
     wait_until(lambda: job("retries"), "no such job")
-    sql("update leadrouter.scheduled_jobs set is_paused = true where name = 'retries'")
+    sql("update leadrouter.scheduled_jobs set is_paused = true where name in ('retries', 'seal')")
+    make_old_day(sql)
+    log_row(sql, "2020-01-01")
     sql("insert into leads (workspace_id) select %s from generate_series(1, 101)", [PARTNER])
     sql("insert into lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, rules_version)"
         " select l.id, l.workspace_id, 1, 3, now() - interval '6 minutes', v.version from leads l join leadrouter.rule_versions v"
@@ -292,5 +288,6 @@ def test_the_health_check_says_what_is_wrong(start, sql, job):
     alerts = [line["detail"] for line in server.events("health.alert")]
     assert any(text.startswith("101 retries are due") for text in alerts), alerts
     assert any(text.startswith("100 % of 20 final decisions") for text in alerts), alerts
+    assert any(text.startswith("the audit log has not been sealed for ") for text in alerts), alerts
     assert any(text.startswith("the oldest due retry has waited for 36") for text in alerts), alerts
     assert any(text.startswith(f"101 retries of workspace {PARTNER} are due") for text in alerts), alerts

@@ -110,7 +110,7 @@ def test_jobs(ctl, sql):
     code, text, errors = ctl("jobs", "list")
     assert code == 0 and not errors and max(map(len, text.splitlines())) <= 100
     assert [line.split()[:2] for line in text.splitlines()] == [["JOB", "STATE"]] + [
-        [name, "waiting"] for name in ("expiry", "health_check", "lost_leads", "retention", "retries", "stale_locks")]
+        [name, "waiting"] for name in ("expiry", "health_check", "lost_leads", "retention", "retries", "seal", "stale_locks")]
 
     code, text, errors = ctl("jobs", "run", "lost_leads")
     assert code == 0 and not errors
@@ -132,7 +132,7 @@ def test_jobs(ctl, sql):
 def test_jobs_as_json(ctl):
     ctl("jobs", "pause", "expiry", "--note", "why", "--user", NOBODY)
     answer = json.loads(ctl("jobs", "list", "--json")[1])
-    assert answer["now"].endswith("Z") and len(answer["jobs"]) == 6
+    assert answer["now"].endswith("Z") and len(answer["jobs"]) == 7
     expiry = answer["jobs"][0]
     assert (expiry["name"], expiry["state"], expiry["pause_note"], expiry["paused_by"]) == ("expiry", "paused", "why", NOBODY)
     assert expiry["next_run_at"] and expiry["description"] and expiry["schedule"] and expiry["last_detail"] == {}
@@ -145,7 +145,7 @@ def test_names_of_jobs(ctl):
         assert ctl("jobs", command, "expiri") == (1, "", 'leadctl: "expiri" is not a job; did you mean expiry?\n')
         assert ctl("jobs", command, "stale-locks") == (1, "", 'leadctl: "stale-locks" is not a job; did you mean stale_locks?\n')
         assert ctl("jobs", command, "everything") == (1, "", 'leadctl: "everything" is not a job; there are expiry, health_check,'
-                                                             ' lost_leads, retention, retries, stale_locks\n')
+                                                             ' lost_leads, retention, retries, seal, stale_locks\n')
 
 
 def test_what_the_server_says(ctl, sql):
@@ -252,7 +252,7 @@ def test_health(ctl, quiet, sql):
         "status healthy", "pending 0", " of them held 0", "routing 0", "failed 0", "retries queued 0", "retries due 0", "stale locks 0",
         "oldest pending 0 s", "oldest due 0 s", "attempts 0 within the last N s, by this server",
         "job expiry waiting", "job health_check waiting", "job lost_leads waiting", "job retention waiting", "job retries waiting",
-        "job stale_locks waiting", "counted TIME by server 0.1.0, schema version 1"]
+        "job seal waiting", "job stale_locks waiting", "counted TIME by server 0.1.0, schema version 1"]
     queue(quiet, sql, 3)
     sql("update lead_routing_queue set next_retry_at = now() - interval '2 hours'")
     ctl("jobs", "pause", "retries")

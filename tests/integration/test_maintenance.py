@@ -15,7 +15,7 @@ from support.retries import (CALL_S, DESK, NOBODY, OTHER, PARTNER, WORKSPACES, c
 from support.server import Server
 from support.stubs import maintenance_pb2, routing_pb2
 
-JOBS = ["expiry", "health_check", "lost_leads", "retention", "retries", "stale_locks"]
+JOBS = ["expiry", "health_check", "lost_leads", "retention", "retries", "seal", "stale_locks"]
 FAILED = routing_pb2.ROUTING_OUTCOME_FAILED
 QUEUED = routing_pb2.ROUTING_OUTCOME_QUEUED_FOR_RETRY
 CANCELLED, NOT_FOUND, BUSY = 1, 2, 3
@@ -69,7 +69,7 @@ def test_list_jobs(quiet):
             assert 0 < job.next_run_at.seconds - answer.now.seconds <= 24 * 3600 + 1
     assert {job.name: job.schedule for job in answer.jobs} == {
         "expiry": "daily at 02:00 UTC", "health_check": "hourly", "lost_leads": "every 30 s", "retention": "daily at 03:00 UTC",
-        "retries": "when due", "stale_locks": "every 10 min"}
+        "retries": "when due", "seal": "every 30 s", "stale_locks": "every 10 min"}
 
 
 @pytest.mark.parametrize("name", JOBS)

@@ -22,7 +22,7 @@ COLUMNS = {
     "lead_routing_queue": "id lead_id workspace_id attempt_number max_attempts next_retry_at last_error error_count error_class"
                           " rules_version routing_context created_at updated_at processed_at",
     "lead_routing_logs": "id lead_id source_workspace_id destination_workspace_id matched_rule_id routing_result error_message lock_owner"
-                         " attempt_number actor_id routing_metadata created_at",
+                         " attempt_number actor_id routing_metadata created_at transaction_id",
     "lead_dedupe_claims": "dedupe_hash lead_id workspace_id claimed_at expires_at",
 }
 PUBLIC_FUNCTIONS = {
@@ -43,7 +43,8 @@ SERVICE_FUNCTIONS = {
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",
     "queue_lost_leads", "release_stale_locks", "expire_leads", "sweep_claims", "sweep_queue", "prune_rule_versions", "list_retries",
     "cancel_retries", "check_log_partitions", "workspaces_due", "make_log_partitions", "drop_log_partitions",
-    "log_partition_days_ahead", "unprotected_tables", "normalize_text", "normalize_phone"}
+    "log_partition_days_ahead", "unprotected_tables", "normalize_text", "normalize_phone",
+    "seal_log", "log_unsealed", "log_seal", "verify_page", "verify_log", "verify_days"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 
 
@@ -140,6 +141,8 @@ def nodes(plan):
     "leadrouter.cancel_retries('{%(id)s}', '{%(id)s}', null, '')",
     "leadrouter.sweep_claims(0, 9)",
     "leadrouter.sweep_queue(7, 0, 9)",
+    "leadrouter.seal_log(9)",
+    "leadrouter.log_unsealed()",
 ])
 def test_hot_statements_never_scan(db, call):
     """The plan that a session makes while every table is empty, and keeps for good, goes by key."""

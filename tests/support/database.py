@@ -11,7 +11,7 @@ from support.product_cluster import wait_until
 psycopg2.extras.register_uuid()
 
 TABLES = ("leads", "lead_routing_rules", "lead_routing_queue", "lead_routing_logs", "lead_dedupe_claims", "user_workspaces", "workspaces",
-          "leadrouter.rule_versions", "leadrouter.create_requests", "leadrouter.scheduled_jobs")
+          "leadrouter.rule_versions", "leadrouter.create_requests", "leadrouter.scheduled_jobs", "leadrouter.log_seal_rows")
 
 GIVE, DUPLICATE, FAILED, EXPIRE, HOLD = range(1, 6)
 
@@ -119,6 +119,7 @@ class Database(Session):
         self.execute("reset role; set session_replication_role = replica")
         for table in TABLES:
             self.execute(f"delete from {table}")
+        self.execute("delete from leadrouter.log_seals where number > 0")
         self.execute("set session_replication_role = origin")
 
     def session(self, role=None):
@@ -141,6 +142,11 @@ class Database(Session):
         wait_until(
             lambda: [pid for pid in self.value("select pg_blocking_pids(%s)", session.pid) if by is None or pid == by.pid],
             f"session {session.pid} waiting for a lock")
+
+    def wait_until_gone(self, session):
+        """Returns when the session's process has ended."""
+        wait_until(lambda: self.value("select count(*) from pg_stat_activity where pid = %s", session.pid) == 0,
+                   f"session {session.pid} to end")
 
     def workspace(self, **columns):
         """Inserts a workspace; its id."""

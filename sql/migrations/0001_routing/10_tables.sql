@@ -108,13 +108,14 @@ create table public.lead_routing_logs (
     destination_workspace_id uuid,
     matched_rule_id uuid,
     routing_result text not null check (routing_result in
-        ('success', 'duplicate', 'retry', 'failed', 'expired', 'released', 'requeued')),
+        ('success', 'duplicate', 'retry', 'failed', 'expired', 'released', 'requeued', 'erased')),
     error_message text,
     lock_owner uuid,
     attempt_number integer not null default 0,
     actor_id uuid,
     routing_metadata jsonb not null default '{}',
     created_at timestamptz not null default now(),
+    transaction_id xid8 not null default pg_current_xact_id(), -- what a seal covers is told by it
     primary key (id, created_at)
 ) partition by range (created_at);
 comment on table public.lead_routing_logs is 'Append only: what was decided about each lead, when, by which rule, for whom';
@@ -123,6 +124,37 @@ comment on table public.lead_routing_logs is 'Append only: what was decided abou
 create index lead_routing_logs_lead on public.lead_routing_logs (lead_id, created_at);
 -- Serves: what a workspace's leads became, newest first.
 create index lead_routing_logs_workspace on public.lead_routing_logs (source_workspace_id, created_at);
+-- Serves: seal_log(), verify_log(): the rows that no seal covers yet, and those that a seal covers.
+create index lead_routing_logs_transaction on public.lead_routing_logs (transaction_id);
+
+-- The chain of seals over the audit log: only added to, and kept for good. A seal covers the log rows from a place up to before another; a
+-- place is a transaction and, within it, an id. What it says of the rows it says day by day, since a day may be dropped.
+create table leadrouter.log_seals (
+    number bigint primary key, -- from 0, without gaps
+    kind text not null check (kind in ('first', 'rows', 'drop')), -- drop: the day that it names was dropped as old
+    previous_hash bytea not null,
+    sealed_at timestamptz not null,
+    from_transaction xid8 not null,
+    from_id uuid not null,
+    to_transaction xid8 not null,
+    to_id uuid not null,
+    days date[] not null,
+    row_counts integer[] not null, -- one for each day, as the next two
+    row_digests bytea[] not null,  -- SHA-256 over the digests of the rows, in order of their places
+    list_digests bytea[] not null, -- SHA-256 of the list in log_seal_rows
+    hash bytea not null -- of all the above
+);
+-- Serves: a seal is followed by one other.
+create unique index log_seals_previous on leadrouter.log_seals (previous_hash);
+
+-- Which rows a seal covers, so that the one that was tampered with can be named; dropped with the day.
+create table leadrouter.log_seal_rows (
+    number bigint not null,
+    day date not null,
+    list bytea not null, -- for each row 24 bytes: its id, and the first eight of its digest
+    primary key (number, day)
+);
+alter table leadrouter.log_seal_rows alter column list set storage external; -- nothing in it can be compressed
 
 create table public.lead_dedupe_claims (
     dedupe_hash text primary key,
@@ -237,7 +269,7 @@ begin
     foreach v_table in array array['public.lead_routing_rules', 'public.lead_routing_queue', 'public.lead_routing_logs',
         'public.lead_dedupe_claims', 'public.lead_routing_sets', 'leadrouter.rule_versions', 'leadrouter.rule_set_versions',
         'leadrouter.rule_history', 'leadrouter.set_history', 'leadrouter.create_requests', 'leadrouter.error_classes',
-        'leadrouter.scheduled_jobs']::regclass[] loop
+        'leadrouter.scheduled_jobs', 'leadrouter.log_seals', 'leadrouter.log_seal_rows']::regclass[] loop
         execute format('alter table %s owner to leadrouter_owner', v_table);
         execute format('revoke all on table %s from public', v_table);
     end loop;

@@ -3,11 +3,35 @@
 -- Daily partitions of the audit log, in the schema leadrouter. Made by LIKE and ATTACH, which do not block inserts; there is no default
 -- partition, so a missing day is an error that is seen and not a heap that can no longer be divided.
 
+-- What of a log row says something of a person: its texts, what the rules looked at, and, since it is a random number that nobody else
+-- keeps, the lock's owner, without which such a digest could be guessed.
+create function leadrouter.log_erasable_digest(p_error_message text, p_lock_owner uuid, p_metadata jsonb) returns bytea
+    language sql stable parallel safe
+as $function$
+    select sha256(convert_to(jsonb_build_array(p_error_message, p_lock_owner, p_metadata -> 'reason', p_metadata -> 'facts')::text, 'UTF8'))
+$function$;
+
+-- The one change that there is: erase_lead() empties what says something of a person, in a transaction that has written the digest of it
+-- into the log before.
 create function leadrouter.log_is_append_only() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
 as $function$
 begin
+    if tg_op = 'UPDATE' and tg_level = 'ROW' then
+        if to_jsonb(new) - array['error_message', 'lock_owner', 'routing_metadata']
+               = to_jsonb(old) - array['error_message', 'lock_owner', 'routing_metadata']
+           and num_nonnulls(new.error_message, new.lock_owner) = 0
+           and new.routing_metadata::text = (old.routing_metadata - array['reason', 'facts'])::text
+           and exists (
+               select from public.lead_routing_logs e
+               where e.lead_id = old.lead_id and e.routing_result = 'erased' and e.transaction_id = pg_current_xact_id()
+                 and e.routing_metadata #>> array['rows', old.id::text] =
+                     encode(leadrouter.log_erasable_digest(old.error_message, old.lock_owner, old.routing_metadata), 'hex')) then
+            return new;
+        end if;
+    end if;
     raise exception 'the audit log is append-only: % is refused', tg_op using errcode = '42501';
 end
 $function$;
@@ -52,8 +76,8 @@ begin
 end
 $function$;
 
--- Drops the partitions that ended more than p_keep_days ago; one whose lock is not had in 200 ms is left for the next call, because a
--- waiting DROP stalls inserts. Returns how many were dropped.
+-- Drops the partitions that ended more than p_keep_days ago, and says so in the chain of seals; one whose lock is not had in 200 ms is left
+-- for the next call, because a waiting DROP stalls inserts, and so is one with rows that no seal covers yet. Returns how many were dropped.
 create function leadrouter.drop_log_partitions(p_keep_days integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -62,6 +86,7 @@ as $function$
 declare
     v_oldest text := 'lead_routing_logs_' || to_char((now() at time zone 'UTC')::date - p_keep_days, 'YYYYMMDD');
     v_name text;
+    v_is_unsealed boolean;
     v_dropped integer := 0;
 begin
     if p_keep_days is null or p_keep_days < 1 then
@@ -72,7 +97,12 @@ begin
         where i.inhparent = 'public.lead_routing_logs'::regclass and c.relname < v_oldest order by c.relname
     loop
         begin
+            perform from leadrouter.log_seals s where s.number = 0 for no key update;
+            execute format('select exists (select from leadrouter.%I g where g.transaction_id >= (select s.to_transaction'
+                ' from leadrouter.log_seals s order by s.number desc limit 1))', v_name) into v_is_unsealed;
+            continue when v_is_unsealed;
             execute format('drop table leadrouter.%I', v_name);
+            perform leadrouter.seal_drop(to_date(right(v_name, 8), 'YYYYMMDD'));
             v_dropped := v_dropped + 1;
         exception when lock_not_available then
             null;
@@ -92,12 +122,13 @@ as $function$
       and c.relname > 'lead_routing_logs_' || to_char((now() at time zone 'UTC')::date, 'YYYYMMDD')
 $function$;
 
+alter function leadrouter.log_erasable_digest(text, uuid, jsonb) owner to leadrouter_owner;
 alter function leadrouter.log_is_append_only() owner to leadrouter_owner;
 alter function leadrouter.make_log_partitions(integer) owner to leadrouter_owner;
 alter function leadrouter.drop_log_partitions(integer) owner to leadrouter_owner;
 alter function leadrouter.log_partition_days_ahead() owner to leadrouter_owner;
-revoke all on function leadrouter.log_is_append_only(), leadrouter.make_log_partitions(integer),
-    leadrouter.drop_log_partitions(integer), leadrouter.log_partition_days_ahead() from public;
+revoke all on function leadrouter.log_erasable_digest(text, uuid, jsonb), leadrouter.log_is_append_only(),
+    leadrouter.make_log_partitions(integer), leadrouter.drop_log_partitions(integer), leadrouter.log_partition_days_ahead() from public;
 grant execute on function leadrouter.make_log_partitions(integer), leadrouter.drop_log_partitions(integer),
     leadrouter.log_partition_days_ahead() to leadrouter_service;
 

@@ -209,6 +209,22 @@ static void server(void **state)
     expect(&facts, HEALTH_CRITICAL, "900 of 1024 file descriptors are in use, more than 80 %");
 }
 
+static void seals(void **state)
+{
+    struct health_facts facts = healthy();
+
+    (void)state;
+    facts.counts.unsealed_age_seconds = 300;
+    expect(&facts, HEALTH_HEALTHY, NULL);
+    facts.counts.unsealed_age_seconds = 301;
+    expect(&facts, HEALTH_DEGRADED, "the audit log has not been sealed for 5 min");
+    facts.counts.is_sealing_held = true;
+    expect(&facts, HEALTH_DEGRADED,
+        "the audit log has not been sealed for 5 min: a transaction has been under way for as long");
+    facts.is_one_workspace = true;
+    expect(&facts, HEALTH_HEALTHY, NULL);
+}
+
 /* Everything at once: all sentences, the worst word; and there is room for them. */
 static void everything(void **state)
 {
@@ -221,7 +237,8 @@ static void everything(void **state)
         .stale_locks = 1,
         .oldest_pending_age_seconds = 100000,
         .counted_us = NOW_US,
-        .log_days_ahead = 0};
+        .log_days_ahead = 0,
+        .unsealed_age_seconds = 301};
     for (int i = 0; i < HEALTH_JOBS_MAX; i++) {
         struct health_job *job = add_job(&facts, "a job");
         job->failures = 1;
@@ -231,7 +248,7 @@ static void everything(void **state)
     facts.descriptors_used = 1024;
     health_judge(&facts, arena, &verdict);
     assert_int_equal(verdict.status, HEALTH_CRITICAL);
-    assert_int_equal(verdict.problem_count, 4 + 2 * HEALTH_JOBS_MAX + 3 + 2);
+    assert_int_equal(verdict.problem_count, 4 + 1 + 2 * HEALTH_JOBS_MAX + 3 + 2);
 }
 
 int main(void)
@@ -242,6 +259,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(held_leads_may_be_old, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs, setup, teardown),
         cmocka_unit_test_setup_teardown(rates, setup, teardown),
+        cmocka_unit_test_setup_teardown(seals, setup, teardown),
         cmocka_unit_test_setup_teardown(server, setup, teardown),
         cmocka_unit_test_setup_teardown(everything, setup, teardown),
     };
