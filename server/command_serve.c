@@ -378,6 +378,7 @@ static void serve(struct serving *serving)
     self_probe_free(serving->probe);
     serving->probe = NULL;
     service_stop_health(&serving->service);
+    service_end_streams(&serving->service);
     jobs_stop(serving->background.jobs);
     drain(serving);
     log_stopped(serving, signal_number);

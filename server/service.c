@@ -15,6 +15,7 @@ void service_init(struct service *service)
 {
     pthread_mutex_init(&service->counts_lock, NULL);
     pthread_mutex_init(&service->retries_lock, NULL);
+    pthread_mutex_init(&service->streams_lock, NULL);
     service->health = grpc_c_health_new();
 }
 
@@ -22,6 +23,7 @@ void service_release(struct service *service)
 {
     pthread_mutex_destroy(&service->counts_lock);
     pthread_mutex_destroy(&service->retries_lock);
+    pthread_mutex_destroy(&service->streams_lock);
     grpc_c_health_free(service->health);
     grpc_c_reflection_free(service->reflection);
 }

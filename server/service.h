@@ -66,6 +66,11 @@ struct service {
     /* under the lock: of ProcessRetries, for the next call, so that it need not connect */
     struct routing_retries *retries_idle[SERVICE_LONG_WORKERS];
     size_t retries_idle_count;
+
+    pthread_mutex_t streams_lock;
+    /* under the lock; a stream's own is taken after it */
+    struct route_stream *streams; /* of RouteLeads */
+    bool streams_are_ending;
 };
 
 /* Prepares the shared part that the owner does not set; and its end, when no call is left. */
@@ -79,6 +84,9 @@ void service_register(struct grpc_c_server *server, struct service *service);
  * who watches is sent away. */
 void service_tell_health(struct service *service);
 void service_stop_health(struct service *service);
+
+/* Once the server is to stop: streams of RouteLeads read no more leads, and end when those they have are answered. */
+void service_end_streams(struct service *service);
 
 /* --- Shared by the services' files -------------------------------------------------------------------------------- */
 

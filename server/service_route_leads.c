@@ -36,10 +36,46 @@ struct route_stream {
     size_t lead_count; /* under way: deciding, answered, or being sent */
     bool is_reading;
     bool is_writing;
-    bool has_ended; /* no more will be read */
-    bool is_gone;   /* nobody is left who reads, or the call ends badly */
+    bool has_ended;   /* no more will be read */
+    bool is_gone;     /* nobody is left who reads, or the call ends badly */
+    bool is_ending;   /* the server stops: what was read is answered, and nothing more is read */
+    bool is_answered; /* the call, while a read was under way */
     struct arena *arena;
+
+    struct route_stream *next; /* of the service's streams; under its lock */
+    struct route_stream *previous;
 };
+
+/* --- All streams -------------------------------------------------------------------------------------------------- */
+
+static void enlist(struct route_stream *stream)
+{
+    struct service *service = stream->base.service;
+
+    pthread_mutex_lock(&service->streams_lock);
+    stream->is_ending = service->streams_are_ending;
+    stream->next = service->streams;
+    if (stream->next != NULL)
+        stream->next->previous = stream;
+    service->streams = stream;
+    pthread_mutex_unlock(&service->streams_lock);
+}
+
+static void delist(struct route_stream *stream)
+{
+    struct service *service = stream->base.service;
+
+    pthread_mutex_lock(&service->streams_lock);
+    if (stream->previous != NULL)
+        stream->previous->next = stream->next;
+    else
+        service->streams = stream->next;
+    if (stream->next != NULL)
+        stream->next->previous = stream->previous;
+    pthread_mutex_unlock(&service->streams_lock);
+}
+
+/* --- One ---------------------------------------------------------------------------------------------------------- */
 
 static void stream_free(struct route_stream *stream)
 {
@@ -123,27 +159,55 @@ static void send_next(struct route_stream *stream)
     lead_put(stream, lead);
 }
 
+static void end_for_stop(struct grpc_c_call *call)
+{
+    grpc_c_call_fail(call, GRPC_C_UNAVAILABLE,
+        "the server is stopping; leads that have no answer were not looked at, asking again is safe");
+}
+
+/* Does what can be done now, but for the end; under the lock. */
+static void move_on(struct route_stream *stream)
+{
+    struct grpc_c_call *call = stream->base.call;
+
+    if (stream->answered != NULL && !stream->is_writing)
+        send_next(stream);
+    if (!stream->has_ended && !stream->is_ending && !stream->is_reading && stream->lead_count < WINDOW) {
+        stream->is_reading = true;
+        leadrouter__v1__routing_service__route_leads__read(call, request_read, stream);
+    }
+    /* The client may never send or close: the read that waits for it comes back when the call has been answered. */
+    if (stream->is_ending && !stream->has_ended && !stream->is_answered && stream->is_reading &&
+        stream->lead_count == 0 && !stream->is_writing) {
+        stream->is_answered = true;
+        end_for_stop(call);
+    }
+}
+
 /* Does what can be done now, and gives up the lock. Ends the call when nothing is left to do. */
 static void go_on(struct route_stream *stream)
 {
     struct grpc_c_call *call = stream->base.call;
-    bool is_gone = stream->is_gone;
 
-    if (stream->answered != NULL && !stream->is_writing)
-        send_next(stream);
-    if (!stream->has_ended && !stream->is_reading && stream->lead_count < WINDOW) {
-        stream->is_reading = true;
-        leadrouter__v1__routing_service__route_leads__read(call, request_read, stream);
-    }
-    bool is_done = stream->has_ended && stream->lead_count == 0 && !stream->is_reading && !stream->is_writing;
+    move_on(stream);
+    bool is_gone = stream->is_gone;
+    bool is_answered = stream->is_answered;
+    bool has_ended = stream->has_ended;
+    bool is_done =
+        (has_ended || stream->is_ending) && stream->lead_count == 0 && !stream->is_reading && !stream->is_writing;
     pthread_mutex_unlock(&stream->lock);
     if (!is_done)
         return;
+    delist(stream);
     stream_free(stream);
+    if (is_answered)
+        return;
     if (is_gone)
         grpc_c_call_fail(call, GRPC_C_CANCELLED, "the stream was broken off; leads under way may have been routed");
-    else
+    else if (has_ended)
         grpc_c_call_finish(call);
+    else
+        end_for_stop(call);
 }
 
 static void written(struct grpc_c_call *call, bool is_sent, void *user)
@@ -240,6 +304,21 @@ void service_handle_route_leads(struct grpc_c_call *call, void *user)
     pthread_mutex_init(&stream->lock, NULL);
     stream->answered_end = &stream->answered;
     stream->arena = arena_new(ARENA_SIZE);
+    enlist(stream);
     pthread_mutex_lock(&stream->lock);
     go_on(stream);
+}
+
+/* Those that are idle are ended here, up to the read that waits, which comes back on another thread; the others end themselves. */
+void service_end_streams(struct service *service)
+{
+    pthread_mutex_lock(&service->streams_lock);
+    service->streams_are_ending = true;
+    for (struct route_stream *stream = service->streams; stream != NULL; stream = stream->next) {
+        pthread_mutex_lock(&stream->lock);
+        stream->is_ending = true;
+        move_on(stream);
+        pthread_mutex_unlock(&stream->lock);
+    }
+    pthread_mutex_unlock(&service->streams_lock);
 }

@@ -13,6 +13,7 @@ const struct job_entry jobs_catalogue[] = {
         .base = {"expiry",
             "Marks leads past their time to live as expired, and forgets identities that are free again.",
             {JOB_DAILY, 2 * HOUR_S}},
+        .is_long = true,
         .grace_ms = GRACE_MS,
         .steps = {{"expired", "select leadrouter.expire_leads(null, 200)", JOB_STEP_REPEAT, JOB_PARAMETER_NONE},
             {"claims_removed", "select removed, next_page from leadrouter.sweep_claims($1, 256)", JOB_STEP_SWEEP,
@@ -33,6 +34,7 @@ const struct job_entry jobs_catalogue[] = {
     {
         .base = {"retention", "Makes the audit log's next days, and removes what has been kept for long enough.",
             {JOB_DAILY, 3 * HOUR_S}},
+        .is_long = true,
         .grace_ms = GRACE_MS,
         .steps = {{"partitions_made", "select leadrouter.make_log_partitions(30)", JOB_STEP_ONCE, JOB_PARAMETER_NONE},
             {"partitions_dropped", "select leadrouter.drop_log_partitions($1)", JOB_STEP_REPEAT,

@@ -41,6 +41,7 @@ enum { JOB_STEPS_MAX = 5 };
 
 struct job_entry {
     struct job_description base;
+    bool is_long;     /* may take minutes: run by a thread that the short ones do not wait for */
     int32_t grace_ms; /* a run that has not shown itself for so long belongs to a server that has gone */
     const struct job_step steps[JOB_STEPS_MAX];                   /* up to the first without a label */
     bool (*run)(struct job_run *run, struct error *reterr_error); /* instead of steps, or NULL */
@@ -63,6 +64,8 @@ struct job_run {
     struct uuid run_id;
     bool by_hand;
     bool is_cut_short;   /* ended between two batches because the server stops */
+    bool is_paused;      /* ended between two batches because of a pause: to be gone on with when that ends */
+    const char *step;    /* under way, or NULL */
     int64_t deadline_ns; /* monotonic */
 };
 
@@ -102,6 +105,9 @@ bool retry_runner_new(struct jobs *jobs, struct retry_runner **ret_runner, struc
 /* Ends them. NULL is fine. */
 void retry_runner_free(struct retry_runner *runner);
 
+/* What keeps the first lane from its work; false when nothing does. Any thread. */
+bool retry_runner_failure(struct retry_runner *runner, struct error *ret_error);
+
 /* Takes what the lanes have done since this was called last, to be recorded; false when that is nothing yet. Any thread. */
 struct retry_burst {
     struct routing_retries_report report;
@@ -123,6 +129,9 @@ struct jobs {
 
 /* True once jobs_stop() was called. Any thread. */
 bool jobs_are_stopping(struct jobs *jobs);
+/* What callers may read about a failure: PostgreSQL's own words may quote rows, so they are for the log only. `step` is what failed,
+ * or NULL. */
+const char *jobs_failure_text(const struct error *error, const char *step, char ret_text[ERROR_TEXT_SIZE]);
 /* Tells the observer, if there is one. */
 void jobs_tell(struct jobs *jobs, const struct jobs_event *event);
 

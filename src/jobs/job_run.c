@@ -60,7 +60,7 @@ bool job_run_goes_on(struct job_run *run, bool *ret_is_paused, struct error *ret
     if (!pg_execute(run->conn, &statement, &params, statement_deadline(run), &rows, reterr_error))
         return false;
     is_mine = pg_result_bool(rows, 0, 0);
-    *ret_is_paused = pg_result_bool(rows, 0, 1) && !run->by_hand;
+    *ret_is_paused = run->is_paused = pg_result_bool(rows, 0, 1) && !run->by_hand;
     pg_result_free(rows);
     return is_mine || error_set(reterr_error, ERROR_BUSY, "another server has taken the run over");
 }
@@ -159,6 +159,7 @@ static bool run_step(struct job_run *run, const struct job_step *step, bool *ret
     int64_t count = 0;
     bool is_first = true;
 
+    run->step = step->label;
     do {
         if (!step_once(run, step, is_first, &place, &count, reterr_error))
             return error_add_context(reterr_error, "%s", step->label);
@@ -218,11 +219,18 @@ static enum job_begin begin(struct job_run *run, int64_t next_run_us, int32_t *r
 }
 
 /* A minute after the first failure, then twice as long each time, up to an hour. */
-static int64_t again_in_ms(int32_t failures)
+static int64_t back_off_ms(int32_t failures)
 {
     int64_t ms = (int64_t)AGAIN_FIRST_MS << (failures < AGAIN_STEPS_MAX ? failures : AGAIN_STEPS_MAX);
 
     return ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : ms;
+}
+
+/* When it comes again, if its schedule does not say sooner; false: only then. What a pause ended goes on as soon as that is over. */
+static bool comes_again(const struct job_run *run, const struct error *failure, int32_t failures, int64_t *ret_in_ms)
+{
+    *ret_in_ms = failure == NULL ? 0 : back_off_ms(failures);
+    return failure != NULL || run->is_paused;
 }
 
 /* Recorded on a new connection when the job broke the old one. What cannot be recorded is taken over when its grace is over. */
@@ -232,6 +240,8 @@ static void end(struct job_run *run, const char *detail, const struct error *fai
         .param_count = 6,
         .param_types = {PG_TEXT, PG_UUID, PG_BOOL, PG_JSONB, PG_TEXT, PG_INT8}};
     int64_t deadline_ns = clock_after_ms(RECORD_MS);
+    char text[ERROR_TEXT_SIZE];
+    int64_t again_in_ms = 0;
     struct pg_params params;
 
     arena_clear(run->arena);
@@ -240,8 +250,11 @@ static void end(struct job_run *run, const char *detail, const struct error *fai
     pg_params_add_uuid(&params, &run->run_id);
     pg_params_add_bool(&params, failure == NULL);
     pg_params_add_jsonb(&params, detail, strlen(detail));
-    pg_params_add_text(&params, failure == NULL ? NULL : failure->text);
-    pg_params_add_int8(&params, again_in_ms(failures));
+    pg_params_add_text(&params, failure == NULL ? NULL : jobs_failure_text(failure, run->step, text));
+    if (comes_again(run, failure, failures, &again_in_ms))
+        pg_params_add_int8(&params, again_in_ms);
+    else
+        pg_params_add_null(&params);
     if (pg_conn_open(run->conn, deadline_ns, NULL))
         pg_execute(run->conn, &statement, &params, deadline_ns, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 #include "jobs/jobs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -14,6 +16,20 @@ bool jobs_are_stopping(struct jobs *jobs)
     bool is_stopping = jobs->is_stopping;
     pthread_mutex_unlock(&jobs->lock);
     return is_stopping;
+}
+
+const char *jobs_failure_text(const struct error *error, const char *step, char ret_text[ERROR_TEXT_SIZE])
+{
+    bool is_ours =
+        error->code != ERROR_DATABASE || strncmp(error->sqlstate, "LR", 2) == 0; /* raised by our functions */
+
+    if (is_ours)
+        snprintf(ret_text, ERROR_TEXT_SIZE, "%s", error->text); /* has the step before it */
+    else
+        snprintf(ret_text, ERROR_TEXT_SIZE,
+            "%s%sthe database refused it (SQLSTATE %s); the server's log has the reason", step == NULL ? "" : step,
+            step == NULL ? "" : ": ", error->sqlstate);
+    return ret_text;
 }
 
 void jobs_tell(struct jobs *jobs, const struct jobs_event *event)

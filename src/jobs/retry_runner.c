@@ -19,6 +19,7 @@ enum {
     BATCH_MAX = 256,
     LISTEN_CONNECT_MS = 5000,
     LISTEN_CHECK_MS = 30000,
+    ALL_FAIL_MIN = 8,     /* leads, none of which could be looked at: it is not the leads, so the lane waits */
     BURST_MS_MAX = 10000, /* a longer one is told in parts */
 };
 
@@ -48,6 +49,7 @@ struct retry_runner {
     bool is_stopping;
     bool is_hinted; /* rules have changed, perhaps */
     unsigned lanes_wanted;
+    struct error failure; /* of the first lane; its code is ERROR_NONE while all is well */
     struct retry_burst burst;
     int64_t burst_began_ns; /* 0: none */
     bool burst_is_over;
@@ -62,6 +64,19 @@ static void tell_database(struct retry_lane *lane, const struct error *error)
     if (error != NULL && !lane->is_away)
         jobs_tell(lane->runner->jobs, &event);
     lane->is_away = error != NULL;
+    if (lane->index == 0) {
+        pthread_mutex_lock(&lane->runner->lock);
+        lane->runner->failure = error == NULL ? (struct error){0} : *error;
+        pthread_mutex_unlock(&lane->runner->lock);
+    }
+}
+
+bool retry_runner_failure(struct retry_runner *runner, struct error *ret_error)
+{
+    pthread_mutex_lock(&runner->lock);
+    *ret_error = runner->failure;
+    pthread_mutex_unlock(&runner->lock);
+    return ret_error->code != ERROR_NONE;
 }
 
 static void add_report(struct routing_retries_report *sum, const struct routing_retries_report *report)
@@ -123,11 +138,13 @@ static bool run_batch(struct retry_lane *lane, enum routing_retries_kind kind, b
         lane->pace = retry_pace_next(&runner->limits, lane->pace, &seen);
     }
     note_batch(lane, ret_report);
+    if (ret_report->errors >= ALL_FAIL_MIN && ret_report->errors == ret_report->processed)
+        return error_set(reterr_error, ERROR_UNAVAILABLE, "none of %u leads could be looked at", ret_report->errors);
     return !ret_report->is_short;
 }
 
 /* Batches of both kinds in turn, so that neither keeps the other waiting, until both came back short. `*ret_next_due_in_us` as in the
- * report. False when the database failed. */
+ * report. False when the database failed, or every lead of a batch did. */
 static bool run_until_short(struct retry_lane *lane, bool is_thorough, int64_t *ret_next_due_in_us)
 {
     bool has_more[] = {[ROUTING_RETRIES_DUE] = true, [ROUTING_RETRIES_OUTDATED] = true};
@@ -184,6 +201,7 @@ static bool wait_for_work(struct retry_runner *runner, int64_t until_ns, bool *r
 static void *first_lane_main(void *argument)
 {
     struct retry_lane *lane = argument;
+    struct pg_backoff backoff = {0};
     int64_t thorough_ns = 0;
     int64_t until_ns = 0;
     bool is_hinted = false;
@@ -192,7 +210,9 @@ static void *first_lane_main(void *argument)
         int64_t next_due_in_us = -1;
         bool is_thorough = clock_now_ns() >= thorough_ns;
         bool ok = run_until_short(lane, is_thorough, &next_due_in_us);
-        until_ns = clock_after_ms(POLL_MS);
+        if (ok)
+            pg_backoff_reset(&backoff);
+        until_ns = clock_after_ms(ok ? POLL_MS : POLL_MS + pg_backoff_next_ms(&backoff));
         if (ok && is_thorough)
             thorough_ns = clock_after_ms(THOROUGH_MS);
         if (ok && next_due_in_us >= 0 && clock_now_ns() + next_due_in_us * 1000 < until_ns)

@@ -9,12 +9,13 @@
 #include "jobs/internal.h"
 
 enum {
-    THREADS = 2, /* so that a long job does not hold up the short ones */
+    THREADS = 2, /* the first for short jobs, the second for long ones */
     TICK_MS = 1000,
     CONNECT_MS = 5000,
     QUERY_MS = 10000,
     RUN_MS = 3600000, /* what a scheduled run may take; it goes on the next time */
     RETRIES_NOTE_MS = 300000,
+    RETRIES_FAILING_NOTE_MS = 60000,
 };
 
 struct scheduler_thread {
@@ -24,8 +25,9 @@ struct scheduler_thread {
     struct arena *arena;
     int64_t next_note_ns; /* of the retries; the first thread only */
     bool is_first;
-    bool is_registered; /* on this connection */
-    bool is_away;       /* and has said so */
+    bool has_noted_failure; /* of the retries */
+    bool is_registered;     /* on this connection */
+    bool is_away;           /* and has said so */
 };
 
 struct scheduler {
@@ -136,36 +138,60 @@ static bool is_due(const struct job_row *job)
 
 /* --- The retries' row --------------------------------------------------------------------------------------------- */
 
-/* Retries are run by lanes of their own; here their row says when they last were. */
-static bool note_retries(struct scheduler_thread *thread, struct error *reterr_error)
+static bool retries_are_paused(const struct job_row *jobs, size_t count)
 {
-    static const struct pg_statement statement = {
-        .sql = "select leadrouter.note_job_run('retries', $1, true, $2, null)",
-        .param_count = 2,
-        .param_types = {PG_INT8, PG_JSONB}};
-    struct jobs *jobs = thread->scheduler->jobs;
-    struct retry_burst burst = {0};
-    bool has_burst = retry_runner_take_burst(jobs->retry_runner, &burst);
+    for (size_t i = 0; i < count; i++)
+        if (jobs[i].entry->base.schedule.kind == JOB_WHEN_DUE)
+            return jobs[i].is_paused;
+    return false;
+}
+
+static bool write_note(struct scheduler_thread *thread, const struct retry_burst *burst, const struct error *failure,
+    struct error *reterr_error)
+{
+    static const struct pg_statement statement = {.sql = "select leadrouter.note_job_run('retries', $1, $2, $3, $4)",
+        .param_count = 4,
+        .param_types = {PG_INT8, PG_BOOL, PG_JSONB, PG_TEXT}};
+    const struct routing_retries_report *report = &burst->report;
     struct pg_params params;
+    char text[ERROR_TEXT_SIZE];
     char detail[256];
 
-    if (!has_burst && clock_now_ns() < thread->next_note_ns)
-        return true;
     snprintf(detail, sizeof(detail),
         "{\"processed\":%u,\"routed\":%u,\"duplicates\":%u,\"requeued\":%u,\"failed\":%u,\"expired\":%u,\"held\":%u,"
         "\"errors\":%u}",
-        burst.report.processed, burst.report.routed, burst.report.duplicates, burst.report.requeued,
-        burst.report.failed, burst.report.expired, burst.report.held, burst.report.errors);
-    if (has_burst) {
+        report->processed, report->routed, report->duplicates, report->requeued, report->failed, report->expired,
+        report->held, report->errors);
+    if (report->processed > 0) {
         const struct jobs_event event = {
-            .kind = JOBS_EVENT_RETRIES, .job = "retries", .detail = detail, .duration_ms = burst.duration_ms};
-        jobs_tell(jobs, &event);
+            .kind = JOBS_EVENT_RETRIES, .job = "retries", .detail = detail, .duration_ms = burst->duration_ms};
+        jobs_tell(thread->scheduler->jobs, &event);
     }
     pg_params_init(&params, thread->arena);
-    pg_params_add_int8(&params, burst.duration_ms);
+    pg_params_add_int8(&params, burst->duration_ms);
+    pg_params_add_bool(&params, failure == NULL);
     pg_params_add_jsonb(&params, detail, strlen(detail));
-    thread->next_note_ns = clock_after_ms(RETRIES_NOTE_MS);
+    pg_params_add_text(&params, failure == NULL ? NULL : jobs_failure_text(failure, NULL, text));
     return pg_execute(thread->conn, &statement, &params, clock_after_ms(QUERY_MS), NULL, reterr_error);
+}
+
+/* Retries are run by lanes of their own; here their row says when they last were, and what keeps them from it: after each burst, when they
+ * begin or cease to fail, and from time to time. While they are paused they run not, and nothing says that they did. */
+static bool note_retries(struct scheduler_thread *thread, bool is_paused, struct error *reterr_error)
+{
+    struct retry_runner *runner = thread->scheduler->jobs->retry_runner;
+    struct retry_burst burst = {0};
+    struct error failure = {0};
+    bool is_failing = retry_runner_failure(runner, &failure);
+    bool is_wanted = retry_runner_take_burst(runner, &burst) || is_failing != thread->has_noted_failure;
+
+    if (!is_wanted && (clock_now_ns() < thread->next_note_ns || is_paused))
+        return true;
+    if (!write_note(thread, &burst, is_failing ? &failure : NULL, reterr_error))
+        return false;
+    thread->next_note_ns = clock_after_ms(is_failing ? RETRIES_FAILING_NOTE_MS : RETRIES_NOTE_MS);
+    thread->has_noted_failure = is_failing;
+    return true;
 }
 
 /* --- The thread --------------------------------------------------------------------------------------------------- */
@@ -175,7 +201,8 @@ static void run_due(struct scheduler_thread *thread, const struct job_row *jobs,
     for (size_t i = 0; i < count; i++) {
         struct error error = {0};
         bool is_done = false;
-        if (!is_due(&jobs[i]) || jobs_are_stopping(thread->scheduler->jobs))
+        if (jobs[i].entry->is_long == thread->is_first || !is_due(&jobs[i]) ||
+            jobs_are_stopping(thread->scheduler->jobs))
             continue;
         if (job_run(thread->scheduler->jobs, thread->conn, jobs[i].entry,
                 job_schedule_next(&jobs[i].entry->base.schedule, jobs[i].now_us), false, clock_after_ms(RUN_MS),
@@ -198,7 +225,7 @@ static bool tick(struct scheduler_thread *thread, struct error *reterr_error)
     if (!thread->is_registered)
         thread->is_registered = jobs_make_rows(thread->conn, clock_after_ms(QUERY_MS), reterr_error);
     if (!thread->is_registered || !read_jobs(thread, jobs, &count, reterr_error) ||
-        (thread->is_first && !note_retries(thread, reterr_error)))
+        (thread->is_first && !note_retries(thread, retries_are_paused(jobs, count), reterr_error)))
         return false;
     run_due(thread, jobs, count);
     return true;

@@ -65,7 +65,8 @@ bool decider_connect(struct decider *decider)
 
 /* --- Deciding ----------------------------------------------------------------------------------------------------- */
 
-/* Moves the unsettled items to the front; those whose deadline has passed are settled. Returns how many are left. */
+/* Moves the unsettled items to the front, the others behind them; those whose deadline has passed are settled. Returns
+ * how many are left. */
 static size_t keep_unsettled(struct batch_item **items, size_t count)
 {
     int64_t now_ns = clock_now_ns();
@@ -75,8 +76,10 @@ static size_t keep_unsettled(struct batch_item **items, size_t count)
         struct batch_item *item = items[i];
         if (!item->is_settled && atomic_load(&item->entry->deadline_ns) <= now_ns)
             decider_fail_item(item, ERROR_DEADLINE, "not decided in time; nothing was done");
-        if (!item->is_settled)
+        if (!item->is_settled) {
+            items[i] = items[kept];
             items[kept++] = item;
+        }
     }
     return kept;
 }

@@ -91,6 +91,34 @@ static void report_items(struct routing_retries *retries, const struct batch_tra
     }
 }
 
+/* True when a lead was left as it was by an error that is its own, or the database's as a whole: not when nothing is known of it, nor when
+ * there was no time for it. */
+static bool is_unrecorded(const struct batch_item *item)
+{
+    return !item->is_held && item->answer.error.code == ERROR_UNAVAILABLE;
+}
+
+/* Leads that could not be looked at stay due, but do not come up again at once: they would be tried for ever, each in transactions of its
+ * own. When even that cannot be written down, the caller waits longer. */
+static void postpone_unrecorded(struct routing_retries *retries, const struct batch_transaction *transaction)
+{
+    struct decider *decider = &retries->decider;
+    struct uuid *lead_ids = arena_alloc_array(decider->arena, transaction->item_count, sizeof(*lead_ids));
+    const char **reasons = arena_alloc_array(decider->arena, transaction->item_count, sizeof(*reasons));
+    size_t count = 0;
+
+    for (size_t i = 0; i < transaction->item_count; i++) {
+        const struct batch_item *item = transaction->items[i];
+        if (!is_unrecorded(item))
+            continue;
+        lead_ids[count] = item->entry->request.lead_id;
+        reasons[count++] = item->answer.error.text;
+    }
+    if (count > 0 && pg_conn_is_open(decider->conn))
+        store_postpone(
+            decider->conn, decider->arena, lead_ids, reasons, count, clock_after_ms(DECIDER_TRANSACTION_MS), NULL);
+}
+
 static void set_order(struct routing_retries *retries, const struct routing_retries_order *order, struct store_due *due)
 {
     size_t most = retries->shared->batch_leads_max;
@@ -147,6 +175,7 @@ static bool claim(struct routing_retries *retries, const struct routing_retries_
     }
     if (transaction->item_count > 0)
         decider_go_on(decider, transaction, result);
+    postpone_unrecorded(retries, transaction);
     return true;
 }
 

@@ -37,7 +37,7 @@ struct routing_retries_report {
     unsigned processed; /* leads looked at: the sum of those below */
     unsigned routed, duplicates, requeued, failed, expired;
     unsigned held;    /* wait for their workspace; not counted as an attempt */
-    unsigned errors;  /* could not be looked at, and stay due */
+    unsigned errors;  /* could not be looked at; they stay due, but lanes leave them alone for a while */
     int64_t claim_ns; /* of all that, how long claiming took: the round trips that lock and read */
 
     /* Set by each transaction. */

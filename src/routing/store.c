@@ -36,6 +36,11 @@ static const struct pg_statement statement_next_due = {.name = "routing_next_due
     .param_count = 1,
     .param_types = {PG_UUID}};
 
+static const struct pg_statement statement_postpone = {.name = "routing_postpone",
+    .sql = "select leadrouter.postpone_retries($1, $2)",
+    .param_count = 2,
+    .param_types = {PG_UUID_ARRAY, PG_TEXT_ARRAY}};
+
 static const struct pg_statement statement_decide = {.name = "routing_decide",
     .sql = "select ord, result, destination_workspace_id, matched_rule_id, duplicate_lead_id, attempt_number,"
            " next_retry_us, decision_id, reason from leadrouter.decide($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
@@ -312,6 +317,17 @@ bool store_next_due(struct pg_conn *conn, struct arena *arena, const struct uuid
     *ret_is_paused = pg_result_bool(rows, 0, 1);
     pg_result_free(rows);
     return true;
+}
+
+bool store_postpone(struct pg_conn *conn, struct arena *arena, const struct uuid *lead_ids, const char *const *reasons,
+    size_t count, int64_t deadline_ns, struct error *reterr_error)
+{
+    struct pg_params params;
+
+    pg_params_init(&params, arena);
+    pg_params_add_uuid_array(&params, lead_ids, NULL, count);
+    pg_params_add_text_array(&params, reasons, count);
+    return pg_execute(conn, &statement_postpone, &params, deadline_ns, NULL, reterr_error);
 }
 
 /* decide()'s parameters: one array per column, in the order of its signature. */

@@ -149,6 +149,11 @@ bool store_lock_due(struct pg_conn *conn, struct arena *arena, struct store_due 
 bool store_next_due(struct pg_conn *conn, struct arena *arena, const struct uuid *workspace_id, int64_t deadline_ns,
     int64_t *ret_next_due_in_us, bool *ret_is_paused, struct error *reterr_error);
 
+/* Has lanes leave the rows of these leads alone for a while, each longer than the last time; `reasons` are for who lists the queue. Outside
+ * any transaction. */
+bool store_postpone(struct pg_conn *conn, struct arena *arena, const struct uuid *lead_ids, const char *const *reasons,
+    size_t count, int64_t deadline_ns, struct error *reterr_error);
+
 /* Round trip 2: decide and COMMIT. `ret_sent` says whether the COMMIT may have reached the server: after a failure
  * with it the result is unknown if the connection is closed, and "not done" if it is open. `ret_outcomes[i]`
  * belongs to `decisions[i]`. */

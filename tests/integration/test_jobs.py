@@ -159,7 +159,8 @@ def test_a_job_that_fails_backs_off_and_recovers(start, sql, job):
     for failures, least_s, most_s in ((1, 50, 60), (2, 60, 120)):
         sql("update leadrouter.scheduled_jobs set next_run_at = now() where name = 'stale_locks'")
         wait_until(lambda: job("stale_locks")[2] == failures and not job("stale_locks")[3], "did not fail")
-        assert job("stale_locks")[1] == "failed" and "released" in job("stale_locks")[4]
+        assert job("stale_locks")[1] == "failed"
+        assert job("stale_locks")[4] == "released: the database refused it (SQLSTATE 42883); the server's log has the reason"
         sql("update leadrouter.scheduled_jobs set next_run_at = greatest(next_run_at, now()) where name = 'stale_locks'")
         assert job("stale_locks")[5] <= most_s # unless its schedule is sooner
     sql("alter function leadrouter.hidden(integer, integer) rename to release_stale_locks")
@@ -167,7 +168,7 @@ def test_a_job_that_fails_backs_off_and_recovers(start, sql, job):
     wait_until(lambda: job("stale_locks")[1] == "done", "did not recover")
     assert job("stale_locks")[2] == 0 and job("stale_locks")[4] is None
     failed = server.events("job.failed")
-    assert len(failed) == 2 and failed[0]["sqlstate"] == "42883"
+    assert len(failed) == 2 and failed[0]["sqlstate"] == "42883" and "release_stale_locks" in failed[0]["error"]
 
 
 def test_a_job_that_loses_its_connection_is_recorded_and_run_again(start, sql, job):
@@ -225,6 +226,114 @@ def test_a_server_that_stands_still_hands_its_retries_over(start, sql):
         os.kill(stopped.process.pid, signal.SIGCONT)
     assert stopped.stop() == 0
     assert sql("select count(*), count(distinct lead_id) from lead_routing_logs") == [(3000, 3000)]
+
+
+# --- What keeps retries from their work -----------------------------------------------------------------------------------------------
+
+
+def break_leads(sql, prefix):
+    """Leads whose external_id begins so cannot be written any more; tries() counts how often somebody tried to."""
+    sql(f"""create sequence tries;
+            create function refuse() returns trigger language plpgsql security definer as $$ begin
+                perform nextval('public.tries'); raise exception 'broken' using errcode = '23514'; end $$;
+            create trigger refuse before update on leads for each row when (old.external_id like '{prefix}%%') execute function refuse()""")
+
+
+def queue_many(sql, count, prefix, seconds_ago):
+    sql("insert into leads (workspace_id, external_id) select %s, %s || n from generate_series(1, %s) n", [PARTNER, prefix, count])
+    sql("insert into lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, rules_version)"
+        " select l.id, l.workspace_id, 1, 3, now() - %s * interval '1 second', v.version from leads l join leadrouter.rule_versions v"
+        " on v.workspace_id = l.workspace_id where l.external_id like %s", [seconds_ago, prefix + "%"])
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_leads_that_cannot_be_looked_at_are_left_alone_for_a_while(start, sql, count):
+    """More of them than a batch holds, and first in the queue: what comes behind them is routed, and nobody tries them over and over."""
+    workspaces(sql)
+    give_all(sql)
+    break_leads(sql, "bad")
+    queue_many(sql, count, "bad", 60)
+    queue_many(sql, 5, "good", 1)
+    server = start("--batch-leads-max", "16")
+    wait_until(lambda: sql("select count(*) from leads where routing_status = 'routed'") == [(5,)], "the others wait")
+    wait_until(lambda: sql("select count(*) from lead_routing_queue where postponed_until > now() + interval '50 seconds'") == [(count,)],
+               "they are tried again at once")
+    tries = sql("select last_value from tries")[0][0]
+    lead = queue_lead(sql, 1.5) # three looks later
+    wait_until(lambda: sql("select routing_status::text from leads where id = %s", [lead]) == [("routed",)], "not routed")
+    assert sql("select last_value from tries") == [(tries,)]
+    rows = sql("select distinct last_error, next_retry_at <= now() from lead_routing_queue where processed_at is null")
+    assert rows == [("could not be routed now (SQLSTATE 23514); nothing was done, asking again is safe", True)]
+    sql("drop trigger refuse on leads")
+    answer = server.routing.ProcessRetries(routing_pb2.ProcessRetriesRequest(limit=1000), timeout=CALL_S)
+    assert (answer.processed, answer.routed) == (count, count), "who processes them by hand need not wait"
+
+
+def test_retries_that_fail_are_seen(start, sql, job):
+    workspaces(sql)
+    server = start()
+    wait_until(lambda: job("retries") and job("retries")[1] == "done", "they do not run")
+    sql("alter function leadrouter.next_due(uuid) rename to hidden")
+    wait_until(lambda: job("retries")[1] == "failed", "nothing is seen")
+    assert job("retries")[4] == "the database refused it (SQLSTATE 42883); the server's log has the reason"
+    problems = wait_until(lambda: server.routing.Health(routing_pb2.HealthRequest(), timeout=CALL_S).problems, "Health says nothing")
+    assert list(problems) == ["job retries has failed"]
+    assert server.events("job.database")[0]["sqlstate"] == "42883"
+    sql("alter function leadrouter.hidden(uuid) rename to next_due")
+    wait_until(lambda: job("retries")[1] == "done", "they do not recover")
+    assert job("retries")[2] == 0
+
+
+def test_paused_retries_do_not_say_that_they_ran(start, sql, job):
+    sql("insert into leadrouter.scheduled_jobs (name, next_run_at, is_paused) values ('retries', 'infinity', true)")
+    start()
+    wait_until(lambda: job("lost_leads"), "no such job")
+    make_due(sql, "lost_leads")
+    wait_until(lambda: job("lost_leads")[1] == "done", "the scheduler does not look")
+    assert job("retries")[0] == 0
+
+
+# --- Long jobs ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_long_jobs_do_not_hold_up_the_short_ones(start, sql, job, cluster, database):
+    """Expiry and retention take their time, both: a stale lock is released all the same."""
+    for function in ("expire_leads(uuid, integer)", "drop_log_partitions(integer)"):
+        name, types = function[:-1].split("(")
+        sql(f"alter function leadrouter.{function} rename to {name}_original")
+        sql(f"create function leadrouter.{name}({types}) returns integer language plpgsql security definer set lock_timeout = 0 as"
+            " $$ begin perform pg_advisory_xact_lock_shared(7); return 0; end $$")
+    with cluster.connect(database) as holder:
+        holder.cursor().execute("select pg_advisory_lock(7)")
+        start()
+        wait_until(lambda: job("retention"), "no such job")
+        make_due(sql, "expiry")
+        make_due(sql, "retention")
+        wait_until(lambda: job("expiry")[3] or job("retention")[3], "neither begins")
+        wait_until(lambda: sql("select count(*) from pg_locks where locktype = 'advisory' and not granted") != [(0,)], "neither waits")
+        make_due(sql, "stale_locks")
+        wait_until(lambda: job("stale_locks")[1] == "done", "the short one waits", 5)
+        assert job("expiry")[3] or job("retention")[3]
+        holder.cursor().execute("select pg_advisory_unlock(7)")
+    wait_until(lambda: job("expiry")[1] == job("retention")[1] == "done", "the long ones do not end")
+
+
+def test_a_pause_in_the_middle_is_made_up_for(start, sql, job):
+    """The run ends where it is; the rest does not wait for tomorrow's."""
+    sql("alter function leadrouter.expire_leads(uuid, integer) rename to original")
+    sql("create function leadrouter.expire_leads(uuid, integer) returns integer language sql as 'select 1'")
+    start()
+    wait_until(lambda: job("expiry"), "no such job")
+    make_due(sql, "expiry")
+    wait_until(lambda: job("expiry")[3], "not begun")
+    sql("select leadrouter.pause_job('expiry', null, '')")
+    wait_until(lambda: not job("expiry")[3], "not ended")
+    assert job("expiry")[:2] == (1, "done")
+    sql("drop function leadrouter.expire_leads(uuid, integer)")
+    sql("alter function leadrouter.original(uuid, integer) rename to expire_leads")
+    sql("select leadrouter.resume_job('expiry')")
+    wait_until(lambda: job("expiry")[0] == 2 and job("expiry")[1] == "done", "the rest waits")
+    assert job("expiry")[5] > 60
 
 
 # --- What is thrown away --------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import queue
 import shutil
 import signal
 import socket
@@ -204,6 +205,48 @@ def test_sigterm_under_load_loses_nothing(cluster, database, server, sql):
     assert decided.items() <= stored.items()
     assert sql("select count(*) from leads where routing_status = 'routing'") == [(0,)]
     assert sql("select count(*) from lead_routing_logs") == [(len(stored),)]
+
+
+def take_all(stream):
+    """What a stream still brings before it is broken off."""
+    answers = []
+    with pytest.raises(grpc.RpcError):
+        for answer in stream:
+            answers.append(answer)
+    return answers
+
+
+@pytest.mark.asan
+def test_streams_end_when_the_server_stops(cluster, database, server, sql):
+    """One that is idle does not hold it up; what was sent is answered first, and its client is told to go elsewhere."""
+    sql(RULES)
+    ids = [result.lead_id for result in create(server, 50).results]
+    requests = queue.Queue()
+    idle = server.routing.RouteLeads(iter(queue.Queue().get, None))
+    stream = server.routing.RouteLeads(iter(requests.get, None))
+
+    def send(number):
+        lead = routing_pb2.RouteLeadRequest(lead_id=ids[number], source_workspace_id=PARTNER)
+        requests.put(routing_pb2.RouteLeadsRequest(index=number, lead=lead))
+
+    send(0)
+    assert next(stream).index == 0
+    with cluster.connect(database) as holder:
+        holder.autocommit = False
+        holder.cursor().execute("lock table lead_dedupe_claims in share mode") # deciding waits
+        for number in range(1, len(ids)):
+            send(number)
+        wait_until(lambda: sql("select count(*) from pg_locks where not granted") != [(0,)], "nothing is being decided")
+        os.kill(server.process.pid, signal.SIGTERM)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(idle)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE and "the server is stopping" in caught.value.details()
+        holder.rollback()
+    answered = [answer.index for answer in take_all(stream)]
+    assert stream.code() == grpc.StatusCode.UNAVAILABLE and "the server is stopping" in stream.details()
+    assert answered and sql("select count(*) from leads where routing_status = 'routed'") == [(1 + len(answered),)]
+    assert server.wait(5) == 0, "an open stream holds the stop up"
+    requests.put(None)
 
 
 def test_two_servers_on_one_database(cluster, database, server, sql):

@@ -20,7 +20,8 @@ COLUMNS = {
     "user_workspaces": "user_id workspace_id role",
     "lead_routing_rules": "id workspace_id rule_name priority conditions destination_workspace_id is_active created_at updated_at",
     "lead_routing_queue": "id lead_id workspace_id attempt_number max_attempts next_retry_at last_error error_count error_class"
-                          " rules_version routing_context created_at updated_at processed_at",
+                          " rules_version routing_context created_at updated_at processed_at"
+                          " postponed_until",
     "lead_routing_logs": "id lead_id source_workspace_id destination_workspace_id matched_rule_id routing_result error_message lock_owner"
                          " attempt_number actor_id routing_metadata created_at transaction_id",
     "lead_dedupe_claims": "dedupe_hash lead_id workspace_id claimed_at expires_at",
@@ -36,8 +37,8 @@ PUBLIC_FUNCTIONS = {
     "mark_expired_leads()": "integer",
 }
 SERVICE_FUNCTIONS = {
-    "lock_leads", "lock_due_leads", "next_due", "lead_facts", "load_rule_sets", "decide", "find_attempts", "create_leads", "get_lead",
-    "workspace_limits", "health_counts", "schema_version", "member_role",
+    "lock_leads", "lock_due_leads", "next_due", "postpone_retries", "lead_facts", "load_rule_sets", "decide", "find_attempts",
+    "create_leads", "get_lead", "workspace_limits", "health_counts", "schema_version", "member_role",
     "read_workspaces", "create_workspace", "update_workspace", "list_members", "set_member", "remove_member",
     "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",

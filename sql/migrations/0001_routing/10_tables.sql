@@ -97,7 +97,8 @@ create table public.lead_routing_queue (
     routing_context jsonb not null default '{}',
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    processed_at timestamptz
+    processed_at timestamptz,
+    postponed_until timestamptz -- lanes leave it alone until then, though it is due: its lead could not be looked at
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 comment on table public.lead_routing_queue is 'When a lead is tried again; at most one open row (processed_at is null) per lead';
 

@@ -105,7 +105,7 @@ $function$;
 -- (p_after_workspace_id, p_after_version, p_after_id) on when it is given; p_thorough looks through all workspaces, otherwise only those
 -- whose rules changed within five minutes (of a longer transaction the thorough look finds what came too late for the other). What lies
 -- before these bounds may be rows that were done with, but that some snapshot still sees: walking over them would cost ever more.
--- Nothing while retries are paused, unless p_by_hand.
+-- Nothing while retries are paused, and no row that was postponed, unless p_by_hand.
 create function leadrouter.lock_due_leads(p_limit integer, p_workspace_id uuid, p_by_hand boolean, p_outdated boolean, p_from_us bigint,
         p_after_workspace_id uuid, p_after_version bigint, p_after_id uuid, p_thorough boolean)
     returns table (ord integer, is_locked boolean, found boolean, routing_status text, is_expired boolean, workspace_id uuid,
@@ -140,6 +140,7 @@ begin
             from public.lead_routing_queue q
             join public.leads l on l.id = q.lead_id and l.routing_status in ('pending', 'failed')
             where q.processed_at is null and q.next_retry_at <= now() and q.next_retry_at >= v_from
+              and (p_by_hand or q.postponed_until is null or q.postponed_until <= now())
               and (p_workspace_id is null or q.workspace_id = p_workspace_id)
             order by q.next_retry_at
             limit p_limit
@@ -168,6 +169,7 @@ begin
                 join public.leads l on l.id = q.lead_id and l.routing_status in ('pending', 'failed')
                 where q.workspace_id = v_workspace.workspace_id and q.rules_version < v_workspace.version and q.processed_at is null
                   and (q.rules_version, q.id) > (v_after_version, v_after_id)
+                  and (p_by_hand or q.postponed_until is null or q.postponed_until <= now())
                 order by q.rules_version, q.id
                 limit p_limit - cardinality(v_due)
                 for no key update of l, q skip locked
@@ -182,6 +184,37 @@ begin
     from leadrouter.lock_leads(
             array(select d.lead_id from unnest(v_due) d), array(select d.source_workspace_id from unnest(v_due) d)) r,
         lateral (select (v_due[r.ord]).*) d;
+end
+$function$;
+
+-- Leads that could not be looked at, and whose failure could not even be recorded: their rows stay due, for who looks at the queue and for
+-- who processes it by hand, but lanes leave them alone for the delays of class database, longer each time. Returns how many.
+create function leadrouter.postpone_retries(p_lead_ids uuid[], p_reasons text[]) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+declare
+    v_count integer;
+begin
+    with failed as materialized (
+        select q.id, r.reason
+        from unnest(p_lead_ids, p_reasons) r (lead_id, reason)
+        join public.leads l on l.id = r.lead_id and l.routing_status in ('pending', 'failed')
+        join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
+        for no key update of l, q skip locked
+    )
+    update public.lead_routing_queue q set last_error = f.reason, error_count = q.error_count + 1, updated_at = now(),
+        postponed_until = least(now() + interval '1 hour',
+            leadrouter.retry_time(coalesce(e.delays, '{1 hour}'), coalesce(e.jitter, 0), q.error_count - q.attempt_number + 1))
+    from failed f
+    left join leadrouter.error_classes e on e.class = 'database'
+    where q.id = f.id and q.processed_at is null;
+    get diagnostics v_count = row_count;
+    return v_count;
 end
 $function$;
 
@@ -506,11 +539,12 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'is_orphaned', 'next_due', 'decision_record',
-              'load_rule_sets', 'lead_facts', 'retry_time', 'decide', 'next_attempt', 'find_attempts') loop
+          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'is_orphaned', 'next_due', 'postpone_retries',
+              'decision_record', 'load_rule_sets', 'lead_facts', 'retry_time', 'decide', 'next_attempt', 'find_attempts') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text !~ '(lock_leads|lock_due_leads|next_due|lead_facts|load_rule_sets|decide|find_attempts)[(]';
+        continue when v_function::text
+            !~ '(lock_leads|lock_due_leads|next_due|postpone_retries|lead_facts|load_rule_sets|decide|find_attempts)[(]';
         execute format('grant execute on function %s to leadrouter_service', v_function);
     end loop;
     alter type leadrouter.due_lead owner to leadrouter_owner;

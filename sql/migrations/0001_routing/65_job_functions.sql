@@ -98,8 +98,8 @@ begin
 end
 $function$;
 
--- Ends a run; false when it was given to somebody else meanwhile, and then nothing is changed. One that failed comes again after
--- p_again_in_ms, unless its schedule is sooner.
+-- Ends a run; false when it was given to somebody else meanwhile, and then nothing is changed. With p_again_in_ms, for one that failed or
+-- that a pause ended, it comes again after that time, unless its schedule is sooner.
 create function leadrouter.end_job(p_name text, p_run_id uuid, p_is_done boolean, p_detail jsonb, p_error text, p_again_in_ms bigint)
     returns boolean
     language plpgsql security definer
@@ -109,8 +109,7 @@ begin
     update leadrouter.scheduled_jobs j set run_id = null, last_ended_at = clock_timestamp(), last_touched_at = clock_timestamp(),
         last_result = case when p_is_done then 'done' else 'failed' end, last_detail = coalesce(p_detail, '{}'), last_error = p_error,
         failures = case when p_is_done then 0 else j.failures + 1 end,
-        next_run_at = case when p_is_done or p_again_in_ms is null then j.next_run_at
-            else least(j.next_run_at, clock_timestamp() + p_again_in_ms * interval '1 ms') end
+        next_run_at = least(j.next_run_at, clock_timestamp() + p_again_in_ms * interval '1 ms') -- null: of no account
     where j.name = p_name and j.run_id = p_run_id;
     return found;
 end
@@ -432,7 +431,7 @@ begin
     where i.inhparent = 'public.lead_routing_logs'::regclass
       and c.relname < 'lead_routing_logs_' || to_char((now() at time zone 'UTC')::date - p_keep_days, 'YYYYMMDD');
     if v_count > 0 then
-        raise exception '% days of the audit log are in use and could not be dropped', v_count using errcode = '55006';
+        raise exception '% days of the audit log are in use and could not be dropped', v_count using errcode = 'LR423';
     end if;
     return 0;
 end
