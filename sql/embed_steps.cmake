@@ -1,14 +1,7 @@
 # Writes sql_steps.c (see sql_steps.h) from the step files and the runner's own statements. Called by cmake -P with OUTPUT, ROOT (this
 # folder), STEPS (paths below migrations/) and RUNNER (file names below runner/).
+include("${CMAKE_CURRENT_LIST_DIR}/../cmake/Embed.cmake")
 set(code "/* Generated from sql/migrations and sql/runner. */\n#include \"sql/sql_steps.h\"\n\n")
-
-# embed(PATH DECLARATION): appends the file's bytes to `code` as an array that ends with NUL.
-function(embed path declaration)
-  file(READ "${path}" hex HEX)
-  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
-  string(REGEX REPLACE "(0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,)" "\\1\n" bytes "${bytes}")
-  set(code "${code}${declaration} = {\n${bytes}0};\n\n" PARENT_SCOPE)
-endfunction()
 
 set(table "")
 set(number 0)

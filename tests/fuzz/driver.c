@@ -17,7 +17,7 @@ static const char *const words[] = {"{", "}", "[", "]", ",", ":", "\"", "null", 
     "\\ud800", "\"all\":[", "\"any\":[", "\"not\":", "\"field\":\"source\"", "\"field\":\"attributes.x\"",
     "\"op\":\"regex\"", "\"op\":\"in\"", "\"value\":", "\"case\":true", "(a+)+", "\xc3\x9f", "\xe2\x80\x83", "\xff",
     "\n", "2026-01-31T10:00:00Z", "within_radius", "in_set", ",\"", "\";\"", "~", "^~", "`", "\xef\xbb\xbf", "\xe9",
-    "{\"a\":"};
+    "{\"a\":", "from: ", "{from: a, part: city}", "rest: true~", "[a, b]"};
 
 struct input {
     uint8_t bytes[INPUT_SIZE_MAX];

@@ -10,7 +10,7 @@ TIMEOUT_S = 3600
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["conditions", "jwt", "match", "csv", "json_lines"])
+@pytest.mark.parametrize("name", ["conditions", "jwt", "match", "csv", "json_lines", "mapping"])
 def test_five_million_inputs(name):
     with open(ROOT / f"tests/fuzz/{name}_corpus.txt", "rb") as corpus:
         done = subprocess.run([BUILD / f"tests/fuzz/fuzz_{name}", str(COUNT)], stdin=corpus, capture_output=True, text=True,

@@ -1,0 +1,12 @@
+# Writes builtins.c (see mapping.h) from the mapping files that are built in. Called by cmake -P with OUTPUT, ROOT (their folder) and NAMES.
+include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/Embed.cmake")
+set(code "/* Generated from src/ingest/mappings. */\n#include \"ingest/mapping.h\"\n\n")
+set(table "")
+set(number 0)
+foreach(name IN LISTS NAMES)
+  embed("${ROOT}/${name}.yaml" "static const char text_${number}[]")
+  string(APPEND table "    {\"${name}\", text_${number}},\n")
+  math(EXPR number "${number} + 1")
+endforeach()
+string(APPEND code "const struct ingest_builtin ingest_builtins[] = {\n${table}};\n\nconst size_t ingest_builtin_count = ${number};\n")
+file(WRITE "${OUTPUT}" "${code}")

@@ -1,0 +1,147 @@
+/* What the suites in Python drive.
+ *
+ *     ingest_peer check < LINES            each line is a mapping as a JSON string; answers {} or {"error": "..."}
+ *     ingest_peer rows MAPPING FILE        MAPPING: a name that is built in, or a file; one JSON object a row
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/buffer.h"
+#include "base/memory.h"
+#include "ingest/mapping.h"
+
+enum { CHUNK_SIZE = 4096, EXIT_USAGE = 2 };
+
+static bool read_file(const char *path, struct buffer *text)
+{
+    char chunk[CHUNK_SIZE];
+    FILE *file = fopen(path, "re");
+    size_t size = 0;
+
+    if (file == NULL)
+        return false;
+    buffer_init(text, SIZE_MAX / 8);
+    while ((size = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        buffer_append(text, chunk, size);
+    fclose(file);
+    return true;
+}
+
+static void print(json_t *answer)
+{
+    json_dumpf(answer, stdout, JSON_COMPACT);
+    json_decref(answer);
+    putchar('\n');
+    fflush(stdout);
+}
+
+static int check(void)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+
+    while (getline(&line, &capacity, stdin) > 0) {
+        json_t *text = json_loads(line, JSON_DECODE_ANY, NULL);
+        struct ingest_mapping *mapping = NULL;
+        struct error error = {0};
+        bool ok = ingest_mapping_parse(json_string_value(text), json_string_length(text), "file", &mapping, &error);
+        print(ok ? json_object() : json_pack("{ss}", "error", error.text));
+        ingest_mapping_free(mapping);
+        json_decref(text);
+    }
+    free(line);
+    return EXIT_SUCCESS;
+}
+
+static bool load_mapping(const char *name, struct ingest_mapping **ret_mapping, struct error *reterr_error)
+{
+    struct buffer text = {0};
+
+    if (strchr(name, '/') == NULL)
+        return ingest_mapping_builtin(name, ret_mapping, reterr_error);
+    if (!read_file(name, &text))
+        return error_set(reterr_error, ERROR_SYSTEM, "could not open %s", name);
+    bool ok = ingest_mapping_parse(buffer_text(&text), text.size, strrchr(name, '/') + 1, ret_mapping, reterr_error);
+    buffer_release(&text);
+    return ok;
+}
+
+static json_t *lead_value(const struct ingest_lead *lead)
+{
+    json_t *value = json_object();
+
+    for (enum ingest_field i = 0; i < INGEST_FIELD_COUNT; i++)
+        if (lead->fields[i][0] != '\0')
+            json_object_set_new(value, ingest_field_name(i), json_string(lead->fields[i]));
+    if (lead->attributes_json[0] != '\0')
+        json_object_set_new(value, "attributes", json_loads(lead->attributes_json, JSON_REJECT_DUPLICATES, NULL));
+    return value;
+}
+
+static void print_row(const struct ingest_binding *binding, const struct ingest_row *row)
+{
+    struct arena *arena = arena_new(0);
+    struct ingest_lead lead;
+    struct ingest_rejection rejection = {0};
+
+    if (ingest_binding_apply(binding, row, arena, &lead, &rejection))
+        print(lead_value(&lead));
+    else
+        print(json_pack("{s{ss ss} sI}", "rejected", "field", rejection.field, "reason", rejection.reason, "line",
+            (json_int_t)row->line));
+    arena_free(arena);
+}
+
+/* Everything at once; chunks are another test's matter. */
+static bool read_rows(const struct ingest_mapping *mapping, const struct buffer *text, struct error *reterr_error)
+{
+    const struct ingest_reader_options options = {
+        .format = ingest_mapping_format(mapping), .unwrap = ingest_mapping_unwrap(mapping)};
+    struct ingest_reader *reader = NULL;
+    struct ingest_binding *binding = NULL;
+    struct ingest_row row;
+    bool ok = ingest_reader_new(&options, &reader, reterr_error);
+    enum ingest_step step = INGEST_STEP_MORE;
+
+    ingest_reader_feed(reader, text->data, text->size);
+    while (ok && (step = ingest_reader_next(reader, &row, reterr_error)) != INGEST_STEP_END) {
+        if (step == INGEST_STEP_FAILED)
+            ok = false;
+        else if (step == INGEST_STEP_STARTED)
+            ok = ingest_binding_new(mapping, ingest_reader_source(reader), &binding, reterr_error);
+        else if (step == INGEST_STEP_ROW)
+            print_row(binding, &row);
+        else
+            ingest_reader_finish(reader);
+    }
+    ingest_binding_free(binding);
+    ingest_reader_free(reader);
+    return ok;
+}
+
+static int rows(const char *name, const char *path)
+{
+    struct ingest_mapping *mapping = NULL;
+    struct buffer text = {0};
+    struct error error = {0};
+    bool ok = load_mapping(name, &mapping, &error) && read_file(path, &text) && read_rows(mapping, &text, &error);
+
+    if (!ok)
+        print(json_pack("{ss}", "error", error.text));
+    buffer_release(&text);
+    ingest_mapping_free(mapping);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "check") == 0)
+        return check();
+    if (argc == 4 && strcmp(argv[1], "rows") == 0)
+        return rows(argv[2], argv[3]);
+    fprintf(stderr, "usage: ingest_peer check | rows MAPPING FILE\n");
+    return EXIT_USAGE;
+}
