@@ -1,5 +1,6 @@
 #include "authentication.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,4 +201,19 @@ bool authentication_identify(const struct authentication *authentication, struct
     if (authentication->services.count > 0 && has_service_certificate(authentication, call))
         ret_caller->kind = CALLER_SERVICE;
     return true;
+}
+
+const char *authentication_claims(struct grpc_c_call *call)
+{
+    size_t size = 0;
+    const char *header = grpc_c_call_metadata(call, "authorization", &size);
+    const char *token = header == NULL ? NULL : token_in(header);
+    char *payload = NULL;
+    char *copy = NULL;
+
+    assert(token != NULL);
+    payload = jwt_payload(token, size - (size_t)(token - header));
+    copy = arena_copy_string(grpc_c_call_arena(call), payload);
+    free(payload);
+    return copy;
 }

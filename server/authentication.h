@@ -46,4 +46,8 @@ void authentication_look(struct authentication *authentication);
 bool authentication_identify(const struct authentication *authentication, struct grpc_c_call *call,
     struct caller *ret_caller, struct error *reterr_error);
 
+/* The claims of a person whom authentication_identify() has found for this call: a JSON object as text, in the call's arena. Until the
+ * answer. */
+const char *authentication_claims(struct grpc_c_call *call);
+
 #endif

@@ -1,11 +1,13 @@
 #include "authorization.h"
 
+#include <assert.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "routing/engine.h"
 #include "service.h"
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
@@ -98,24 +100,31 @@ static bool refuse_error(struct grpc_c_call *call, const struct error *error)
     return refuse(call, service_status(error), service_text(error));
 }
 
-static bool refuse_right(struct grpc_c_call *call, enum right right)
+const char *authorization_refusal(enum right right)
 {
     static const char *const texts[] = {
         [RIGHT_ANYONE] = "nobody may call this",
         [RIGHT_CALLER] = "only callers that are known may call this",
-        [RIGHT_MEMBER] = "there is no such workspace, or it is not yours",
-        [RIGHT_ADMIN] = "only those who administer the workspace may call this",
+        [RIGHT_MEMBER] = ROUTING_NO_MEMBER_TEXT,
+        [RIGHT_ADMIN] = ROUTING_NO_ADMIN_TEXT,
         [RIGHT_SERVICE] = "only services may call this",
     };
 
-    return refuse(call, GRPC_C_PERMISSION_DENIED, texts[right]);
+    return texts[right];
+}
+
+static bool refuse_right(struct grpc_c_call *call, enum right right)
+{
+    return refuse(call, GRPC_C_PERMISSION_DENIED, authorization_refusal(right));
 }
 
 /* --- Who calls ---------------------------------------------------------------------------------------------------- */
 
 /* What the gate keeps of a call; in its arena. */
 struct gated {
-    struct caller caller; /* first: handlers see it as this */
+    struct caller caller;
+    struct authorization_need need; /* of a person's call */
+    bool has_need;
     struct limits_hold hold;
 };
 
@@ -146,15 +155,6 @@ static bool admit(struct grpc_c_call *call, void *user)
 
 /* --- Who may ------------------------------------------------------------------------------------------------------ */
 
-/* A person's call while the membership is looked up. */
-struct membership_check {
-    struct work work; /* first: work comes back as addresses of these */
-    const struct authorization *authorization;
-    const struct authorization_rule *rule;
-    struct grpc_c_call *call;
-    struct uuid workspace_id;
-};
-
 /* Where a text of the request stands; NULL when it has no such field. */
 static char **find_text(ProtobufCMessage *request, const char *name)
 {
@@ -184,68 +184,20 @@ static bool set_user(struct grpc_c_call *call, ProtobufCMessage *request, const 
     return true;
 }
 
-/* The person's role in the workspace; NULL for none, and for a workspace that does not exist. In the arena. */
-static bool read_role(struct membership_check *check, const char **ret_role, struct error *reterr_error)
+/* Whether there is such a workspace, and what the person is there, is found out where the call's work is done. */
+static bool find_workspace(
+    const struct authorization_rule *rule, ProtobufCMessage *request, struct uuid *ret_id, struct error *reterr_error)
 {
-    static const struct pg_statement statement = {
-        .name = "member_role",
-        .sql = "select leadrouter.member_role($1, $2)",
-        .param_count = 2,
-        .param_types = {PG_UUID, PG_UUID},
-    };
-    const struct caller *caller = grpc_c_call_caller(check->call);
-    struct arena *arena = grpc_c_call_arena(check->call);
-    int64_t deadline_ns = grpc_c_call_deadline_ns(check->call);
-    struct pg_conn *conn = NULL;
-    struct pg_result *result = NULL;
-    struct pg_params params;
+    const char *text = NULL;
 
-    pg_params_init(&params, arena);
-    pg_params_add_uuid(&params, &caller->user_id);
-    pg_params_add_uuid(&params, &check->workspace_id);
-    if (!pg_pool_acquire(check->authorization->pool, deadline_ns, &conn, reterr_error))
-        return false;
-    bool ok = pg_execute(conn, &statement, &params, deadline_ns, &result, reterr_error);
-    pg_pool_put(check->authorization->pool, conn);
-    if (ok)
-        *ret_role = pg_result_is_null(result, 0, 0) ? NULL : arena_copy_string(arena, pg_result_text(result, 0, 0));
-    pg_result_free(result);
-    return ok;
-}
-
-static void run_check(struct work *work)
-{
-    struct membership_check *check = (struct membership_check *)(void *)work;
-    struct grpc_c_call *call = check->call;
-    const char *role = NULL;
-    struct error error = {0};
-
-    if (!read_role(check, &role, &error))
-        refuse_error(call, &error);
-    else if (role == NULL)
-        refuse_right(call, RIGHT_MEMBER);
-    else if (check->rule->right == RIGHT_ADMIN && strcmp(role, "admin") != 0)
-        refuse_right(call, RIGHT_ADMIN);
-    else
-        grpc_c_call_proceed(call);
-}
-
-static bool check_membership(const struct authorization *authorization, const struct authorization_rule *rule,
-    struct grpc_c_call *call, ProtobufCMessage *request)
-{
-    struct membership_check *check = arena_alloc(grpc_c_call_arena(call), sizeof(*check));
-    const char *text = *find_text(request, rule->workspace_field);
-    struct error error = {0};
-
-    *check =
-        (struct membership_check){.work.run = run_check, .authorization = authorization, .rule = rule, .call = call};
+    *ret_id = uuid_nil;
+    if (rule->workspace_field == NULL)
+        return true;
+    text = *find_text(request, rule->workspace_field);
     if (text[0] == '\0')
-        error_set(&error, ERROR_INVALID, "%s: missing; only services may leave it out", rule->workspace_field);
-    else
-        service_parse_id(rule->workspace_field, text, false, &check->workspace_id, &error);
-    if (error.code == ERROR_NONE && worker_pool_submit(authorization->workers, &check->work, &error))
-        return false;
-    return refuse_error(call, &error);
+        return error_set(
+            reterr_error, ERROR_INVALID, "%s: missing; only services may leave it out", rule->workspace_field);
+    return service_parse_id(rule->workspace_field, text, false, ret_id, reterr_error);
 }
 
 /* --- How much ----------------------------------------------------------------------------------------------------- */
@@ -304,15 +256,18 @@ static void ended(struct grpc_c_call *call, enum grpc_c_status status, void *use
 static bool pass(struct grpc_c_call *call, ProtobufCMessage *request, void *user)
 {
     const struct authorization_rule *rule = authorization_find(grpc_c_call_method(call));
-    const struct caller *caller = grpc_c_call_caller(call);
+    struct gated *gated = grpc_c_call_caller(call);
+    struct error error = {0};
 
     if (!is_within_limits(user, rule, call, request))
         return false;
-    if (caller->kind != CALLER_PERSON)
+    if (gated->caller.kind != CALLER_PERSON)
         return true;
-    if (request != NULL && !set_user(call, request, caller))
+    if (request != NULL && !set_user(call, request, &gated->caller))
         return false;
-    return rule->workspace_field == NULL || check_membership(user, rule, call, request);
+    gated->has_need = true;
+    gated->need = (struct authorization_need){.user_id = gated->caller.user_id, .is_admin = rule->right == RIGHT_ADMIN};
+    return find_workspace(rule, request, &gated->need.workspace_id, &error) || refuse_error(call, &error);
 }
 
 void authorization_guard(struct grpc_c_server *server, struct authorization *authorization)
@@ -322,16 +277,24 @@ void authorization_guard(struct grpc_c_server *server, struct authorization *aut
     grpc_c_server_set_gate(server, &gate);
 }
 
+const struct authorization_need *authorization_need(const struct grpc_c_call *call)
+{
+    const struct gated *gated = grpc_c_call_caller(call);
+
+    assert(gated != NULL && (gated->caller.kind != CALLER_PERSON || gated->has_need));
+    return gated->has_need ? &gated->need : NULL;
+}
+
 bool authorization_is_service(const struct grpc_c_call *call)
 {
-    const struct caller *caller = grpc_c_call_caller(call);
+    const struct gated *gated = grpc_c_call_caller(call);
 
-    return caller->kind == CALLER_SERVICE;
+    return gated->caller.kind == CALLER_SERVICE;
 }
 
 struct uuid authorization_person(const struct grpc_c_call *call)
 {
-    const struct caller *caller = grpc_c_call_caller(call);
+    const struct gated *gated = grpc_c_call_caller(call);
 
-    return caller->kind == CALLER_PERSON ? caller->user_id : uuid_nil;
+    return gated->caller.kind == CALLER_PERSON ? gated->caller.user_id : uuid_nil;
 }

@@ -8,8 +8,6 @@
 #include "authentication.h"
 #include "call_limits.h"
 #include "grpc_c/server.h"
-#include "pg/pg.h"
-#include "worker_pool.h"
 
 /* Who may call a method. A service may call all of them. */
 enum right {
@@ -30,18 +28,31 @@ struct authorization_rule {
 /* The row of a method; NULL: none, and nobody may call it. */
 const struct authorization_rule *authorization_find(const char *method);
 
+/* What a person's call stands on. The gate finds it in the request; the database is asked for it in the transactions of the call. */
+struct authorization_need {
+    struct uuid user_id;
+    struct uuid
+        workspace_id; /* of which the person must be a member; uuid_nil: none, what is read is the person's own */
+    bool is_admin;    /* and administer it */
+};
+
 /* What the gate works with; borrowed, as is the struct, until the server is freed. */
 struct authorization {
     const struct authentication *authentication;
-    struct pg_pool *pool;
-    struct worker_pool *workers; /* on which memberships are read */
     struct limits *limits;
 };
 
-/* Puts the gate in front of all methods. A person's request gets the person's id as `user_id` when that field is empty. Refusals:
- * UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT for a workspace that is no UUID; a workspace that is not the caller's is
- * answered as one that does not exist. */
+/* Puts the gate in front of all methods. A person's request gets the person's id
+ * as `user_id` when that field is empty. Refusals: UNAUTHENTICATED; PERMISSION_DENIED for what only services may call;
+ * INVALID_ARGUMENT for a workspace that is no UUID. */
 void authorization_guard(struct grpc_c_server *server, struct authorization *authorization);
+
+/* What the table asks of the caller of this call, for as long as the call is there; NULL for a service, who may do everything. Not for
+ * methods that anyone may call. */
+const struct authorization_need *authorization_need(const struct grpc_c_call *call);
+
+/* What somebody is told who has not that right. */
+const char *authorization_refusal(enum right right);
 
 /* Whether the gate knows the caller of this call as a service. */
 bool authorization_is_service(const struct grpc_c_call *call);

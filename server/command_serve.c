@@ -132,7 +132,7 @@ static void make_partitions(struct serving *serving)
     pg_params_init(&params, NULL);
     params.arena = arena_new(0);
     pg_params_add_int4(&params, PARTITION_DAYS);
-    if (!service_query(&serving->service, &statement, &params, clock_after_ms(PARTITIONS_MS), NULL, &error))
+    if (!service_query_unasked(&serving->service, &statement, &params, clock_after_ms(PARTITIONS_MS), NULL, &error))
         log_error(LOG_LEVEL_WARNING, "partitions.failed", "the audit log's next days could not be made", &error);
     arena_free(params.arena);
 }
@@ -190,6 +190,7 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         .waiting_max = (unsigned)config->waiting_max};
 
     service->pool = pg_pool_new(&serving->database, WORKERS + SERVICE_LONG_WORKERS + LIMITS_READERS);
+    service->read_pool = pg_pool_new(&serving->database, WORKERS);
     make_partitions(serving);
     if (!worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) ||
         !worker_pool_new(SERVICE_LONG_WORKERS, SERVICE_LONG_WAITING_MAX, &service->long_workers, reterr_error) ||
@@ -197,10 +198,8 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         !background_start(&serving->background, config, &serving->database, service->engine, reterr_error))
         return false;
     service->jobs = serving->background.jobs;
-    serving->authorization = (struct authorization){.authentication = serving->authentication,
-        .pool = service->pool,
-        .workers = service->workers,
-        .limits = service->limits};
+    serving->authorization =
+        (struct authorization){.authentication = serving->authentication, .limits = service->limits};
     return true;
 }
 
@@ -263,6 +262,7 @@ static void take_apart(struct serving *serving)
     routing_engine_free(service->engine, serving->config.drain_ms);
     limits_loader_free(serving->limits_loader);
     pg_pool_free(service->pool);
+    pg_pool_free(service->read_pool);
     authentication_free(serving->authentication);
     service_release(service);
     embedded_stop(serving->embedded);

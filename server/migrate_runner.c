@@ -168,6 +168,7 @@ static bool is_worth_another_try(const struct error *error)
         {"55P03", ""},
         {"42710", "role "},
         {"23505", "pg_authid"},
+        {"23505", "pg_auth_members"},
         {"23505", "pg_db_role_setting"},
         {"XX000", "tuple concurrently updated"},
     };

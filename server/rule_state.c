@@ -65,32 +65,52 @@ static bool read_rows(
     return true;
 }
 
-bool rule_state_load(struct service *service, struct arena *arena, const struct uuid *workspace_id, int64_t version,
-    int64_t deadline_ns, struct rule_state *ret_state, struct error *reterr_error)
+static const struct service_reading reading = SERVICE_READING(
+    "rules_version, routing_config, fallback_is_active, rule_id, rule_name, priority, conditions,"
+    " destination_workspace_id, destination_is_active, is_active, created_us, set_name, set_value, now_us",
+    "rule_set_at", "($1, nullif($2, 0))", 2, PG_UUID, PG_INT8);
+
+static void add_version(struct pg_params *params, struct arena *arena, const struct uuid *workspace_id, int64_t version)
 {
-    static const struct pg_statement statement = {
-        .name = "rule_set_at",
-        .sql = "select rules_version, routing_config, fallback_is_active, rule_id, rule_name, priority, conditions,"
-               " destination_workspace_id, destination_is_active, is_active, created_us, set_name, set_value,"
-               " now_us from leadrouter.rule_set_at($1, nullif($2, 0))",
-        .param_count = 2,
-        .param_types = {PG_UUID, PG_INT8},
-    };
-    struct pg_params params;
-    struct pg_result *rows = NULL;
+    pg_params_init(params, arena);
+    pg_params_add_uuid(params, workspace_id);
+    pg_params_add_int8(params, version);
+}
+
+/* Takes the rows, and releases them. */
+static bool take_rows(struct pg_result *rows, struct arena *arena, int64_t version, struct rule_state *ret_state,
+    struct error *reterr_error)
+{
     bool ok = false;
 
-    pg_params_init(&params, arena);
-    pg_params_add_uuid(&params, workspace_id);
-    pg_params_add_int8(&params, version);
-    if (!service_query(service, &statement, &params, deadline_ns, &rows, reterr_error))
-        return false;
     if (pg_result_row_count(rows) == 0)
         error_set(reterr_error, ERROR_NOT_FOUND, version == 0 ? "no such workspace" : "no such workspace or version");
     else
         ok = read_rows(rows, arena, ret_state, reterr_error);
     pg_result_free(rows);
     return ok;
+}
+
+bool rule_state_load(const struct service_call *call, struct arena *arena, const struct uuid *workspace_id,
+    int64_t version, int64_t deadline_ns, struct rule_state *ret_state, struct error *reterr_error)
+{
+    struct pg_params params;
+    struct pg_result *rows = NULL;
+
+    add_version(&params, arena, workspace_id, version);
+    return service_read(call, &reading, &params, deadline_ns, &rows, reterr_error) &&
+           take_rows(rows, arena, version, ret_state, reterr_error);
+}
+
+bool rule_state_load_written(struct service *service, struct arena *arena, const struct uuid *workspace_id,
+    int64_t version, int64_t deadline_ns, struct rule_state *ret_state, struct error *reterr_error)
+{
+    struct pg_params params;
+    struct pg_result *rows = NULL;
+
+    add_version(&params, arena, workspace_id, version);
+    return service_query_unasked(service, &reading.for_services, &params, deadline_ns, &rows, reterr_error) &&
+           take_rows(rows, arena, version, ret_state, reterr_error);
 }
 
 /* --- From messages ------------------------------------------------------------------------------------------------ */
@@ -320,9 +340,9 @@ void rule_state_diff(const struct rule_state *from, struct rule_state *to, struc
 
 /* --- Writing ------------------------------------------------------------------------------------------------------ */
 
-bool rule_state_write(struct service *service, struct arena *arena, const struct uuid *workspace_id, int64_t version,
-    const struct rule_state_author *author, const char *changes_json, int64_t deadline_ns, int64_t *ret_version,
-    struct error *reterr_error)
+bool rule_state_write(const struct service_call *call, struct arena *arena, const struct uuid *workspace_id,
+    int64_t version, const struct rule_state_author *author, const char *changes_json, int64_t deadline_ns,
+    int64_t *ret_version, struct error *reterr_error)
 {
     static const struct pg_statement statement = {
         .name = "change_rules",
@@ -344,8 +364,8 @@ bool rule_state_write(struct service *service, struct arena *arena, const struct
     pg_params_add_uuid(&params, uuid_is_nil(&author->user_id) ? NULL : &author->user_id);
     pg_params_add_text(&params, author->note);
     pg_params_add_text(&params, changes_json);
-    pg_params_add_int4(&params, service->rules_max);
-    if (!service_query(service, &statement, &params, deadline_ns, &rows, &error)) {
+    pg_params_add_int4(&params, call->service->rules_max);
+    if (!service_query(call, &statement, &params, deadline_ns, &rows, &error)) {
         for (size_t i = 0; i < COUNT_OF(refusals); i++) {
             if (strcmp(error.sqlstate, refusals[i].sqlstate) == 0)
                 error.code = refusals[i].code;

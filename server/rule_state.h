@@ -36,9 +36,13 @@ struct rule_state {
     size_t set_count;
 };
 
-/* Reads a version, 0 for the current one. Errors: ERROR_NOT_FOUND; those of service_query(). Waits: for workers only. */
-bool rule_state_load(struct service *service, struct arena *arena, const struct uuid *workspace_id, int64_t version,
-    int64_t deadline_ns, struct rule_state *ret_state, struct error *reterr_error);
+/* Reads a version, 0 for the current one. Errors: ERROR_NOT_FOUND; those of service_read(). Waits: for workers only. */
+bool rule_state_load(const struct service_call *call, struct arena *arena, const struct uuid *workspace_id,
+    int64_t version, int64_t deadline_ns, struct rule_state *ret_state, struct error *reterr_error);
+
+/* The same for a version that this call has just written: who was let write it is told what was written, whatever happened since. */
+bool rule_state_load_written(struct service *service, struct arena *arena, const struct uuid *workspace_id,
+    int64_t version, int64_t deadline_ns, struct rule_state *ret_state, struct error *reterr_error);
 
 /* A rule of a request, checked; borrows from the message. `field` is where it stands: "rule" or "rules[3]". The id is left alone. Errors:
  * ERROR_INVALID with the field, and the JSON path where conditions are at fault. */
@@ -77,8 +81,8 @@ struct rule_state_author {
 
 /* Writes changes if the rules still have `version`. Errors: ERROR_BUSY when they have not; ERROR_NOT_FOUND; ERROR_INVALID for a
  * destination that is not there or not active; those of service_query(). Waits: for workers only. */
-bool rule_state_write(struct service *service, struct arena *arena, const struct uuid *workspace_id, int64_t version,
-    const struct rule_state_author *author, const char *changes_json, int64_t deadline_ns, int64_t *ret_version,
-    struct error *reterr_error);
+bool rule_state_write(const struct service_call *call, struct arena *arena, const struct uuid *workspace_id,
+    int64_t version, const struct rule_state_author *author, const char *changes_json, int64_t deadline_ns,
+    int64_t *ret_version, struct error *reterr_error);
 
 #endif

@@ -1,15 +1,13 @@
 #include "service.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/random.h"
 
-enum { PUSHBACK_MS = 100, REPEATS_MAX = 10, REPEAT_PAUSE_MS = 10 };
+enum { PUSHBACK_MS = 100 };
 
 void service_init(struct service *service)
 {
@@ -82,8 +80,6 @@ enum grpc_c_status service_status(const struct error *error)
     case ERROR_RESULT_UNKNOWN:
     case ERROR_PERMISSION: /* the database's: nothing the caller can mend */
         return GRPC_C_UNAVAILABLE;
-    case ERROR_FORBIDDEN:
-        return GRPC_C_PERMISSION_DENIED;
     case ERROR_PRECONDITION:
         return GRPC_C_FAILED_PRECONDITION;
     case ERROR_DEADLINE:
@@ -92,6 +88,8 @@ enum grpc_c_status service_status(const struct error *error)
         return GRPC_C_CANCELLED;
     case ERROR_UNAUTHENTICATED:
         return GRPC_C_UNAUTHENTICATED;
+    case ERROR_FORBIDDEN:
+        return GRPC_C_PERMISSION_DENIED;
     case ERROR_SYSTEM:
     case ERROR_DATABASE:
     case ERROR_INTERNAL:
@@ -194,47 +192,6 @@ void service_fail(struct service_call *call, const struct error *error)
     atomic_fetch_add_explicit(&call->service->failures, 1, memory_order_relaxed);
     service_add_pushback(call->call, error);
     grpc_c_call_fail(call->call, status, service_text(error));
-}
-
-/* --- The database ------------------------------------------------------------------------------------------------- */
-
-static bool query_once(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
-    int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
-{
-    struct pg_conn *conn = NULL;
-
-    if (!pg_pool_acquire(service->pool, deadline_ns, &conn, reterr_error))
-        return false;
-    bool ok = pg_execute(conn, statement, params, deadline_ns, ret_result, reterr_error);
-    pg_pool_put(service->pool, conn);
-    return ok;
-}
-
-void service_pause(void)
-{
-    uint8_t jitter = 0;
-
-    random_bytes(&jitter, 1);
-    poll(NULL, 0, jitter % REPEAT_PAUSE_MS + 1);
-}
-
-bool service_query(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
-    int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
-{
-    struct error error = {0};
-
-    for (unsigned repeats = 0;; repeats++) {
-        if (clock_now_ns() >= deadline_ns)
-            return error_set(reterr_error, ERROR_DEADLINE, "time was up before the database was asked");
-        if (query_once(service, statement, params, deadline_ns, ret_result, &error))
-            return true;
-        if (!error_is_transaction_retryable(&error) || repeats == REPEATS_MAX)
-            break;
-        service_pause();
-    }
-    if (reterr_error != NULL)
-        *reterr_error = error;
-    return false;
 }
 
 /* --- Values ------------------------------------------------------------------------------------------------------- */

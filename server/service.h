@@ -38,6 +38,7 @@ struct service {
     /* set by the owner before service_register() */
     struct routing_engine *engine;
     struct pg_pool *pool;
+    struct pg_pool *read_pool; /* for what people read, with their rights */
     struct worker_pool *workers;
     struct worker_pool *long_workers; /* for calls that take long, so that the others need not wait for them */
     struct jobs *jobs;
@@ -194,11 +195,48 @@ enum grpc_c_status service_status(const struct error *error);
 const char *service_text(const struct error *error);
 
 /* Runs one statement in a transaction of its own, on a connection of the pool; repeats it when it met another
- * transaction (40001, 40P01). Waits: for workers only. `*ret_result` is the caller's. Errors: those of
+ * transaction (40001, 40P01). For a person's call the transaction begins with the question whether the person may, and what
+ * was answered holds until it ends. Waits: for workers only. `*ret_result` is the caller's. Errors: ERROR_FORBIDDEN; those of
  * pg_pool_acquire() and pg_execute(), so after ERROR_UNAVAILABLE the statement may have been carried out;
  * ERROR_DEADLINE without asking when the deadline has passed. */
-bool service_query(struct service *service, const struct pg_statement *statement, const struct pg_params *params,
-    int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error);
+bool service_query(const struct service_call *call, const struct pg_statement *statement,
+    const struct pg_params *params, int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error);
+
+/* A statement that reads, in two forms: for services a function that sees everything, for people its double that has their rights
+ * (sql/README.md, own_...). */
+struct service_reading {
+    struct pg_statement for_services;
+    struct pg_statement for_people;
+};
+
+/* From the columns, the function's name, its arguments in brackets, their number, and their types. */
+#define SERVICE_READING(columns, function, arguments, count, ...)                                                      \
+    {                                                                                                                  \
+        {.name = function,                                                                                             \
+            .sql = "select " columns " from leadrouter." function arguments,                                           \
+            .param_count = (count),                                                                                    \
+            .param_types = {__VA_ARGS__}},                                                                             \
+        {                                                                                                              \
+            .name = "own_" function, .sql = "select " columns " from leadrouter.own_" function arguments,              \
+            .param_count = (count), .param_types = {                                                                   \
+                __VA_ARGS__                                                                                            \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+/* As service_query(), for what only reads: a person reads with the person's own rights and claims, on connections for nothing else. */
+bool service_read(const struct service_call *call, const struct service_reading *reading,
+    const struct pg_params *params, int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error);
+
+/* As service_query(), for what the server does of its own accord or for several callers at once: nobody is asked about. */
+bool service_query_unasked(struct service *service, const struct pg_statement *statement,
+    const struct pg_params *params, int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error);
+
+/* Makes ERROR_FORBIDDEN of what require_member() says; leaves other errors as they are. */
+void service_know_denied(struct error *error);
+
+/* Whose membership a lead's decision stands on: that of the person who calls. */
+void service_ask_as_caller(const struct service_call *call, struct routing_request *request);
 
 /* A few milliseconds, by chance, so that two that met do not meet again. For workers only. */
 void service_pause(void);

@@ -200,15 +200,11 @@ static bool take_draft(
     return true;
 }
 
-static const struct pg_statement leads_statement = {
-    .name = "leads_for_test",
-    .sql = "select ord, email, phone, first_name, last_name, company_name, company_industry, company_size, "
-           "company_revenue,"
-           " country, state, city, postal_code, source, external_id, attributes, created_us, now_us, routing_status,"
-           " duplicate_lead_id, is_held from leadrouter.leads_for_test($1, $2)",
-    .param_count = 2,
-    .param_types = {PG_UUID_ARRAY, PG_UUID},
-};
+static const struct service_reading leads_reading = SERVICE_READING(
+    "ord, email, phone, first_name, last_name, company_name, company_industry, company_size, company_revenue,"
+    " country, state, city, postal_code, source, external_id, attributes, created_us, now_us, routing_status,"
+    " duplicate_lead_id, is_held",
+    "leads_for_test", "($1, $2)", 2, PG_UUID_ARRAY, PG_UUID);
 
 static struct rule_lead lead_of_row(const struct pg_result *rows, int row)
 {
@@ -248,8 +244,8 @@ static bool test_stored(struct explain_call *call, const struct rule_state *stat
     pg_params_init(&params, arena);
     pg_params_add_uuid_array(&params, call->lead_ids, NULL, request->n_lead_ids);
     pg_params_add_uuid(&params, &call->base.workspace_id);
-    if (!service_query(call->base.service, &leads_statement, &params, grpc_c_call_deadline_ns(call->base.call), &rows,
-            reterr_error))
+    if (!service_read(
+            &call->base, &leads_reading, &params, grpc_c_call_deadline_ns(call->base.call), &rows, reterr_error))
         return false;
     for (size_t i = 0; i < request->n_lead_ids && ok; i++) {
         Leadrouter__V1__LeadExplanation *message = NULL;
@@ -284,7 +280,7 @@ static void run_test(struct work *work)
         request->draft_rules, request->n_draft_rules, request->draft_sets, request->n_draft_sets};
     struct rule_state state;
     struct error error = {0};
-    bool ok = rule_state_load(call->base.service, arena, &call->base.workspace_id, request->version,
+    bool ok = rule_state_load(&call->base, arena, &call->base.workspace_id, request->version,
                   grpc_c_call_deadline_ns(call->base.call), &state, &error) &&
               take_draft(&draft, arena, &state, &error);
 
@@ -426,12 +422,9 @@ static Leadrouter__V1__LintFinding *cycle_of(const struct rule_source *rule, con
 static bool add_cycles(struct explain_call *call, const struct rule_set_source *source,
     Leadrouter__V1__LintRulesResponse *response, struct error *reterr_error)
 {
-    static const struct pg_statement statement = {
-        .name = "rule_ways_back",
-        .sql = "select from_workspace_id, step, rule_id, rule_name, conditions from leadrouter.rule_ways_back($1, $2)",
-        .param_count = 2,
-        .param_types = {PG_UUID, PG_UUID_ARRAY},
-    };
+    static const struct service_reading reading =
+        SERVICE_READING("from_workspace_id, step, rule_id, rule_name, conditions", "rule_ways_back", "($1, $2)", 2,
+            PG_UUID, PG_UUID_ARRAY);
     struct arena *arena = arena_of(call);
     struct uuid *destinations = arena_alloc_array(arena, source->rule_count, sizeof(*destinations));
     struct pg_params params;
@@ -442,8 +435,7 @@ static bool add_cycles(struct explain_call *call, const struct rule_set_source *
     pg_params_init(&params, arena);
     pg_params_add_uuid(&params, &call->base.workspace_id);
     pg_params_add_uuid_array(&params, destinations, NULL, source->rule_count);
-    if (!service_query(
-            call->base.service, &statement, &params, grpc_c_call_deadline_ns(call->base.call), &rows, reterr_error))
+    if (!service_read(&call->base, &reading, &params, grpc_c_call_deadline_ns(call->base.call), &rows, reterr_error))
         return false;
     for (size_t i = 0; i < source->rule_count; i++) {
         Leadrouter__V1__LintFinding *finding = cycle_of(&source->rules[i], source, rows, arena);
@@ -466,7 +458,7 @@ static void run_lint(struct work *work)
     struct rule_set_source source;
     struct rule_state state;
     struct error error = {0};
-    bool ok = rule_state_load(call->base.service, arena, &call->base.workspace_id, request->version,
+    bool ok = rule_state_load(&call->base, arena, &call->base.workspace_id, request->version,
                   grpc_c_call_deadline_ns(call->base.call), &state, &error) &&
               take_draft(&draft, arena, &state, &error);
 
@@ -529,8 +521,8 @@ static bool load_version(struct explain_call *call, const struct uuid *source_id
         return true;
     versions->is_loaded = true;
     versions->is_gone = false;
-    if (rule_state_load(call->base.service, arena_of(call), source_id, version,
-            grpc_c_call_deadline_ns(call->base.call), &versions->state, &error))
+    if (rule_state_load(&call->base, arena_of(call), source_id, version, grpc_c_call_deadline_ns(call->base.call),
+            &versions->state, &error))
         return true;
     versions->state.version = version;
     versions->is_gone = true;
@@ -590,15 +582,10 @@ static Leadrouter__V1__RoutingAttempt *attempt_message(struct arena *arena, cons
     return attempt;
 }
 
-static const struct pg_statement history_statement = {
-    .name = "lead_history",
-    .sql =
-        "select id, source_workspace_id, destination_workspace_id, matched_rule_id, rule_name, routing_result, reason,"
-        " duplicate_lead_id, attempt_number, actor_id, rules_version, facts, created_us, next_retry_us"
-        " from leadrouter.lead_history($1, $2)",
-    .param_count = 2,
-    .param_types = {PG_UUID, PG_UUID},
-};
+static const struct service_reading history_reading = SERVICE_READING(
+    "id, source_workspace_id, destination_workspace_id, matched_rule_id, rule_name, routing_result, reason,"
+    " duplicate_lead_id, attempt_number, actor_id, rules_version, facts, created_us, next_retry_us",
+    "lead_history", "($1, $2)", 2, PG_UUID, PG_UUID);
 
 static void run_history(struct work *work)
 {
@@ -614,8 +601,7 @@ static void run_history(struct work *work)
     pg_params_init(&params, arena);
     pg_params_add_uuid(&params, &call->base.lead_id);
     pg_params_add_uuid(&params, &call->base.workspace_id);
-    ok = service_query(
-        call->base.service, &history_statement, &params, grpc_c_call_deadline_ns(call->base.call), &rows, &error);
+    ok = service_read(&call->base, &history_reading, &params, grpc_c_call_deadline_ns(call->base.call), &rows, &error);
     if (!ok && strcmp(error.sqlstate, "LR404") == 0)
         error.code = ERROR_NOT_FOUND;
     if (ok)

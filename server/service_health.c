@@ -98,21 +98,18 @@ static void answer(struct health_call *health, const struct health_facts *facts)
 static bool count(
     struct health_call *health, int64_t deadline_ns, struct health_counts *ret_counts, struct error *reterr_error)
 {
-    static const struct pg_statement statement = {
-        .name = "health_counts",
-        .sql = "select pending, routing, failed, retry_queue_depth, retries_due, stale_locks, "
-               "oldest_pending_age_seconds, counted_us, held, oldest_due_age_seconds, "
-               "leadrouter.log_partition_days_ahead() from leadrouter.health_counts($1)",
-        .param_count = 1,
-        .param_types = {PG_UUID},
-    };
+    static const struct service_reading reading =
+        SERVICE_READING("pending, routing, failed, retry_queue_depth, retries_due, stale_locks, "
+                        "oldest_pending_age_seconds, counted_us, held, oldest_due_age_seconds, "
+                        "leadrouter.log_partition_days_ahead()",
+            "health_counts", "($1)", 1, PG_UUID);
     const struct uuid *workspace_id = &health->base.workspace_id;
     struct pg_result *result = NULL;
     struct pg_params params;
 
     pg_params_init(&params, grpc_c_call_arena(health->base.call));
     pg_params_add_uuid(&params, uuid_is_nil(workspace_id) ? NULL : workspace_id);
-    if (!service_query(health->base.service, &statement, &params, deadline_ns, &result, reterr_error))
+    if (!service_read(&health->base, &reading, &params, deadline_ns, &result, reterr_error))
         return false;
     *ret_counts = (struct health_counts){
         .pending = pg_result_int8(result, 0, 0),
@@ -141,7 +138,7 @@ static bool read_unsealed(
     };
     struct pg_result *result = NULL;
 
-    if (!service_query(health->base.service, &statement, NULL, deadline_ns, &result, reterr_error))
+    if (!service_query_unasked(health->base.service, &statement, NULL, deadline_ns, &result, reterr_error))
         return false;
     if (!pg_result_is_null(result, 0, 0))
         ret_counts->unsealed_age_seconds = (ret_counts->counted_us - pg_result_int8(result, 0, 0)) / 1000000;

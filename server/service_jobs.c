@@ -61,7 +61,7 @@ bool service_read_jobs(struct service *service, struct arena *arena, int64_t dea
     struct pg_result *result = NULL;
     int rows = 0;
 
-    if (!service_query(service, &statement, NULL, deadline_ns, &result, reterr_error))
+    if (!service_query_unasked(service, &statement, NULL, deadline_ns, &result, reterr_error))
         return false;
     rows = pg_result_row_count(result);
     *ret_jobs = arena_alloc_array(arena, (size_t)rows, sizeof(**ret_jobs));
@@ -232,7 +232,7 @@ static void change(struct job_call *call, const struct pg_statement *statement, 
 {
     struct error error = {0};
 
-    if (service_query(call->base.service, statement, params, grpc_c_call_deadline_ns(call->base.call), NULL, &error)) {
+    if (service_query(&call->base, statement, params, grpc_c_call_deadline_ns(call->base.call), NULL, &error)) {
         answer_job(call);
         return;
     }

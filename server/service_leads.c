@@ -140,6 +140,7 @@ static void route_created(struct create_call *create)
             .actor_id = create->actor_id,
             .max_attempts = ROUTING_MAX_ATTEMPTS_DEFAULT,
             .deadline_ns = deadline_ns};
+        service_ask_as_caller(&create->base, &lead->ticket.request);
         tickets[i] = &lead->ticket;
     }
     create->is_routed = true;
@@ -190,7 +191,7 @@ static bool insert_leads(
     pg_params_add_jsonb(&params, json, strlen(json));
     pg_params_add_uuid(&params, uuid_is_nil(&base->request_id) ? NULL : &base->request_id);
     pg_params_add_bytes(&params, hash, LEAD_INPUT_HASH_SIZE);
-    if (!service_query(base->service, &statement, &params, grpc_c_call_deadline_ns(base->call), &result, reterr_error))
+    if (!service_query(base, &statement, &params, grpc_c_call_deadline_ns(base->call), &result, reterr_error))
         return create_refused(reterr_error);
     create->lead_count = (size_t)pg_result_row_count(result);
     create->leads = arena_alloc_array(arena, create->lead_count, sizeof(*create->leads));
@@ -332,20 +333,16 @@ static void get_reply(struct get_call *get, const struct pg_result *result)
     leadrouter__v1__lead_service__get_lead__reply(get->base.call, &response);
 }
 
+#define LEAD_COLUMNS                                                                                                   \
+    "id, workspace_id, source_workspace_id, external_id, email, phone, first_name, last_name, company_name,"           \
+    " company_industry, company_size, company_revenue, country, state, city, postal_code, source, attributes,"         \
+    " routing_status, decided_outcome, matched_rule_id, duplicate_lead_id, decision_id, routing_attempts,"             \
+    " routing_error, created_us, decided_us, lead_expires_us, next_retry_us"
+
 static void run_get(struct work *work)
 {
-    static const struct pg_statement statement = {
-        .name = "get_lead",
-        .sql =
-            "select id, workspace_id, source_workspace_id, external_id, email, phone, first_name, last_name, "
-            "company_name,"
-            " company_industry, company_size, company_revenue, country, state, city, postal_code, source, attributes,"
-            " routing_status, decided_outcome, matched_rule_id, duplicate_lead_id, decision_id, routing_attempts, "
-            "routing_error,"
-            " created_us, decided_us, lead_expires_us, next_retry_us from leadrouter.get_lead($1, $2)",
-        .param_count = 2,
-        .param_types = {PG_UUID, PG_UUID},
-    };
+    static const struct service_reading reading =
+        SERVICE_READING(LEAD_COLUMNS, "get_lead", "($1, $2)", 2, PG_UUID, PG_UUID);
     struct get_call *get = (struct get_call *)(void *)work;
     struct service_call *base = &get->base;
     struct pg_result *result = NULL;
@@ -355,7 +352,7 @@ static void run_get(struct work *work)
     pg_params_init(&params, grpc_c_call_arena(base->call));
     pg_params_add_uuid(&params, &base->lead_id);
     pg_params_add_uuid(&params, &base->workspace_id);
-    bool ok = service_query(base->service, &statement, &params, grpc_c_call_deadline_ns(base->call), &result, &error);
+    bool ok = service_read(base, &reading, &params, grpc_c_call_deadline_ns(base->call), &result, &error);
     if (ok && pg_result_row_count(result) == 0)
         ok = error_set(&error, ERROR_NOT_FOUND, "no such lead in that workspace");
     if (ok)

@@ -63,7 +63,7 @@ static bool repeat(struct maintenance_call *call, const struct pg_statement *sta
         struct pg_result *result = NULL;
         int64_t began_ns = clock_now_ns();
         if (!service_query(
-                call->base.service, statement, params, grpc_c_call_deadline_ns(call->base.call), &result, reterr_error))
+                &call->base, statement, params, grpc_c_call_deadline_ns(call->base.call), &result, reterr_error))
             return false;
         step = pg_result_int4(result, 0, 0);
         total += step;
@@ -177,14 +177,10 @@ static int page_size_of(const struct maintenance_call *call)
 /* A page, and one row more when there is another page. */
 static bool read_page(struct maintenance_call *call, struct pg_result **ret_result, struct error *reterr_error)
 {
-    static const struct pg_statement statement = {
-        .name = "list_retries",
-        .sql = "select queue_id, lead_id, workspace_id, attempt_number, max_attempts, next_retry_us, is_due, "
-               "error_class, last_error, created_us, (extract(epoch from now()) * 1000000)::int8 "
-               "from leadrouter.list_retries($1, $2, $3, $4, $5)",
-        .param_count = 5,
-        .param_types = {PG_UUID, PG_BOOL, PG_INT8, PG_UUID, PG_INT4},
-    };
+    static const struct service_reading reading =
+        SERVICE_READING("queue_id, lead_id, workspace_id, attempt_number, max_attempts, next_retry_us, is_due, "
+                        "error_class, last_error, created_us, (extract(epoch from now()) * 1000000)::int8",
+            "list_retries", "($1, $2, $3, $4, $5)", 5, PG_UUID, PG_BOOL, PG_INT8, PG_UUID, PG_INT4);
     struct pg_params params;
 
     pg_params_init(&params, grpc_c_call_arena(call->base.call));
@@ -198,8 +194,8 @@ static bool read_page(struct maintenance_call *call, struct pg_result **ret_resu
         pg_params_add_null(&params);
     }
     pg_params_add_int4(&params, page_size_of(call) + 1);
-    return service_query(
-        call->base.service, &statement, &params, grpc_c_call_deadline_ns(call->base.call), ret_result, reterr_error);
+    return service_read(
+        &call->base, &reading, &params, grpc_c_call_deadline_ns(call->base.call), ret_result, reterr_error);
 }
 
 static void run_list_retries(struct work *work)
@@ -290,8 +286,7 @@ static void run_cancel(struct work *work)
     pg_params_add_uuid_array(&params, call->workspace_ids, NULL, request->n_leads);
     pg_params_add_uuid(&params, uuid_is_nil(&call->user_id) ? NULL : &call->user_id);
     pg_params_add_text(&params, request->reason);
-    if (!service_query(
-            call->base.service, &statement, &params, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
+    if (!service_query(&call->base, &statement, &params, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
         service_fail(&call->base, &error);
         return;
     }

@@ -1,6 +1,7 @@
 /* RoutingService.ProcessRetries: leads whose retries are due, decided as part of the call. */
 #include <string.h>
 
+#include "authorization.h"
 #include "base/clock.h"
 #include "routing/retries.h"
 #include "service.h"
@@ -120,7 +121,12 @@ static bool run_kind(struct retries_call *call, struct routing_retries *retries,
         .is_thorough = true,
         .deadline_ns = call->deadline_ns,
     };
+    const struct authorization_need *need = authorization_need(call->base.call);
 
+    if (need != NULL) {
+        order.member_id = need->user_id;
+        order.member_is_admin = need->is_admin;
+    }
     *ret_is_ended = false;
     while (goes_on(call)) {
         unsigned before = call->report.processed;
@@ -169,6 +175,7 @@ static void run_process_retries(struct work *work)
          run_kind(call, retries, ROUTING_RETRIES_OUTDATED, &is_outdated_ended, &error);
     give_back(service, retries);
     call->is_ended = is_due_ended && is_outdated_ended;
+    service_know_denied(&error);
     if (ok)
         reply(call);
     else

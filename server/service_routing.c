@@ -76,6 +76,7 @@ static void handle_route_lead(struct grpc_c_call *call, const Leadrouter__V1__Ro
     route->base.lead_id = request->lead_id;
     route->base.workspace_id = request->source_workspace_id;
     if (ok) {
+        service_ask_as_caller(&route->base, request);
         grpc_c_call_on_cancel(call, route_cancelled, route);
         ok = routing_engine_submit(route->base.service->engine, &route->ticket, &error);
     }

@@ -160,14 +160,13 @@ static struct rule_state copy_state(const struct rule_state *state, struct arena
 static bool try_change(
     struct rules_call *call, struct rule_state *ret_state, bool *ret_is_stale, struct error *reterr_error)
 {
-    struct service *service = call->base.service;
     struct arena *arena = arena_of(call);
     const struct uuid *workspace_id = &call->base.workspace_id;
     const char *json = NULL;
     struct rule_state read;
 
     *ret_is_stale = false;
-    if (!rule_state_load(service, arena, workspace_id, 0, deadline_of(call), &read, reterr_error))
+    if (!rule_state_load(&call->base, arena, workspace_id, 0, deadline_of(call), &read, reterr_error))
         return false;
     if (call->expected_version != 0 && call->expected_version != read.version)
         return error_set(reterr_error, ERROR_BUSY, "the rules are at version %lld by now", (long long)read.version);
@@ -183,7 +182,7 @@ static bool try_change(
     call->version = read.version;
     if (call->change_count == 0 || call->is_dry)
         return true;
-    *ret_is_stale = !rule_state_write(service, arena, workspace_id, read.version, &call->author, json,
+    *ret_is_stale = !rule_state_write(&call->base, arena, workspace_id, read.version, &call->author, json,
         deadline_of(call), &call->version, reterr_error);
     return !*ret_is_stale;
 }
@@ -266,8 +265,8 @@ static bool reload_rule(struct rules_call *call, Leadrouter__V1__Rule **ret_rule
     struct error error = {0};
     const struct rule_item *item = NULL;
 
-    if (!rule_state_load(call->base.service, arena_of(call), &call->base.workspace_id, call->version, deadline_of(call),
-            &now, &error)) {
+    if (!rule_state_load_written(call->base.service, arena_of(call), &call->base.workspace_id, call->version,
+            deadline_of(call), &now, &error)) {
         service_fail(&call->base, &error);
         return false;
     }
@@ -476,8 +475,8 @@ static bool edit_revert(
     const Leadrouter__V1__RevertRulesRequest *request = call->request;
     struct rule_state old;
 
-    if (!rule_state_load(call->base.service, arena_of(call), &call->base.workspace_id, request->version,
-            deadline_of(call), &old, reterr_error))
+    if (!rule_state_load(&call->base, arena_of(call), &call->base.workspace_id, request->version, deadline_of(call),
+            &old, reterr_error))
         return false;
     (void)read;
     state->items = old.items;
@@ -518,7 +517,6 @@ static void run_diff(struct work *work)
 {
     struct rules_call *call = (struct rules_call *)(void *)work;
     const Leadrouter__V1__DiffRuleVersionsRequest *request = call->request;
-    struct service *service = call->base.service;
     const struct uuid *workspace_id = &call->base.workspace_id;
     Leadrouter__V1__DiffRuleVersionsResponse response = LEADROUTER__V1__DIFF_RULE_VERSIONS_RESPONSE__INIT;
     struct rule_state from;
@@ -527,8 +525,9 @@ static void run_diff(struct work *work)
     struct error error = {0};
 
     if (!rule_state_load(
-            service, arena_of(call), workspace_id, request->from_version, deadline_of(call), &from, &error) ||
-        !rule_state_load(service, arena_of(call), workspace_id, request->to_version, deadline_of(call), &to, &error)) {
+            &call->base, arena_of(call), workspace_id, request->from_version, deadline_of(call), &from, &error) ||
+        !rule_state_load(
+            &call->base, arena_of(call), workspace_id, request->to_version, deadline_of(call), &to, &error)) {
         service_fail(&call->base, &error);
         return;
     }
@@ -560,8 +559,8 @@ static void run_get_rule(struct work *work)
     const struct rule_item *item = NULL;
     struct rule_state state;
     struct error error = {0};
-    bool ok = rule_state_load(
-        call->base.service, arena_of(call), &call->base.workspace_id, 0, deadline_of(call), &state, &error);
+    bool ok =
+        rule_state_load(&call->base, arena_of(call), &call->base.workspace_id, 0, deadline_of(call), &state, &error);
 
     if (ok) {
         item = rule_state_find(&state, &call->rule_id);
@@ -596,7 +595,7 @@ static void run_list_rules(struct work *work)
     struct error error = {0};
 
     if (!rule_state_load(
-            call->base.service, arena, &call->base.workspace_id, call->version, deadline_of(call), &state, &error)) {
+            &call->base, arena, &call->base.workspace_id, call->version, deadline_of(call), &state, &error)) {
         service_fail(&call->base, &error);
         return;
     }
@@ -627,13 +626,9 @@ static void handle_list_rules(struct grpc_c_call *call, const Leadrouter__V1__Li
 
 static void run_list_versions(struct work *work)
 {
-    static const struct pg_statement statement = {
-        .name = "list_rule_versions",
-        .sql = "select version, created_us, actor_id, note, rules_changed, sets_changed"
-               " from leadrouter.list_rule_versions($1, nullif($2, 0), $3)",
-        .param_count = 3,
-        .param_types = {PG_UUID, PG_INT8, PG_INT4},
-    };
+    static const struct service_reading reading =
+        SERVICE_READING("version, created_us, actor_id, note, rules_changed, sets_changed", "list_rule_versions",
+            "($1, nullif($2, 0), $3)", 3, PG_UUID, PG_INT8, PG_INT4);
     struct rules_call *call = (struct rules_call *)(void *)work;
     const Leadrouter__V1__ListRuleVersionsRequest *request = call->request;
     struct arena *arena = arena_of(call);
@@ -646,7 +641,7 @@ static void run_list_versions(struct work *work)
     pg_params_add_uuid(&params, &call->base.workspace_id);
     pg_params_add_int8(&params, request->before_version);
     pg_params_add_int4(&params, request->limit == 0 ? VERSIONS_DEFAULT : request->limit);
-    if (!service_query(call->base.service, &statement, &params, deadline_of(call), &rows, &error)) {
+    if (!service_read(&call->base, &reading, &params, deadline_of(call), &rows, &error)) {
         service_fail(&call->base, &error);
         return;
     }

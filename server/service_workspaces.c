@@ -57,9 +57,8 @@ static void submit(struct workspace_call *call, bool ok, struct error *error)
         service_fail(&call->base, error);
 }
 
-/* Runs a statement and says in our words what its functions refuse. */
-static bool query(struct workspace_call *call, const struct pg_statement *statement, const struct pg_params *params,
-    struct pg_result **ret_result, struct error *reterr_error)
+/* Says in our words what the functions refuse. Returns false. */
+static bool explain(struct error *error)
 {
     static const struct {
         const char *sqlstate;
@@ -72,20 +71,26 @@ static bool query(struct workspace_call *call, const struct pg_statement *statem
         {"LR423", ERROR_PRECONDITION},
     };
 
-    if (service_query(
-            call->base.service, statement, params, grpc_c_call_deadline_ns(call->base.call), ret_result, reterr_error))
-        return true;
     for (size_t i = 0; i < COUNT_OF(refusals); i++)
-        if (strcmp(reterr_error->sqlstate, refusals[i].sqlstate) == 0)
-            reterr_error->code = refusals[i].code;
-    if (strcmp(reterr_error->sqlstate, "LR422") == 0) {
-        reterr_error->code = ERROR_INVALID;
-        error_add_context(reterr_error, "workspace.policy_json");
+        if (strcmp(error->sqlstate, refusals[i].sqlstate) == 0)
+            error->code = refusals[i].code;
+    if (strcmp(error->sqlstate, "LR422") == 0) {
+        error->code = ERROR_INVALID;
+        error_add_context(error, "workspace.policy_json");
     }
-    if (strncmp(reterr_error->sqlstate, "23", 2) == 0) /* a host's own constraint */
-        error_set_sql(reterr_error, ERROR_INVALID, reterr_error->sqlstate,
-            "a value does not fit the database's own constraints (SQLSTATE %s)", reterr_error->sqlstate);
+    if (strncmp(error->sqlstate, "23", 2) == 0) /* a host's own constraint */
+        error_set_sql(error, ERROR_INVALID, error->sqlstate,
+            "a value does not fit the database's own constraints (SQLSTATE %s)", error->sqlstate);
     return false;
+}
+
+static bool query(struct workspace_call *call, const struct pg_statement *statement, const struct pg_params *params,
+    struct pg_result **ret_result, struct error *reterr_error)
+{
+    int64_t deadline_ns = grpc_c_call_deadline_ns(call->base.call);
+
+    return service_query(&call->base, statement, params, deadline_ns, ret_result, reterr_error) ||
+           explain(reterr_error);
 }
 
 static void add_id(struct pg_params *params, const struct uuid *id)
@@ -126,45 +131,61 @@ static Leadrouter__V1__Workspace *workspace_message(struct arena *arena, const s
     return message;
 }
 
-/* One workspace when there is an id, or a page and one row more when there is another page. */
-static bool read_rows(struct workspace_call *call, const struct uuid *id, const struct uuid *member_id, int limit,
-    struct pg_result **ret_result, struct error *reterr_error)
-{
-    static const struct pg_statement statement = {
-        .name = "read_workspaces",
-        .sql = "select id, name, workspace_type, is_active, routing_config, version, created_us, updated_us"
-               " from leadrouter.read_workspaces($1, $2, $3, $4, $5)",
-        .param_count = 5,
-        .param_types = {PG_UUID, PG_UUID, PG_INT8, PG_UUID, PG_INT4},
-    };
-    struct pg_params params;
+static const struct service_reading reading =
+    SERVICE_READING("id, name, workspace_type, is_active, routing_config, version, created_us, updated_us",
+        "read_workspaces", "($1, $2, $3, $4, $5)", 5, PG_UUID, PG_UUID, PG_INT8, PG_UUID, PG_INT4);
 
-    pg_params_init(&params, arena_of(call));
-    add_id(&params, id);
-    add_id(&params, member_id);
+/* One workspace when there is an id, or a page and one row more when there is another page. */
+static void add_choice(struct pg_params *params, const struct workspace_call *call, const struct uuid *id,
+    const struct uuid *member_id, int limit)
+{
+    pg_params_init(params, arena_of(call));
+    add_id(params, id);
+    add_id(params, member_id);
     if (call->has_place) {
-        pg_params_add_int8(&params, call->place.time_us);
-        pg_params_add_uuid(&params, &call->place.id);
+        pg_params_add_int8(params, call->place.time_us);
+        pg_params_add_uuid(params, &call->place.id);
     } else {
-        pg_params_add_null(&params);
-        pg_params_add_null(&params);
+        pg_params_add_null(params);
+        pg_params_add_null(params);
     }
-    pg_params_add_int4(&params, limit);
-    return query(call, &statement, &params, ret_result, reterr_error);
+    pg_params_add_int4(params, limit);
 }
 
-/* The workspace of the call. Errors: ERROR_NOT_FOUND. */
-static bool read_one(struct workspace_call *call, Leadrouter__V1__Workspace **ret_message, struct error *reterr_error)
+/* Takes the workspace of the call from the rows, and releases them. Errors: ERROR_NOT_FOUND. */
+static bool take_one(struct workspace_call *call, struct pg_result *result, Leadrouter__V1__Workspace **ret_message,
+    struct error *reterr_error)
 {
-    struct pg_result *result = NULL;
-    bool ok = read_rows(call, &call->base.workspace_id, &uuid_nil, 1, &result, reterr_error);
+    bool ok = pg_result_row_count(result) > 0 || error_set(reterr_error, ERROR_NOT_FOUND, "no such workspace");
 
-    if (ok && pg_result_row_count(result) == 0)
-        ok = error_set(reterr_error, ERROR_NOT_FOUND, "no such workspace");
     if (ok)
         *ret_message = workspace_message(arena_of(call), result, 0);
     pg_result_free(result);
     return ok;
+}
+
+static bool read_one(struct workspace_call *call, Leadrouter__V1__Workspace **ret_message, struct error *reterr_error)
+{
+    struct pg_params params;
+    struct pg_result *result = NULL;
+
+    add_choice(&params, call, &call->base.workspace_id, &uuid_nil, 1);
+    return service_read(
+               &call->base, &reading, &params, grpc_c_call_deadline_ns(call->base.call), &result, reterr_error) &&
+           take_one(call, result, ret_message, reterr_error);
+}
+
+/* After it was written by this call: who was let write it is told what was written, whatever happened since. */
+static bool read_written(
+    struct workspace_call *call, Leadrouter__V1__Workspace **ret_message, struct error *reterr_error)
+{
+    struct pg_params params;
+    struct pg_result *result = NULL;
+
+    add_choice(&params, call, &call->base.workspace_id, &uuid_nil, 1);
+    return service_query_unasked(call->base.service, &reading.for_services, &params,
+               grpc_c_call_deadline_ns(call->base.call), &result, reterr_error) &&
+           take_one(call, result, ret_message, reterr_error);
 }
 
 /* --- Input -------------------------------------------------------------------------------------------------------- */
@@ -223,7 +244,7 @@ static void run_create(struct work *work)
     pg_params_add_uuid(&params, &call->base.workspace_id);
     add_workspace(&params, request->workspace);
     add_id(&params, &call->user_id);
-    if (query(call, &statement, &params, &result, &error) && read_one(call, &response.workspace, &error)) {
+    if (query(call, &statement, &params, &result, &error) && read_written(call, &response.workspace, &error)) {
         response.created = pg_result_bool(result, 0, 0);
         leadrouter__v1__workspace_service__create_workspace__reply(call->base.call, &response);
     } else {
@@ -268,7 +289,7 @@ static void run_update(struct work *work)
     pg_params_add_bool(&params, is_person(call));
     add_id(&params, &call->user_id);
     pg_params_add_text(&params, request->note);
-    if (query(call, &statement, &params, &result, &error) && read_one(call, &response.workspace, &error))
+    if (query(call, &statement, &params, &result, &error) && read_written(call, &response.workspace, &error))
         leadrouter__v1__workspace_service__update_workspace__reply(call->base.call, &response);
     else
         service_fail(&call->base, &error);
@@ -323,11 +344,13 @@ static void run_list(struct work *work)
     struct arena *arena = arena_of(call);
     Leadrouter__V1__ListWorkspacesResponse response = LEADROUTER__V1__LIST_WORKSPACES_RESPONSE__INIT;
     int size = call->page_size;
+    struct pg_params params;
     struct pg_result *result = NULL;
     struct error error = {0};
     int rows = 0;
 
-    if (!read_rows(call, &uuid_nil, &call->user_id, size + 1, &result, &error)) {
+    add_choice(&params, call, &uuid_nil, &call->user_id, size + 1);
+    if (!service_read(&call->base, &reading, &params, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
         service_fail(&call->base, &error);
         return;
     }
@@ -374,12 +397,8 @@ static void handle_list(struct grpc_c_call *call, const Leadrouter__V1__ListWork
 
 static void run_list_members(struct work *work)
 {
-    static const struct pg_statement statement = {
-        .name = "list_members",
-        .sql = "select user_id, is_admin from leadrouter.list_members($1, $2, $3)",
-        .param_count = 3,
-        .param_types = {PG_UUID, PG_UUID, PG_INT4},
-    };
+    static const struct service_reading members =
+        SERVICE_READING("user_id, is_admin", "list_members", "($1, $2, $3)", 3, PG_UUID, PG_UUID, PG_INT4);
     struct workspace_call *call = (struct workspace_call *)(void *)work;
     struct arena *arena = arena_of(call);
     Leadrouter__V1__ListMembersResponse response = LEADROUTER__V1__LIST_MEMBERS_RESPONSE__INIT;
@@ -391,7 +410,8 @@ static void run_list_members(struct work *work)
     pg_params_add_uuid(&params, &call->base.workspace_id);
     add_id(&params, &call->member_id);
     pg_params_add_int4(&params, call->page_size + 1);
-    if (!query(call, &statement, &params, &result, &error)) {
+    if (!service_read(&call->base, &members, &params, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
+        explain(&error);
         service_fail(&call->base, &error);
         return;
     }

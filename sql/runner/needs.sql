@@ -1,8 +1,9 @@
 -- What must be there before the first step and is not: how it is recorded, and the statement that makes it. A superuser needs to be no
 -- member of anything. The owner of our objects must be allowed to own something in public; the time limits of the service role are its
--- last resort: the server sets shorter ones by itself.
+-- last resort: the server sets shorter ones by itself. It reads for people as authenticated, and by putting that role on only: it inherits
+-- nothing.
 with known as (
-    select to_regrole('leadrouter_owner') as owner, to_regrole('leadrouter_service') as service,
+    select to_regrole('leadrouter_owner') as owner, to_regrole('leadrouter_service') as service, to_regrole('authenticated') as people,
         (select rolsuper from pg_roles where rolname = current_user) as is_super,
         current_setting('server_version_num')::integer >= 160000 as has_set_option
 ), need as (
@@ -12,7 +13,7 @@ with known as (
     union all
     select 2, 'role', 'leadrouter_service', 'create role leadrouter_service login noinherit' from known where service is null
     union all
-    select 2, 'role', 'authenticated', 'create role authenticated nologin noinherit' where to_regrole('authenticated') is null
+    select 2, 'role', 'authenticated', 'create role authenticated nologin noinherit' from known where people is null
     union all
     select 3, 'membership', format('leadrouter_owner from %I', current_user),
         format('grant leadrouter_owner to %I', current_user) || case when has_set_option then ' with inherit true, set true' else '' end
@@ -20,20 +21,27 @@ with known as (
         and case when owner is null then true
             else not pg_has_role(current_user, owner, case when has_set_option then 'set' else 'member' end) end
     union all
-    select 4, null, null, 'grant usage, create on schema public to leadrouter_owner'
+    -- Not recorded: it goes when the role goes, which servers on another database of the cluster may need.
+    select 4, null, null,
+        'grant authenticated to leadrouter_service' || case when has_set_option then ' with inherit false, set true' else '' end
+    from known
+    where service is null or people is null
+        or not pg_has_role(service, people, case when has_set_option then 'set' else 'member' end)
+    union all
+    select 5, null, null, 'grant usage, create on schema public to leadrouter_owner'
     from known where not is_super
         and case when owner is null then true else not has_schema_privilege(owner, 'public', 'create') end
     union all
-    select 4, null, null, format('grant create on database %I to %I', current_database(), current_user)
+    select 5, null, null, format('grant create on database %I to %I', current_database(), current_user)
     from known where not is_super and to_regnamespace('leadrouter') is null
         and not has_database_privilege(current_user, current_database(), 'create')
     union all
-    select 4, null, null, format('grant usage, create on schema auth to %I', current_user)
+    select 5, null, null, format('grant usage, create on schema auth to %I', current_user)
     from known where not is_super and to_regnamespace('auth') is not null
         and (to_regprocedure('auth.uid()') is null or to_regprocedure('auth.role()') is null)
         and not has_schema_privilege(current_user, 'auth', 'create')
     union all
-    select 5, null, null, format('alter role leadrouter_service in database %I set %s = %L', current_database(), name, value)
+    select 6, null, null, format('alter role leadrouter_service in database %I set %s = %L', current_database(), name, value)
     from known, (values ('statement_timeout', '10s'), ('lock_timeout', '2s'), ('idle_in_transaction_session_timeout', '5s'))
         limits (name, value)
     where not exists (

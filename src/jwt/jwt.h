@@ -51,6 +51,9 @@ bool jwt_verifier_reload(struct jwt_verifier *verifier, struct error *reterr_err
 bool jwt_verify(struct jwt_verifier *verifier, const char *token, size_t size, int64_t now_s,
     struct jwt_claims *ret_claims, struct error *reterr_error);
 
+/* The payload of a token that jwt_verify() has accepted: one JSON object as text, released with free(). */
+char *jwt_payload(const char *token, size_t size);
+
 /* Signs a payload (one JSON object) with a private key: a PEM file (Ed25519, P-256 or RSA), or a JWK of kind "oct" for HS256. `key_id`
  * goes into the header; NULL: none. NULL with the reason on failure; the token is the caller's, released with free(). */
 char *jwt_sign(const char *key_path, const char *key_id, const char *payload_json, struct error *reterr_error);

@@ -343,3 +343,15 @@ bool jwt_verify(struct jwt_verifier *verifier, const char *token, size_t size, i
         jwt_cache_add(&verifier->cache, generation, digest, ret_claims);
     return ok;
 }
+
+char *jwt_payload(const char *token, size_t size)
+{
+    struct part parts[PARTS];
+    size_t payload_size = 0;
+    char *text = NULL;
+
+    if (split(token, size, parts))
+        text = (char *)base64url_decode(parts[PART_PAYLOAD].text, parts[PART_PAYLOAD].size, &payload_size);
+    assert(text != NULL); /* it was verified */
+    return text;
+}

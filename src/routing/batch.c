@@ -130,6 +130,8 @@ static bool lock_and_read(struct batch_transaction *transaction, struct store_le
     for (size_t i = 0; i < transaction->item_count; i++) {
         leads[i].lead_id = transaction->items[i]->entry->request.lead_id;
         leads[i].source_workspace_id = transaction->items[i]->entry->request.source_workspace_id;
+        leads[i].member_id = transaction->items[i]->entry->request.member_id;
+        leads[i].member_is_admin = transaction->items[i]->entry->request.member_is_admin;
     }
     *ret_leads = leads;
     return store_lock(transaction->conn, transaction->arena, leads, transaction->item_count, transaction->deadline_ns,
@@ -233,8 +235,8 @@ enum batch_result batch_run(struct batch_transaction *transaction)
 }
 
 /* Items for leads that nobody has asked for. */
-static void make_items(
-    struct batch_transaction *transaction, const struct store_lead *leads, size_t count, int64_t items_deadline_ns)
+static void make_items(struct batch_transaction *transaction, const struct store_due *due,
+    const struct store_lead *leads, size_t count, int64_t items_deadline_ns)
 {
     struct batch_item *items = arena_alloc_array(transaction->arena, count, sizeof(*items));
     struct request_entry *entries = arena_alloc_array(transaction->arena, count, sizeof(*entries));
@@ -246,6 +248,8 @@ static void make_items(
         entries[i].request = (struct routing_request){
             .lead_id = leads[i].lead_id,
             .source_workspace_id = leads[i].source_workspace_id,
+            .member_id = due->member_id,
+            .member_is_admin = due->member_is_admin,
             .max_attempts = max_attempts,
             .is_unasked = true,
             .deadline_ns = items_deadline_ns,
@@ -267,7 +271,7 @@ enum batch_result batch_run_due(struct batch_transaction *transaction, struct st
             &transaction->transaction_id, &transaction->error))
         return failed(transaction, false);
     transaction->claim_ns = clock_now_ns() - began_ns;
-    make_items(transaction, leads, count, items_deadline_ns);
+    make_items(transaction, due, leads, count, items_deadline_ns);
     if (count == 0)
         store_rollback(transaction->conn, transaction->deadline_ns);
     return count == 0 ? BATCH_DONE : choose_and_decide(transaction, leads);

@@ -33,12 +33,18 @@ struct routing_engine_options {
 struct routing_request {
     struct uuid lead_id;
     struct uuid source_workspace_id;
-    struct uuid actor_id; /* who asks, or uuid_nil */
-    int32_t max_attempts; /* 1 … ROUTING_MAX_ATTEMPTS_LIMIT */
-    bool force;           /* attempt it although its retry is not due, or it failed */
-    bool is_unasked;      /* nobody has asked: a retry. Leads of a workspace that routes only when asked are held */
-    int64_t deadline_ns;  /* monotonic; after it the answer is ERROR_DEADLINE or ERROR_RESULT_UNKNOWN */
+    struct uuid actor_id;  /* who asks, or uuid_nil */
+    struct uuid member_id; /* who must be a member of the source workspace until this is committed; uuid_nil: nobody */
+    bool member_is_admin;  /* must administer it, too */
+    int32_t max_attempts;  /* 1 … ROUTING_MAX_ATTEMPTS_LIMIT */
+    bool force;            /* attempt it although its retry is not due, or it failed */
+    bool is_unasked;       /* nobody has asked: a retry. Leads of a workspace that routes only when asked are held */
+    int64_t deadline_ns;   /* monotonic; after it the answer is ERROR_DEADLINE or ERROR_RESULT_UNKNOWN */
 };
+
+/* What ERROR_FORBIDDEN says: the same for a workspace of others and for none. */
+#define ROUTING_NO_MEMBER_TEXT "there is no such workspace, or it is not yours"
+#define ROUTING_NO_ADMIN_TEXT "only those who administer the workspace may call this"
 
 /* Mirrors leadrouter.v1.RoutingOutcome. */
 enum routing_outcome {
@@ -52,7 +58,8 @@ enum routing_outcome {
 };
 
 /* What became of a request. When `error.code` is ERROR_NONE the rest is set; otherwise only `error` is:
- * ERROR_NOT_FOUND no such lead in that workspace; ERROR_BUSY held by somebody else for over 100 ms;
+ * ERROR_NOT_FOUND no such lead in that workspace; ERROR_FORBIDDEN not a member of it, or there is none;
+ * ERROR_BUSY held by somebody else for over 100 ms;
  * ERROR_UNAVAILABLE database away, nothing done; ERROR_RESULT_UNKNOWN may have been done, asking again is safe;
  * ERROR_DEADLINE nothing done in time; ERROR_CANCELLED; ERROR_INVALID the workspace's rules or configuration cannot
  * be used; ERROR_INTERNAL. */

@@ -155,6 +155,12 @@ static void ticket_append(struct routing_ticket ***end, struct routing_ticket *t
     *end = &ticket->next;
 }
 
+/* Whether one answer does for both: not for two people, of whom one may be no member. */
+static bool is_for_same(const struct routing_request *left, const struct routing_request *right)
+{
+    return uuid_equal(&left->member_id, &right->member_id);
+}
+
 /* Adds one ticket; true when it joined another. Under the lock. */
 static bool add_locked(struct request_queue *queue, struct routing_ticket *ticket)
 {
@@ -174,7 +180,8 @@ static bool add_locked(struct request_queue *queue, struct routing_ticket *ticke
         queue->waiting_count++;
         return false;
     }
-    if (entry->state == REQUEST_TAKEN && ticket->request.force && !entry->request.force) {
+    if (!is_for_same(&entry->request, &ticket->request) ||
+        (entry->state == REQUEST_TAKEN && ticket->request.force && !entry->request.force)) {
         ticket_append(&entry->later_end, ticket);
         return false;
     }
@@ -244,6 +251,8 @@ static bool prune(
     return entry->tickets != NULL;
 }
 
+static void ask_anew(struct request_queue *queue, struct routing_ticket *tickets);
+
 /* Hands an entry out, or forgets it when all its tickets were dropped. Under the lock. */
 static bool hand_out(
     struct request_queue *queue, struct request_entry *entry, int64_t now_ns, struct routing_ticket ***dropped_end)
@@ -253,9 +262,10 @@ static bool hand_out(
         queue->taken_count++;
         return true;
     }
-    assert(entry->later == NULL);
+    struct routing_ticket *later = entry->later;
     hash_table_remove(&queue->by_lead, &entry->node);
     entry_recycle(queue, entry);
+    ask_anew(queue, later);
     return false;
 }
 
@@ -390,6 +400,25 @@ void request_queue_finish(struct request_queue *queue, struct request_entry *con
     pthread_mutex_unlock(&queue->lock);
 }
 
+/* Gives an attempt that will be made to those who asked for one of their own: what another person asked for waits on. Under the lock. */
+static void join_later(struct request_entry *entry)
+{
+    struct routing_ticket *ticket = entry->later;
+
+    entry->later = NULL;
+    entry->later_end = &entry->later;
+    while (ticket != NULL) {
+        struct routing_ticket *next = ticket->next;
+        if (is_for_same(&entry->request, &ticket->request)) {
+            entry->request.force = entry->request.force || ticket->request.force;
+            ticket_append(&entry->tickets_end, ticket);
+        } else {
+            ticket_append(&entry->later_end, ticket);
+        }
+        ticket = next;
+    }
+}
+
 bool request_queue_put_back(struct request_queue *queue, struct request_entry *entry)
 {
     int64_t now_ns = clock_now_ns();
@@ -406,13 +435,7 @@ bool request_queue_put_back(struct request_queue *queue, struct request_entry *e
     entry->state = REQUEST_HELD;
     queue->taken_count--;
     list_append(&queue->held, entry);
-    *entry->tickets_end = entry->later; /* what asked for an attempt of its own can have this one */
-    if (entry->later != NULL) {
-        entry->tickets_end = entry->later_end;
-        entry->request.force = true;
-    }
-    entry->later = NULL;
-    entry->later_end = &entry->later;
+    join_later(entry);
     if (queue->sleepers > 0)
         pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);

@@ -1,7 +1,8 @@
 /* What waits for a lane: tickets grouped by lead, so that one lead is in at most one batch of this server at any
  * time.
  *
- * A later ticket for a lead that waits or is being decided joins it and gets the same answer. Leads that somebody
+ * A later ticket for a lead that waits or is being decided joins it and gets the same answer, unless it stands on another
+ * person's membership: then it comes up after it. Leads that somebody
  * else holds are put back and come up again after 5, 10, 20, 40 ms. All functions may be called by any thread;
  * callbacks are never called here. */
 #ifndef ROUTING_REQUEST_QUEUE_H
@@ -32,7 +33,8 @@ struct request_entry {
     atomic_int_fast64_t deadline_ns; /* the latest of its tickets'; moved on by whoever joins */
     struct routing_ticket *tickets;  /* answered together, in order of arrival */
     struct routing_ticket **tickets_end;
-    struct routing_ticket *later; /* came with `force` when the attempt under way had none: asked for anew */
+    struct routing_ticket
+        *later; /* came with `force` when the attempt under way had none, or for others: asked for anew */
     struct routing_ticket **later_end;
     int64_t held_since_ns; /* when it was first found held; 0: never */
     int64_t due_ns;        /* held: when it comes up again; waiting: when it came */

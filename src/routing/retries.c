@@ -125,6 +125,8 @@ static void set_order(struct routing_retries *retries, const struct routing_retr
 
     due->limit = order->limit == 0 || order->limit > most ? most : order->limit;
     due->workspace_id = order->workspace_id;
+    due->member_id = order->member_id;
+    due->member_is_admin = order->member_is_admin;
     due->by_hand = order->by_hand;
     due->is_outdated = order->kind == ROUTING_RETRIES_OUTDATED;
     due->is_thorough = order->is_thorough;

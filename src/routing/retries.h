@@ -27,7 +27,9 @@ struct routing_retries_order {
     enum routing_retries_kind kind;
     struct uuid workspace_id; /* only leads that came in through it; uuid_nil: all */
     unsigned limit;           /* leads in this transaction; default and most: the engine's batch_leads_max */
-    bool by_hand;             /* also while retries are paused */
+    struct uuid member_id;    /* who must be a member of the workspace, as in struct routing_request */
+    bool member_is_admin;
+    bool by_hand;        /* also while retries are paused */
     bool is_thorough;    /* OUTDATED: looks at all workspaces, not only those whose rules changed within five minutes */
     int64_t deadline_ns; /* monotonic, Required; nothing is begun after it, and repeats end */
 };
@@ -50,7 +52,8 @@ struct routing_retries_report {
 typedef void routing_retries_observer(void *user, const struct uuid *lead_id, const struct error *error);
 
 /* Runs one transaction, or more when it has to be repeated or divided. False when nothing could be claimed: the database is
- * away (ERROR_UNAVAILABLE), the deadline has passed (ERROR_DEADLINE), or what the database said. `observer` may be NULL. */
+ * away (ERROR_UNAVAILABLE), the deadline has passed (ERROR_DEADLINE), or what the database said (LR401, LR430: the member
+ * is none). `observer` may be NULL. */
 bool routing_retries_run(struct routing_retries *retries, const struct routing_retries_order *order,
     struct routing_retries_report *report, routing_retries_observer *observer, void *user, struct error *reterr_error);
 

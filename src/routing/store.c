@@ -24,6 +24,18 @@ static const struct pg_statement statement_lock = {.name = "routing_lock",
     .param_count = 2,
     .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY}};
 
+/* The same for batches with leads that people ask for: not looked at are those of workspaces that they are not members of. */
+static const struct pg_statement statement_lock_for_members = {.name = "routing_lock_for_members",
+    .sql = "select " LOCK_COLUMNS ", members.memberships[ord] from " LOCK_LIMITS
+           "leadrouter.hold_members($3, $4, $2) members, leadrouter.lock_leads($1, members.workspace_ids)",
+    .param_count = 4,
+    .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY, PG_BOOL_ARRAY}};
+
+static const struct pg_statement statement_require = {.name = "routing_require",
+    .sql = "select leadrouter.require_member($1, $2, $3, true)",
+    .param_count = 3,
+    .param_types = {PG_UUID, PG_UUID, PG_BOOL}};
+
 static const struct pg_statement statement_lock_due = {.name = "routing_lock_due",
     .sql =
         "select " LOCK_COLUMNS ", lead_id, source_workspace_id, max_attempts, queue_id, queue_version from " LOCK_LIMITS
@@ -219,37 +231,88 @@ static void add_pairs(struct pg_params *params, struct arena *arena, const struc
     pg_params_add_uuid_array(params, workspace_ids, NULL, count);
 }
 
-/* BEGIN and the statement, in one round trip; its rows. */
-static bool begin_and(struct pg_conn *conn, struct arena *arena, const struct pg_statement *statement,
-    const struct pg_params *params, int64_t deadline_ns, struct pg_result **ret_rows, struct error *reterr_error)
+/* A statement and what it is told. */
+struct store_call {
+    const struct pg_statement *statement; /* NULL: none */
+    struct pg_params params;
+};
+
+/* BEGIN and the statements, in one round trip; the rows of the second one. */
+static bool begin_and(struct pg_conn *conn, const struct store_call *first, const struct store_call *second,
+    int64_t deadline_ns, struct pg_result **ret_rows, struct error *reterr_error)
 {
-    struct pg_params none;
     bool ok = false;
 
-    pg_params_init(&none, arena);
-    pg_pipeline_add(conn, &statement_begin, &none);
-    pg_pipeline_add(conn, statement, params);
+    pg_pipeline_add(conn, &statement_begin, NULL);
+    if (first->statement != NULL)
+        pg_pipeline_add(conn, first->statement, &first->params);
+    pg_pipeline_add(conn, second->statement, &second->params);
     ok =
         pg_pipeline_flush(conn, deadline_ns, reterr_error) && pg_pipeline_next(conn, deadline_ns, NULL, reterr_error) &&
+        (first->statement == NULL || pg_pipeline_next(conn, deadline_ns, NULL, reterr_error)) &&
         pg_pipeline_next(conn, deadline_ns, ret_rows, reterr_error) && pg_pipeline_end(conn, deadline_ns, reterr_error);
     if (!ok && pg_conn_is_open(conn))
         pg_pipeline_end(conn, deadline_ns, NULL);
     return ok;
 }
 
+static bool has_members(const struct store_lead *leads, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!uuid_is_nil(&leads[i].member_id))
+            return true;
+    return false;
+}
+
+static void add_members(struct pg_params *params, struct arena *arena, const struct store_lead *leads, size_t count)
+{
+    struct uuid *ids = arena_alloc_array(arena, count, sizeof(*ids));
+    bool *are_none = arena_alloc_array(arena, count, sizeof(*are_none));
+    bool *are_admins = arena_alloc_array(arena, count, sizeof(*are_admins));
+
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = leads[i].member_id;
+        are_none[i] = uuid_is_nil(&leads[i].member_id);
+        are_admins[i] = leads[i].member_is_admin;
+    }
+    pg_params_add_uuid_array(params, ids, are_none, count);
+    pg_params_add_bool_array(params, are_admins, NULL, count);
+}
+
 bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *leads, size_t count, int64_t deadline_ns,
     uint64_t *ret_transaction_id, struct error *reterr_error)
 {
-    struct pg_params pairs;
+    bool for_members = has_members(leads, count);
+    struct store_call nothing = {0};
+    struct store_call lock = {.statement = for_members ? &statement_lock_for_members : &statement_lock};
     struct pg_result *rows = NULL;
     bool ok = false;
 
-    add_pairs(&pairs, arena, leads, count);
-    ok = begin_and(conn, arena, &statement_lock, &pairs, deadline_ns, &rows, reterr_error);
+    add_pairs(&lock.params, arena, leads, count);
+    if (for_members)
+        add_members(&lock.params, arena, leads, count);
+    ok = begin_and(conn, &nothing, &lock, deadline_ns, &rows, reterr_error);
     if (ok)
         lock_rows(rows, arena, leads, count, ret_transaction_id);
+    for (int row = 0; ok && for_members && row < pg_result_row_count(rows); row++)
+        leads[row_position(rows, row, count)].membership = (enum store_membership)pg_result_int2(rows, row, 28);
     pg_result_free(rows);
     return ok;
+}
+
+/* The membership that retries by hand stand on. */
+static struct store_call requirement(const struct store_due *due, struct arena *arena)
+{
+    struct store_call call = {0};
+
+    if (uuid_is_nil(&due->member_id))
+        return call;
+    call.statement = &statement_require;
+    pg_params_init(&call.params, arena);
+    pg_params_add_uuid(&call.params, &due->member_id);
+    pg_params_add_uuid(&call.params, &due->workspace_id);
+    pg_params_add_bool(&call.params, due->member_is_admin);
+    return call;
 }
 
 static void add_due(struct pg_params *params, struct arena *arena, const struct store_due *due)
@@ -274,12 +337,13 @@ static void add_due(struct pg_params *params, struct arena *arena, const struct 
 bool store_lock_due(struct pg_conn *conn, struct arena *arena, struct store_due *due, int64_t deadline_ns,
     struct store_lead **ret_leads, size_t *ret_count, uint64_t *ret_transaction_id, struct error *reterr_error)
 {
-    struct pg_params params;
+    struct store_call require = requirement(due, arena);
+    struct store_call lock = {.statement = &statement_lock_due};
     struct pg_result *rows = NULL;
     bool ok = false;
 
-    add_due(&params, arena, due);
-    ok = begin_and(conn, arena, &statement_lock_due, &params, deadline_ns, &rows, reterr_error);
+    add_due(&lock.params, arena, due);
+    ok = begin_and(conn, &require, &lock, deadline_ns, &rows, reterr_error);
     if (ok) {
         size_t count = (size_t)pg_result_row_count(rows);
         struct store_lead *leads = arena_alloc_array(arena, count, sizeof(*leads));

@@ -50,11 +50,22 @@ enum store_status {
     STORE_STATUS_EXPIRED,
 };
 
+/* What is known of the person for whom a lead is asked; the numbers are those of hold_members(). */
+enum store_membership {
+    STORE_MEMBERSHIP_OK = 0, /* holds until the transaction ends; or nobody was asked about */
+    STORE_MEMBERSHIP_NONE = 1,
+    STORE_MEMBERSHIP_CHANGING = 2, /* somebody is at it at this moment */
+    STORE_MEMBERSHIP_NO_ADMIN = 3,
+};
+
 /* One lead in a batch. Texts are borrowed from the batch's arena. */
 struct store_lead {
-    struct uuid lead_id; /* in: the pair that is asked for */
+    struct uuid lead_id; /* in: the pair that is asked for, */
     struct uuid source_workspace_id;
+    struct uuid member_id; /* and for whom: uuid_nil for a service */
+    bool member_is_admin;
 
+    enum store_membership membership; /* of what is not OK nothing else is said */
     bool is_locked;
     struct rule_lead facts;  /* of a locked one: what its rules look at, identity, end of its time to live */
     const char *dedupe_hash; /* NULL: blank identity */
@@ -118,8 +129,8 @@ struct store_outcome {
     const char *reason;
 };
 
-/* Round trip 1: BEGIN, time limits, lock, read. `leads[i].lead_id` and `.source_workspace_id` go in, the rest comes
- * out. `ret_transaction_id` is 0 when nothing was locked. On failure the transaction is still to be rolled back
+/* Round trip 1: BEGIN, time limits, lock, read. What is marked "in" goes in, the rest comes out.
+ * `ret_transaction_id` is 0 when nothing was locked. On failure the transaction is still to be rolled back
  * when the connection is open. */
 bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *leads, size_t count, int64_t deadline_ns,
     uint64_t *ret_transaction_id, struct error *reterr_error);
@@ -131,6 +142,8 @@ struct store_due {
     bool by_hand;
     bool is_outdated; /* by rule version; otherwise by time */
     bool is_thorough;
+    struct uuid member_id; /* who must be a member of the workspace, as in struct routing_request */
+    bool member_is_admin;
 
     /* Where the last claim ended; zero: from the start. Moved on by store_lock_due(). */
     int64_t from_us;
@@ -140,7 +153,8 @@ struct store_due {
 };
 
 /* Round trip 1 of retries: as store_lock(), with the leads of rows that are due. `*ret_leads` has `*ret_count` leads, each with the
- * `max_attempts` of its row. */
+ * `max_attempts` of its row. A member that was named and
+ * is none is ERROR_DATABASE with the SQLSTATE of require_member(). */
 bool store_lock_due(struct pg_conn *conn, struct arena *arena, struct store_due *due, int64_t deadline_ns,
     struct store_lead **ret_leads, size_t *ret_count, uint64_t *ret_transaction_id, struct error *reterr_error);
 

@@ -210,11 +210,23 @@ static void choose_attempted(const struct store_lead *lead, const struct routing
     }
 }
 
+/* A lead that somebody asked for who may not; or of whom that cannot be said now. */
+static enum verdict_step answer_member(const struct store_lead *lead, struct routing_answer *ret_answer)
+{
+    if (lead->membership == STORE_MEMBERSHIP_CHANGING)
+        return VERDICT_STEP_HELD;
+    error_set(&ret_answer->error, ERROR_FORBIDDEN, "%s",
+        lead->membership == STORE_MEMBERSHIP_NO_ADMIN ? ROUTING_NO_ADMIN_TEXT : ROUTING_NO_MEMBER_TEXT);
+    return VERDICT_STEP_ANSWER;
+}
+
 enum verdict_step verdict_choose(const struct store_lead *lead, const struct routing_request *request,
     const struct rule_set *set, const struct error *rules_error, bool was_held, struct arena *arena,
     struct store_decision *ret_decision, struct routing_answer *ret_answer)
 {
     ret_answer->lead_id = lead->lead_id;
+    if (lead->membership != STORE_MEMBERSHIP_OK)
+        return answer_member(lead, ret_answer);
     if (!lead->is_found) {
         error_set(&ret_answer->error, ERROR_NOT_FOUND, "no such lead in that workspace");
         return VERDICT_STEP_ANSWER;

@@ -7,7 +7,8 @@ import uuid
 import grpc
 import pytest
 
-from support.product_cluster import execute
+from support.database import Database
+from support.product_cluster import execute, wait_until
 from support.server import Server
 from support.stubs import leads_pb2, maintenance_pb2, routing_pb2, rules_pb2, workspaces_pb2
 from support.tokens import AUDIENCE, SERVICE, claims, encode, jwks, metadata, signed, token
@@ -154,7 +155,7 @@ def place(cluster, tmp_path_factory):
     execute(cluster, name, ROWS)
     keys = jwks(tmp_path_factory.mktemp("keys") / "keys.json")
     with Server(cluster.service_url(name), "--token-keys", str(keys), "--token-audience", AUDIENCE, "--no-jobs") as server:
-        yield server, lambda statement, parameters=None: execute(cluster, name, statement, parameters)
+        yield server, lambda statement, parameters=None: execute(cluster, name, statement, parameters), name
         server.check_log()
     cluster.drop_database(name)
 
@@ -267,6 +268,105 @@ def test_who_leaves_a_workspace_is_out_at_once(guarded, place):
     guarded.routing.Health(request, metadata=credentials, timeout=DEADLINE_S)
     place[1]("delete from user_workspaces where user_id = %s", (str(somebody),))
     assert refused(guarded.routing.Health, request, credentials)[0] == "PERMISSION_DENIED"
+
+
+# --- A membership that ends while a call is under way ---------------------------------------------------------------------------
+
+
+class Somebody:
+    """A member of our workspace for as long as somebody else leaves it so; `boss` is the session of who does not."""
+
+    def __init__(self, sessions, role="admin"):
+        self.sessions, self.id, self.boss = sessions, uuid.uuid4(), sessions.session()
+        self.credentials = metadata(token(self.id))
+        self.boss.execute("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, %s)", self.id, OURS, role)
+
+    def leave(self):
+        """The membership's end, in another thread, once it waits for somebody."""
+        ending = self.sessions.in_background(self.boss.execute, "delete from user_workspaces where user_id = %s", self.id)
+        self.sessions.wait_until_blocked(self.boss)
+        return ending
+
+
+@pytest.fixture
+def sessions(place, cluster):
+    database = Database(cluster, place[2])
+    yield database
+    database.close_others()
+    database.close()
+
+
+def new_lead(guarded, email):
+    request = leads_pb2.CreateLeadsRequest(workspace_id=OURS, leads=[leads_pb2.NewLead(email=email)])
+    return guarded.leads.CreateLeads(request, metadata=metadata(token(ADMIN)), timeout=DEADLINE_S).results[0].lead_id
+
+
+def stuck_calls(guarded, sessions, somebody):
+    """Calls that cannot end before a row that another session has is free: that session, and the call."""
+    stuck = sessions.session()
+    stuck.begin()
+    stuck.execute("select from leadrouter.rule_versions where workspace_id = %s for update", OURS)
+    yield stuck, guarded.rules.CreateRule, method("CreateRule").make(OURS)
+
+    email = f"{uuid.uuid4()}@example.com"
+    lead = new_lead(guarded, email)
+    stuck = sessions.session()
+    stuck.begin()
+    stuck.execute("insert into lead_dedupe_claims (dedupe_hash, lead_id, workspace_id, expires_at)"
+                  " select dedupe_hash, id, workspace_id, 'infinity' from leads where id = %s", lead)
+    yield stuck, guarded.routing.RouteLead, routing_pb2.RouteLeadRequest(lead_id=lead, source_workspace_id=OURS)
+
+    stuck = sessions.session()
+    stuck.begin()
+    stuck.execute("insert into leads (workspace_id, source_workspace_id, external_id) values (%s, %s, 'the same')", OURS, OURS)
+    yield stuck, guarded.leads.CreateLeads, leads_pb2.CreateLeadsRequest(workspace_id=OURS,
+                                                                         leads=[leads_pb2.NewLead(external_id="the same")])
+
+
+def test_a_membership_ends_after_the_call_that_stands_on_it(guarded, sessions):
+    """Not between the question and the commit: whoever ends it waits, and then the call is done."""
+    for stuck, call, request in stuck_calls(guarded, sessions, None):
+        somebody = Somebody(sessions)
+        answer = call.future(request, metadata=somebody.credentials, timeout=DEADLINE_S)
+        wait_until(lambda: sessions.value("select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))", stuck.pid) > 0,
+                   "the call does not get stuck")
+        ending = somebody.leave()
+        stuck.rollback()
+        answer.result()
+        ending.result()
+        assert refused(call, request, somebody.credentials)[0] == "PERMISSION_DENIED"
+
+
+def test_a_membership_that_is_ending_holds_up_nobody(guarded, sessions):
+    """Who ends it has not committed: the call is told to come again, soon, and others go on; afterwards it is refused."""
+    somebody, lead = Somebody(sessions), new_lead(guarded, f"{uuid.uuid4()}@example.com")
+    calls = [(guarded.routing.RouteLead, routing_pb2.RouteLeadRequest(lead_id=lead, source_workspace_id=OURS)),
+             (guarded.leads.CreateLeads, new_leads()), (guarded.routing.ProcessRetries, method("ProcessRetries").make(OURS)),
+             (guarded.rules.DeleteRule, method("DeleteRule").make(OURS))]
+    somebody.boss.begin()
+    somebody.boss.execute("delete from user_workspaces where user_id = %s", somebody.id)
+    for call, request in calls[:3]:
+        assert refused(call, request, somebody.credentials)[0] == "ABORTED", request
+    route(guarded, metadata(token(ADMIN)), lead)
+    somebody.boss.commit()
+    for call, request in calls:
+        assert refused(call, request, somebody.credentials) == ("PERMISSION_DENIED", "there is no such workspace, or it is not yours")
+
+
+def test_two_people_who_ask_for_one_lead_get_each_their_own_answer(guarded):
+    """Though one of them must not get any, at whatever moment the other asks."""
+    for _ in range(20):
+        lead = new_lead(guarded, f"{uuid.uuid4()}@example.com")
+        request = routing_pb2.RouteLeadRequest(lead_id=lead, source_workspace_id=OURS)
+        calls = [(who, guarded.routing.RouteLead.future(request, metadata=metadata(EVERYBODY[who]()), timeout=DEADLINE_S))
+                 for who in ("stranger", "member", "other", "service", "admin", "stranger")]
+        outcomes = []
+        for who, call in calls:
+            if who in ("stranger", "other"):
+                assert call.code().name == "PERMISSION_DENIED"
+            else:
+                outcomes.append(call.result().decision_id)
+        assert len(set(outcomes)) == 1
 
 
 # --- Tokens that are no good --------------------------------------------------------------------------------------------------

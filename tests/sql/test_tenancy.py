@@ -32,6 +32,14 @@ create function auth.role() returns text language sql stable as
     $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $$;
 """
 
+VERSION_TABLES = ("rule_versions", "rule_set_versions", "rule_history", "set_history")
+
+# What people may call: what policies ask, what the server reads by, and what that needs.
+PEOPLE_FUNCTIONS = {
+    "member_workspaces", "admin_workspaces", "own_get_lead", "own_health_counts", "own_read_workspaces", "own_list_members",
+    "own_rule_set_at", "own_list_rule_versions", "own_lead_history", "own_rule_ways_back", "own_list_retries", "own_leads_for_test",
+    "own_claim_holder", "to_us", "from_us", "log_partition_days_ahead"}
+
 # Who asks: the role, and the claims of the request.
 PEOPLE = {"alice": ALICE, "adam": ADAM, "bob": BOB, "stranger": STRANGER}
 WORKSPACES = {"alice": {A}, "adam": {A}, "bob": {B}, "stranger": set(), "nobody": set()}
@@ -124,6 +132,19 @@ def test_people_read_their_own(kept_apart, table, asker):
     assert seen == ("denied" if table == "lead_dedupe_claims" else expected)
 
 
+@pytest.mark.parametrize("asker", ASKERS)
+@pytest.mark.parametrize("table", VERSION_TABLES)
+def test_people_read_the_versions_of_their_rules(kept_apart, table, asker):
+    db = kept_apart
+    seen = {workspace for workspace, in db.rows(f"select distinct workspace_id from leadrouter.{table}")}
+    assert seen >= {A, B, DESK}
+    expected = db.value(f"select count(*) from leadrouter.{table} where workspace_id = any (%s)", list(WORKSPACES[asker]))
+    assert try_it(db, "authenticated", claims_of(asker), f"select * from leadrouter.{table}") == expected
+    for command in (f"insert into leadrouter.{table} (workspace_id) values ('{A}')", f"delete from leadrouter.{table}",
+                    f"update leadrouter.{table} set workspace_id = workspace_id", f"truncate leadrouter.{table}"):
+        assert try_it(db, "authenticated", claims_of(asker), command) == "denied", command
+
+
 @pytest.mark.parametrize("claims", ["", "{}", '{"sub": null}', '{"role": "service_role"}'])
 @pytest.mark.parametrize("table", TENANT_TABLES[:-1])
 def test_no_claim_no_rows(kept_apart, table, claims):
@@ -173,6 +194,7 @@ def test_nobody_has_a_right_on_anything_else(kept_apart):
     allowed = {("authenticated", f"public.{table}", "select") for table in TENANT_TABLES[:-1]}
     allowed |= {("authenticated", f"public.{table}", command) for table in ("lead_routing_rules", "lead_routing_sets")
                 for command in ("insert", "update", "delete")}
+    allowed |= {("authenticated", f"leadrouter.{table}", "select") for table in VERSION_TABLES}
     roles = ["authenticated", "leadrouter_service"] + (["anon", "service_role"] if db.kind == "supabase" else [])
     everything = tables(db)
     assert len([table for table in everything if "lead_routing_logs_" in table]) > 30
@@ -223,10 +245,13 @@ def test_a_service_role_that_was_there_calls_the_interface(kept_apart):
 
 
 def test_nobody_else_may_call_a_function(kept_apart):
-    """But for the two that policies ask, and what anybody may know of a text."""
+    """But for those that are for people: each has their rights, or says nothing of rows that are not theirs."""
     db = kept_apart
     roles = ["authenticated", "public"] + (["anon"] if db.kind == "supabase" else [])
     callable_ = {row.proname for role in roles for row in db.rows(
         "select p.proname from pg_proc p where p.pronamespace = any (array['leadrouter', 'public']::regnamespace[])"
         " and has_function_privilege(%s, p.oid, 'execute') and p.prorettype <> 'trigger'::regtype", role)}
-    assert callable_ == {"member_workspaces", "admin_workspaces"}
+    assert callable_ == PEOPLE_FUNCTIONS
+    definers = {row.proname for row in db.rows("select p.proname from pg_proc p where p.pronamespace = 'leadrouter'::regnamespace"
+                                               " and p.prosecdef and p.proname = any (%s)", list(PEOPLE_FUNCTIONS))}
+    assert definers == {"member_workspaces", "admin_workspaces", "own_claim_holder", "log_partition_days_ahead"}

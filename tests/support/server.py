@@ -1,6 +1,6 @@
 """One leadrouterd: started on a free port, its log lines kept, ended by signal.
 
-`with Server(url) as server:` gives `address`, `routing`, `leads` and `maintenance` (stubs), and `lines()` (the log so far, as
+`with Server(url) as server:` gives `address`, `routing`, `leads`, `rules` and `maintenance` (stubs), and `lines()` (the log so far, as
 objects). stop() returns the exit code.
 """
 import json
@@ -14,7 +14,7 @@ import grpc
 
 from support.product_cluster import PATIENCE_S, wait_until
 from support.postgres import LEADROUTERD
-from support.stubs import leads_pb2_grpc, maintenance_pb2_grpc, routing_pb2_grpc
+from support.stubs import leads_pb2_grpc, maintenance_pb2_grpc, routing_pb2_grpc, rules_pb2_grpc
 
 # What must never be in a log: an e-mail address, a connection string.
 PRIVATE = re.compile(r"[\w.+-]+@[\w-]+\.\w+|postgres(ql)?://|password|host=/|dbname=")
@@ -38,6 +38,7 @@ class Server:
         channel = self.channel()
         self.routing = routing_pb2_grpc.RoutingServiceStub(channel)
         self.leads = leads_pb2_grpc.LeadServiceStub(channel)
+        self.rules = rules_pb2_grpc.RuleServiceStub(channel)
         self.maintenance = maintenance_pb2_grpc.MaintenanceServiceStub(channel)
         return self
 

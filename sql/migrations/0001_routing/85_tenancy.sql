@@ -23,15 +23,6 @@ as $function$
     where m.user_id = (select leadrouter.caller_id()) and m.role in ('admin', 'owner')
 $function$;
 
--- What somebody is in a workspace, for the server in front of a call; null: no member, or no such workspace.
-create function leadrouter.member_role(p_user_id uuid, p_workspace_id uuid) returns text
-    language sql stable security definer
-    set search_path = pg_catalog, pg_temp
-as $function$
-    select case when m.role in ('admin', 'owner') then 'admin' else 'member' end
-    from public.user_workspaces m where m.user_id = p_user_id and m.workspace_id = p_workspace_id
-$function$;
-grant execute on function leadrouter.member_role(uuid, uuid) to leadrouter_service;
 grant execute on function leadrouter.member_workspaces(), leadrouter.admin_workspaces() to authenticated;
 grant usage on schema leadrouter to authenticated;
 

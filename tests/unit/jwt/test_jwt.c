@@ -574,6 +574,21 @@ static void keys_that_change(void **state)
 
 /* --- Remembering -------------------------------------------------------------------------------------------------- */
 
+static void a_payload_as_it_was_signed(void **state)
+{
+    static const char payload[] = "{\"sub\":\"\u00e4\",\"app_metadata\":{\"plan\":[1,2]},\"exp\":1}";
+    char *token = NULL;
+    char *text = NULL;
+
+    (void)state;
+    write_file("keys", "{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}");
+    token = sign("keys", NULL, payload);
+    text = jwt_payload(token, strlen(token));
+    assert_string_equal(text, payload);
+    free(text);
+    free(token);
+}
+
 static void cache_is_bounded(void **state)
 {
     struct jwt_claims claims = {.subject = "me"};
@@ -663,6 +678,7 @@ int main(void)
         cmocka_unit_test(files_that_are_refused),
         cmocka_unit_test(secrets_that_are_open),
         cmocka_unit_test(keys_that_change),
+        cmocka_unit_test(a_payload_as_it_was_signed),
         cmocka_unit_test(cache_is_bounded),
         cmocka_unit_test(keys_change_under_readers),
     };

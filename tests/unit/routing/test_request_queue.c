@@ -238,6 +238,51 @@ static void test_put_back_takes_the_forced_along(void **state)
     assert_int_equal(list_length(fixture->lists[0]), 2);
 }
 
+/* One of them may be no member: each gets an attempt, and an answer, of its own, one after the other. */
+static void test_what_people_ask_for_is_not_joined(void **state)
+{
+    struct fixture *fixture = *state;
+    struct routing_ticket tickets[5] = {
+        ticket_for(1, 1), ticket_for(1, 1), ticket_for(1, 1), ticket_for(1, 1), ticket_for(1, 1)};
+
+    tickets[1].request.member_id.bytes[0] = 1;
+    tickets[2].request.member_id.bytes[0] = 2;
+    tickets[3].request.member_id.bytes[0] = 1;
+    for (size_t i = 0; i < 4; i++)
+        assert_true(add(fixture, &tickets[i], NULL));
+    assert_int_equal(take(fixture), 1);
+    assert_true(request_queue_put_back(fixture->queue, fixture->entries[0]));
+    assert_int_equal(take(fixture), 1);
+    assert_true(add(fixture, &tickets[4], NULL));
+    finish(fixture, 1);
+    assert_ptr_equal(fixture->lists[0], &tickets[0]);
+    assert_int_equal(list_length(fixture->lists[0]), 2); /* the service's other one */
+    assert_int_equal(take(fixture), 1);
+    assert_int_equal(fixture->entries[0]->request.member_id.bytes[0], 1);
+    finish(fixture, 1);
+    assert_ptr_equal(fixture->lists[0], &tickets[1]);
+    assert_int_equal(list_length(fixture->lists[0]), 2);
+    assert_int_equal(take(fixture), 1);
+    finish(fixture, 1);
+    assert_ptr_equal(fixture->lists[0], &tickets[2]);
+    assert_int_equal(request_queue_count(fixture->queue), 0);
+}
+
+static void test_who_waits_for_another_that_is_dropped_comes_next(void **state)
+{
+    struct fixture *fixture = *state;
+    struct routing_ticket tickets[2] = {ticket_for(1, 1), ticket_for(1, 1)};
+
+    tickets[0].request.deadline_ns = clock_now_ns() - 1;
+    tickets[1].request.member_id.bytes[0] = 1;
+    assert_true(add(fixture, &tickets[0], NULL));
+    assert_true(add(fixture, &tickets[1], NULL));
+    assert_int_equal(take(fixture), 1);
+    assert_ptr_equal(fixture->dropped, &tickets[0]);
+    finish(fixture, 1);
+    assert_ptr_equal(fixture->lists[0], &tickets[1]);
+}
+
 static void test_closed_gives_out_what_it_has_and_refuses_the_rest(void **state)
 {
     struct fixture *fixture = *state;
@@ -389,6 +434,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_late_and_abandoned_tickets_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_leads_come_again_until_the_time_is_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_back_takes_the_forced_along, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_people_ask_for_is_not_joined, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_waits_for_another_that_is_dropped_comes_next, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_gives_out_what_it_has_and_refuses_the_rest, setup, teardown),
         cmocka_unit_test(test_a_second_taker_leaves_a_few_leads_to_the_first),
         cmocka_unit_test_setup_teardown(test_take_ends_at_its_time, setup, teardown),

@@ -107,6 +107,22 @@ static void test_unknown_lead_is_not_found(void **state)
     assert_false(verdict_needs_rules(&fixture->lead, &fixture->request));
 }
 
+/* Whatever else was read: nothing is, for those who may not. */
+static void test_who_may_not_is_told_so(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fixture->lead.membership = STORE_MEMBERSHIP_NONE;
+    assert_int_equal(choose_with(fixture, "{}", false), VERDICT_STEP_ANSWER);
+    assert_int_equal(fixture->answer.error.code, ERROR_FORBIDDEN);
+    assert_string_equal(fixture->answer.error.text, ROUTING_NO_MEMBER_TEXT);
+    fixture->lead.membership = STORE_MEMBERSHIP_NO_ADMIN;
+    assert_int_equal(choose_with(fixture, "{}", false), VERDICT_STEP_ANSWER);
+    assert_string_equal(fixture->answer.error.text, ROUTING_NO_ADMIN_TEXT);
+    fixture->lead.membership = STORE_MEMBERSHIP_CHANGING;
+    assert_int_equal(choose_with(fixture, "{}", false), VERDICT_STEP_HELD);
+}
+
 static void test_a_matching_rule_gives_the_lead_away(void **state)
 {
     struct fixture *fixture = *state;
@@ -333,6 +349,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_unknown_lead_is_not_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_may_not_is_told_so, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_matching_rule_gives_the_lead_away, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policy_reaches_the_decision, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unmatched_follows_the_policy, setup, teardown),
