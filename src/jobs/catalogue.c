@@ -17,7 +17,8 @@ const struct job_entry jobs_catalogue[] = {
         .grace_ms = GRACE_MS,
         .steps = {{"expired", "select leadrouter.expire_leads(null, 200)", JOB_STEP_REPEAT, JOB_PARAMETER_NONE},
             {"claims_removed", "select removed, next_page from leadrouter.sweep_claims($1, 256)", JOB_STEP_SWEEP,
-                JOB_PARAMETER_NONE}},
+                JOB_PARAMETER_NONE},
+            {"leads_left", "select leadrouter.check_expired_leads()", JOB_STEP_ONCE, JOB_PARAMETER_NONE}},
     },
     {
         .base = {"health_check", "Looks for what is wrong with routing, and says so in the log.", {JOB_EVERY, HOUR_S}},

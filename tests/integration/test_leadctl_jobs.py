@@ -137,7 +137,7 @@ def test_jobs_as_json(ctl):
     assert (expiry["name"], expiry["state"], expiry["pause_note"], expiry["paused_by"]) == ("expiry", "paused", "why", NOBODY)
     assert expiry["next_run_at"] and expiry["description"] and expiry["schedule"] and expiry["last_detail"] == {}
     ran = json.loads(ctl("jobs", "run", "expiry", "--json")[1])
-    assert (ran["last_result"], ran["runs"], ran["last_detail"]) == ("done", 1, {"claims_removed": 0, "expired": 0})
+    assert (ran["last_result"], ran["runs"], ran["last_detail"]) == ("done", 1, {"claims_removed": 0, "expired": 0, "leads_left": 0})
 
 
 def test_names_of_jobs(ctl):

@@ -42,8 +42,9 @@ SERVICE_FUNCTIONS = {
     "read_workspaces", "create_workspace", "update_workspace", "list_members", "set_member", "remove_member",
     "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",
-    "queue_lost_leads", "release_stale_locks", "expire_leads", "sweep_claims", "sweep_queue", "prune_rule_versions", "list_retries",
-    "cancel_retries", "check_log_partitions", "workspaces_due", "make_log_partitions", "drop_log_partitions",
+    "queue_lost_leads", "release_stale_locks", "expire_leads", "check_expired_leads", "sweep_claims", "sweep_queue",
+    "prune_rule_versions", "list_retries", "cancel_retries", "check_log_partitions", "workspaces_due",
+    "make_log_partitions", "drop_log_partitions",
     "log_partition_days_ahead", "unprotected_tables", "normalize_text", "normalize_phone",
     "seal_log", "log_unsealed", "log_seal", "verify_page", "verify_log", "verify_days"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"

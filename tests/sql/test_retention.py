@@ -98,6 +98,51 @@ def test_two_expiries_share(db, source):
     assert db.value("select count(*) from lead_routing_logs") == 300
 
 
+@pytest.fixture
+def unwritable(own_db):
+    """A database that lets nobody change some leads; the first of them is the oldest."""
+    source = own_db.workspace()
+    own_db.execute("insert into leads (workspace_id, external_id, lead_expires_at) select %s, 'bad' || n, '2001-01-01'"
+                   " from generate_series(1, 25) n", source)
+    own_db.execute("insert into leads (workspace_id, lead_expires_at) select %s, '2002-01-01' from generate_series(1, 5) n", source)
+    own_db.execute("""create function refuse() returns trigger language plpgsql as $$ begin raise exception 'broken'; end $$;
+        create trigger refuse before update on leads for each row when (old.external_id like 'bad%') execute function refuse()""")
+    return own_db
+
+
+def test_leads_that_cannot_be_changed_do_not_stop_expiry(unwritable):
+    """More of them than a batch has, all before the others; and it is said that they are left."""
+    service = unwritable.service()
+    expired = 0
+    while (count := service.value(EXPIRE, None, 10)) > 0:
+        expired += count
+    assert expired == 5
+    assert unwritable.value("select count(*) from leads where routing_status = 'expired'") == 5
+    with pytest.raises(psycopg2.Error, match="25 leads past their time to live cannot be changed") as caught:
+        service.execute("select leadrouter.check_expired_leads()")
+    assert caught.value.pgcode == "LR423"
+    holder = unwritable.session()
+    holder.begin()
+    holder.execute("select from leads where external_id like 'bad%' for update")
+    assert service.value("select leadrouter.check_expired_leads()") == 0, "somebody holds them"
+
+
+def test_a_failure_that_is_no_leads_own_ends_the_step(unwritable):
+    unwritable.execute("create or replace function refuse() returns trigger language plpgsql as"
+                       " $$ begin raise exception 'full' using errcode = '53100'; end $$")
+    with pytest.raises(psycopg2.errors.DiskFull):
+        unwritable.service().execute(EXPIRE, None, 10)
+
+
+def test_leads_that_cannot_be_changed_do_not_stop_the_release(unwritable):
+    unwritable.execute("alter table leads disable trigger refuse; update leads set lead_expires_at = now() + interval '1 day';"
+                       " select acquire_routing_lock(id, gen_random_uuid()) from leads;"
+                       " alter table leads enable trigger refuse")
+    assert unwritable.service().value("select leadrouter.release_stale_locks(-1, 100)") == 5
+    assert unwritable.value("select count(*) from leads where routing_status = 'routing'") == 25
+    assert unwritable.value("select count(*) from lead_routing_logs where routing_result = 'released'") == 5
+
+
 # --- sweep_claims -----------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ import uuid
 import pytest
 
 from support.database import FAIL, HOLD, RETRY
-from support.product_cluster import PATIENCE_S
+from support.product_cluster import PATIENCE_S, wait_until
 
 LIST = ("select * from leadrouter.list_retries(p_workspace_id => %s, p_due_only => %s, p_after_us => %s, p_after_id => %s,"
         " p_limit => %s)")
@@ -200,6 +200,32 @@ def test_cancellations_and_lanes_by_volume(db, source):
     assert db.value("select count(*) from lead_routing_queue where processed_at is null") == 0
 
 
+def test_a_lead_is_given_up_once(db, service, source):
+    """The second operator's statement has begun when the first one's transaction ends: he comes to a lead that has been given up since."""
+    gate, lead = waiting(db, source), waiting(db, source)
+    gate, lead = sorted((gate, lead))
+    db.execute("create function stand() returns boolean language plpgsql volatile as $$ begin perform pg_advisory_lock(9);"
+               " perform pg_advisory_unlock(9); return true; end $$")
+    second = db.service()
+    try:
+        holder = db.session()
+        holder.execute("select pg_advisory_lock(9)")
+        definition = db.value("select pg_get_functiondef('leadrouter.cancel_retries'::regproc)")
+        last = "q.lead_id = l.id and q.processed_at is null)\n        order"
+        assert definition.count(last) == 1
+        slow = last.replace("\n", f" and (l.id <> '{gate}' or public.stand())\n")
+        db.execute(definition.replace(last, slow).replace("cancel_retries(", "slow_cancel(", 1))
+        db.execute("alter function leadrouter.slow_cancel owner to leadrouter_owner; grant execute on function stand() to public")
+        slow = db.in_background(db.session().rows, CANCEL.replace("cancel_retries", "slow_cancel"), [gate, lead], [source] * 2, None, "")
+        wait_until(lambda: db.rows("select from pg_locks where locktype = 'advisory' and not granted"), "it does not wait")
+        assert cancel(second, (lead, source)) == ["cancelled"]
+        holder.execute("select pg_advisory_unlock(9)")
+        assert [row.result for row in slow.result(PATIENCE_S)] == ["cancelled", "not_found"]
+        assert [log.routing_result for log in db.logs(lead)] == ["retry", "failed"]
+    finally:
+        db.execute("drop function if exists leadrouter.slow_cancel; drop function stand()")
+
+
 def test_operators_give_up_the_same_leads(db, source):
     """At once, and in orders of their own: nobody waits, and each lead is given up by one of them."""
     leads = [waiting(db, source) for _ in range(20)]
@@ -236,6 +262,23 @@ def test_health_counts_the_queue(db, service, source):
     row = service.row(HEALTH, changed)
     assert (row.retry_queue_depth, row.retries_due, row.held) == (2, 2, 0)
     assert row.oldest_due_age_seconds < 60, "since the change, and not since 1970"
+
+
+def test_rows_that_are_not_due_are_not_read_one_by_one(db, service, source):
+    """However many wait: the hourly check reads none of them, and Health counts them by their index."""
+    waiting(db, source, -1)
+    db.execute("insert into lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, rules_version)"
+               " select gen_random_uuid(), %s, 1, 3, now() + interval '1 hour', 1 from generate_series(1, 3000)", source)
+    db.execute("vacuum analyze lead_routing_queue")
+    read = ("select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables"
+            " where relname = 'lead_routing_queue'")
+    for statement in ("select * from leadrouter.workspaces_due(0, 10)", "select due from leadrouter.workspaces_due(0, 10)",
+                      "select * from leadrouter.health_counts(null)"):
+        db.begin()
+        assert len(db.rows(statement)) == 1
+        assert db.value(read) < 100, statement
+        db.rollback()
+    assert service.row(HEALTH, None).retry_queue_depth == 3001
 
 
 def test_workspaces_with_many_due_rows(db, service, source):

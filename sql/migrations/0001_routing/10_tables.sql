@@ -247,6 +247,9 @@ create unique index lead_routing_queue_open on public.lead_routing_queue (lead_i
 create index lead_routing_queue_due on public.lead_routing_queue (next_retry_at) where processed_at is null;
 -- Serves: lock_due_leads(), by rule version; depth per workspace.
 create index lead_routing_queue_workspace on public.lead_routing_queue (workspace_id, rules_version, id) where processed_at is null;
+-- Serves: the count of leads that wait for their workspace.
+create index lead_routing_queue_held on public.lead_routing_queue (workspace_id, rules_version)
+    where processed_at is null and error_class = 'held';
 -- Serves: lock_due_leads(), the workspaces whose rules have changed of late.
 create index rule_versions_changed on leadrouter.rule_versions (changed_at);
 -- Serves: load_rule_sets().

@@ -123,16 +123,20 @@ begin
 end
 $function$;
 
--- NULL counts all workspaces. By partial indexes: decided leads cost nothing.
+-- NULL counts all workspaces. By partial indexes: decided leads cost nothing, and of open queue rows those that are neither due nor held
+-- an entry of an index.
 create function leadrouter.health_counts(p_workspace_id uuid)
     returns table (pending bigint, routing bigint, failed bigint, retry_queue_depth bigint, retries_due bigint, stale_locks bigint,
         oldest_pending_age_seconds bigint, counted_us bigint, held bigint, oldest_due_age_seconds bigint)
     language plpgsql stable security definer rows 1
     set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $function$
 begin
     return query
-    select l.pending, l.routing, l.failed, q.depth, q.due, l.stale, l.oldest, leadrouter.to_us(now()), q.held, q.oldest_due
+    select l.pending, l.routing, l.failed, q.depth, d.due, l.stale, l.oldest, leadrouter.to_us(now()), h.held, d.oldest
     from (
         select count(*) filter (where x.routing_status = 'pending') as pending,
             count(*) filter (where x.routing_status = 'routing') as routing,
@@ -143,16 +147,28 @@ begin
         where x.routing_status in ('pending', 'routing', 'failed')
           and (p_workspace_id is null or x.source_workspace_id = p_workspace_id)
           and (x.routing_status = 'routing' or x.lead_expires_at > now())) l,
-        (select count(*) as depth,
-            count(*) filter (where x.next_retry_at <= now() or coalesce(v.version, 0) > x.rules_version) as due,
-            count(*) filter (where x.error_class = 'held' and coalesce(v.version, 0) <= x.rules_version) as held,
-            -- Of one that a change of rules made due: since the change.
-            coalesce(floor(extract(epoch from now() - min(case
-                when coalesce(v.version, 0) > x.rules_version then least(x.next_retry_at, greatest(v.changed_at, x.created_at))
-                when x.next_retry_at <= now() then x.next_retry_at end))), 0)::bigint as oldest_due
-        from public.lead_routing_queue x
-        left join leadrouter.rule_versions v on v.workspace_id = x.workspace_id
-        where x.processed_at is null and (p_workspace_id is null or x.workspace_id = p_workspace_id)) q;
+        (select count(*) as depth from public.lead_routing_queue x
+         where x.processed_at is null and (p_workspace_id is null or x.workspace_id = p_workspace_id)) q,
+        (select count(*) as held from public.lead_routing_queue x
+         left join leadrouter.rule_versions v on v.workspace_id = x.workspace_id
+         where x.processed_at is null and x.error_class = 'held' and coalesce(v.version, 0) <= x.rules_version
+           and (p_workspace_id is null or x.workspace_id = p_workspace_id)) h,
+        -- Those whose time has come, then those that a change of rules made due, since the change.
+        (select count(*) as due, coalesce(floor(extract(epoch from now() - min(x.since))), 0)::bigint as oldest
+         from (
+            select case when v.version > x.rules_version then least(x.next_retry_at, greatest(v.changed_at, x.created_at))
+                else x.next_retry_at end as since
+            from public.lead_routing_queue x
+            left join leadrouter.rule_versions v on v.workspace_id = x.workspace_id
+            where x.processed_at is null and x.next_retry_at <= now() and (p_workspace_id is null or x.workspace_id = p_workspace_id)
+            union all
+            select greatest(v.changed_at, x.created_at)
+            from leadrouter.rule_versions v, lateral (
+                select y.created_at from public.lead_routing_queue y
+                where y.workspace_id = v.workspace_id and y.rules_version < v.version and y.processed_at is null
+                  and y.next_retry_at > now()
+                offset 0) x -- or the planner begins with all open rows
+            where p_workspace_id is null or v.workspace_id = p_workspace_id) x) d;
 end
 $function$;
 

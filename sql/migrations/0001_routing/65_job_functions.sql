@@ -242,9 +242,8 @@ begin
 end
 $function$;
 
--- Locks of workers that are older than p_older_than_seconds: the attempt counts as failed, and the lead is due at once, or failed when no
--- attempts are left. What the old owner says later finds a lead that it does not hold.
-create function leadrouter.release_stale_locks(p_older_than_seconds integer, p_limit integer) returns integer
+-- The second half of release_stale_locks(), for leads that the transaction has locked.
+create function leadrouter.release_leads(p_lead_ids uuid[]) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -253,20 +252,14 @@ create function leadrouter.release_stale_locks(p_older_than_seconds integer, p_l
     set enable_mergejoin = off
 as $function$
 declare
-    v_ids uuid[];
     v_count integer;
 begin
-    v_ids := array(
-        select l.id from public.leads l
-        where l.routing_status = 'routing' and l.routing_locked_at < now() - p_older_than_seconds * interval '1 second'
-        order by l.routing_locked_at limit p_limit
-        for no key update skip locked);
     with stale as materialized (
         select l.id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts, q.id is not null as is_queued,
             coalesce(v.version, 0) as version,
             leadrouter.next_attempt(l.routing_status, l.routing_attempts, coalesce(q.max_attempts, 3), q.rules_version,
                 coalesce(v.version, 0)) as attempt
-        from unnest(v_ids) i
+        from unnest(p_lead_ids) i
         join public.leads l on l.id = i
         left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
         left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
@@ -303,6 +296,55 @@ begin
 end
 $function$;
 
+-- Whether a step over many leads may go on without the one that broke it: not when it met another transaction, nor when the database is
+-- short of something.
+create function leadrouter.is_a_leads_fault(p_sqlstate text) returns boolean
+    language sql immutable parallel safe
+as $function$
+    select left(p_sqlstate, 2) not in ('40', '53', '57', '58', 'XX')
+$function$;
+
+-- Locks of workers that are older than p_older_than_seconds: the attempt counts as failed, and the lead is due at once, or failed when no
+-- attempts are left. What the old owner says later finds a lead that it does not hold. A lead that the database lets nobody change is
+-- passed over.
+create function leadrouter.release_stale_locks(p_older_than_seconds integer, p_limit integer) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+declare
+    v_ids uuid[];
+    v_id uuid;
+    v_count integer := 0;
+begin
+    v_ids := array(
+        select l.id from public.leads l
+        where l.routing_status = 'routing' and l.routing_locked_at < now() - p_older_than_seconds * interval '1 second'
+        order by l.routing_locked_at limit p_limit
+        for no key update skip locked);
+    begin
+        return leadrouter.release_leads(v_ids);
+    exception when others then
+        if not leadrouter.is_a_leads_fault(sqlstate) then
+            raise;
+        end if;
+    end;
+    foreach v_id in array v_ids loop
+        begin
+            v_count := v_count + leadrouter.release_leads(array[v_id]);
+        exception when others then
+            if not leadrouter.is_a_leads_fault(sqlstate) then
+                raise;
+            end if;
+        end;
+    end loop;
+    return v_count;
+end
+$function$;
+
 -- decide() with one verdict for many leads that the transaction has locked; returns how many it was carried out for.
 create function leadrouter.decide_alike(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_verdict smallint, p_reason text,
         p_error_class text, p_actor_id uuid) returns integer
@@ -328,7 +370,8 @@ begin
 end
 $function$;
 
--- Pending and failed leads past their time to live, never one that somebody holds; of one workspace, or of all.
+-- Pending and failed leads past their time to live, never one that somebody holds; of one workspace, or of all. Leads that the database
+-- lets nobody change are passed over, up to ten times p_limit of them; check_expired_leads() says that there are such.
 create function leadrouter.expire_leads(p_workspace_id uuid, p_limit integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -337,14 +380,59 @@ as $function$
 declare
     v_ids uuid[];
     v_sources uuid[];
+    v_after timestamptz := '-infinity';
+    v_after_id uuid := '00000000-0000-0000-0000-000000000000';
+    v_count integer := 0;
 begin
-    select array_agg(e.id), array_agg(e.source_workspace_id) into v_ids, v_sources
-    from (select l.id, l.source_workspace_id from public.leads l
-        where l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()
-          and (p_workspace_id is null or l.source_workspace_id = p_workspace_id)
-        order by l.lead_expires_at limit p_limit
-        for no key update skip locked) e;
-    return leadrouter.decide_alike(v_ids, v_sources, 4::smallint, 'its time to live has passed', null, null);
+    for v_round in 1 .. 10 loop
+        select array_agg(e.id), array_agg(e.source_workspace_id), max(e.lead_expires_at),
+            (array_agg(e.id order by e.lead_expires_at desc, e.id desc))[1]
+        into v_ids, v_sources, v_after, v_after_id
+        from (select l.id, l.source_workspace_id, l.lead_expires_at from public.leads l
+            where l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() and l.lead_expires_at >= v_after
+              and (l.lead_expires_at, l.id) > (v_after, v_after_id) and (p_workspace_id is null or l.source_workspace_id = p_workspace_id)
+            order by l.lead_expires_at, l.id limit p_limit
+            for no key update skip locked) e;
+        exit when v_ids is null;
+        begin
+            return leadrouter.decide_alike(v_ids, v_sources, 4::smallint, 'its time to live has passed', null, null);
+        exception when others then
+            if not leadrouter.is_a_leads_fault(sqlstate) then
+                raise;
+            end if;
+        end;
+        for i in 1 .. cardinality(v_ids) loop
+            begin
+                v_count := v_count + leadrouter.decide_alike(v_ids[i : i], v_sources[i : i], 4::smallint, 'its time to live has passed',
+                    null, null);
+            exception when others then
+                if not leadrouter.is_a_leads_fault(sqlstate) then
+                    raise;
+                end if;
+            end;
+        end loop;
+        exit when v_count > 0;
+    end loop;
+    return v_count;
+end
+$function$;
+
+-- Raises when leads are left that expire_leads() should have ended and that nobody holds.
+create function leadrouter.check_expired_leads() returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+as $function$
+declare
+    v_count integer := cardinality(array(
+        select l.id from public.leads l
+        where l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() - interval '1 minute'
+        limit 1000 for no key update skip locked));
+begin
+    if v_count > 0 then
+        raise exception '% leads past their time to live cannot be changed', v_count using errcode = 'LR423';
+    end if;
+    return 0;
 end
 $function$;
 
@@ -511,19 +599,27 @@ begin
 end
 $function$;
 
--- Workspaces with more due rows than that, the most first.
+-- Workspaces with more due rows than that, the most first. By indexes: rows that are not due cost nothing.
 create function leadrouter.workspaces_due(p_more_than integer, p_limit integer)
     returns table (workspace_id uuid, due bigint)
     language plpgsql stable security definer rows 10
     set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $function$
 begin
     return query
-    select q.workspace_id, count(*) as due
-    from public.lead_routing_queue q
-    left join leadrouter.rule_versions v on v.workspace_id = q.workspace_id
-    where q.processed_at is null and (q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version)
-    group by q.workspace_id
+    select d.workspace_id, count(*) as due
+    from (
+        select q.workspace_id from public.lead_routing_queue q where q.processed_at is null and q.next_retry_at <= now()
+        union all
+        select q.workspace_id from leadrouter.rule_versions v, lateral (
+            select x.workspace_id from public.lead_routing_queue x
+            where x.workspace_id = v.workspace_id and x.rules_version < v.version and x.processed_at is null and x.next_retry_at > now()
+            offset 0) q -- or the planner begins with all open rows
+    ) d
+    group by d.workspace_id
     having count(*) > p_more_than
     order by 2 desc, 1
     limit p_limit;
@@ -553,6 +649,10 @@ begin
           and exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
         order by l.id
         for no key update of l skip locked) c;
+    -- Looked for again with a newer snapshot: somebody may have given a lead up while the first statement was on its way to it.
+    select array_agg(c.id order by c.id), array_agg(c.source order by c.id) into v_ids, v_sources
+    from unnest(v_ids, v_sources) c (id, source)
+    where exists (select from public.lead_routing_queue q where q.lead_id = c.id and q.processed_at is null);
     perform leadrouter.decide_alike(v_ids, v_sources, 3::smallint, coalesce(nullif(p_reason, ''), 'given up by hand'), 'cancelled',
         p_actor_id);
     return query
@@ -575,11 +675,12 @@ begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
           and p.proname in ('register_jobs', 'run_is_left', 'list_jobs', 'begin_job', 'touch_job', 'end_job', 'note_job_run', 'pause_job',
-              'resume_job', 'queue_lost_leads', 'release_stale_locks', 'decide_alike', 'expire_leads', 'sweep_claims', 'sweep_queue',
+              'resume_job', 'queue_lost_leads', 'release_leads', 'is_a_leads_fault', 'release_stale_locks',
+              'decide_alike', 'expire_leads', 'check_expired_leads', 'sweep_claims', 'sweep_queue',
               'next_page', 'prune_rule_versions', 'check_log_partitions', 'list_retries', 'workspaces_due', 'cancel_retries') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text ~ '(run_is_left|decide_alike|next_page)[(]';
+        continue when v_function::text ~ '(run_is_left|release_leads|is_a_leads_fault|decide_alike|next_page)[(]';
         execute format('grant execute on function %s to leadrouter_service', v_function);
     end loop;
 end
