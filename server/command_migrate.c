@@ -9,7 +9,7 @@
 
 static const char usage[] =
     "Usage: leadrouterd migrate up|down|status (--database URL | --database-file FILE | --embedded DIR)\n"
-    "           [--dry-run] [--yes]\n\n"
+    "           [--dry-run] [--yes] [--adopt [--adopt-losing ROLE,...]]\n\n"
     "up      applies what is missing; safe to run by several at once and to run again\n"
     "down    removes exactly what up made; the host application's tables stay\n"
     "status  says which steps are done\n\n"
@@ -49,6 +49,10 @@ int command_migrate(int argc, char **argv)
             "see --help\n");
         return EXIT_USAGE;
     }
+    if ((config.adopt && strcmp(action, "up") != 0) || (config.adopt_losing != NULL && !config.adopt)) {
+        fprintf(stderr, "leadrouterd: --adopt belongs to migrate up, and --adopt-losing to --adopt\n");
+        return EXIT_USAGE;
+    }
     struct embedded_options options = {.directory = config.embedded};
     if (!config_read_files(&config, &error)) {
         config_wipe(&config);
@@ -59,6 +63,8 @@ int command_migrate(int argc, char **argv)
     struct migrate_options migrate = {.url = embedded == NULL ? config.database : embedded_admin_url(embedded),
         .dry_run = config.dry_run,
         .yes = config.yes,
+        .adopt = config.adopt,
+        .adopt_losing = config.adopt_losing,
         .output = stdout};
     for (size_t i = 0; i < COUNT_OF(actions); i++)
         if (strcmp(action, actions[i].name) == 0)

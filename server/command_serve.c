@@ -137,6 +137,22 @@ static void make_partitions(struct serving *serving)
     arena_free(params.arena);
 }
 
+/* Tables of a host application that were not taken over: the server goes on, and says so. */
+static bool warn_of_unprotected(struct serving *serving, struct error *reterr_error)
+{
+    struct arena *arena = arena_new(0);
+    const char *tables = NULL;
+    bool ok = migrate_unprotected(&serving->database, arena, &tables, reterr_error);
+
+    if (ok && tables != NULL) {
+        const struct log_field fields[] = {LOG_STRING("tables", tables), LOG_END};
+        log_write(LOG_LEVEL_WARNING, "tenancy.not_enforced",
+            "row security does not keep workspaces apart on all tables; see leadrouterd migrate up --adopt", fields);
+    }
+    arena_free(arena);
+    return ok;
+}
+
 static bool open_database(struct serving *serving, struct error *reterr_error)
 {
     if (serving->config.embedded != NULL && !start_embedded(serving, reterr_error))
@@ -147,8 +163,10 @@ static bool open_database(struct serving *serving, struct error *reterr_error)
         .application_name = "leadrouterd",
         .unnamed_statements = serving->config.unnamed_statements,
     };
-    return check_schema(serving, reterr_error) && database_role_check(&serving->database, serving->config.allow_role,
-                                                      clock_after_ms(DATABASE_WAIT_MS), reterr_error);
+    return check_schema(serving, reterr_error) &&
+           database_role_check(
+               &serving->database, serving->config.allow_role, clock_after_ms(DATABASE_WAIT_MS), reterr_error) &&
+           warn_of_unprotected(serving, reterr_error);
 }
 
 /* PostgreSQL ends in ways that are not ours: killed for memory, by hand, by a fault of its own. It is started again;

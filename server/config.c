@@ -119,6 +119,13 @@ static const struct setting settings[] = {
         0, 0},
     {"disposable", NULL, NULL, NULL, "for tests: flush nothing to disk, and end with the process that started it",
         SETTING_SWITCH, CONFIG_CLUSTER | CONFIG_SERVE, FIELD(disposable), 0, 0},
+    {"adopt", NULL, NULL, NULL,
+        "up: take over workspaces, user_workspaces and leads that were there before, so that row security keeps "
+        "workspaces apart on them too",
+        SETTING_SWITCH, CONFIG_MIGRATE, FIELD(adopt), 0, 0},
+    {"adopt-losing", NULL, "ROLE,...", NULL,
+        "roles that may lose sight of rows by that, for want of a policy; public: all others", SETTING_TEXT,
+        CONFIG_MIGRATE, FIELD(adopt_losing), 0, 0},
     {"yes", NULL, NULL, NULL, "down: destroy the audit log without asking", SETTING_SWITCH, CONFIG_MIGRATE, FIELD(yes),
         0, 0},
     {"dry-run", NULL, NULL, NULL, "say what would be done and change nothing", SETTING_SWITCH, CONFIG_MIGRATE,

@@ -54,6 +54,8 @@ struct config {
     bool migrate;
     bool yes;
     bool dry_run;
+    bool adopt;
+    const char *adopt_losing;               /* with commas between them; NULL: nobody */
     struct secret_file files[CONFIG_FILES]; /* what config_read_files() has read */
 };
 

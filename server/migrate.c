@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "migrate_adopt.h"
 #include "migrate_runner.h"
 #include "migrate_steps.h"
 #include "pg/pg.h"
@@ -182,8 +183,6 @@ static bool bring_up(struct migrate_runner *runner, struct error *reterr_error)
         fprintf(output, "the schema is up to date at version %d\n", runner->version);
         return true;
     }
-    if (!refuse_foreign(runner, reterr_error))
-        return false;
     if (runner->options->dry_run)
         return show_up(runner, reterr_error);
     fprintf(output, "migrating from version %d to %d\n", runner->version, migrate_schema_version);
@@ -195,14 +194,18 @@ static bool bring_up(struct migrate_runner *runner, struct error *reterr_error)
     if (!run_steps(runner, reterr_error))
         return false;
     fprintf(output, "the schema is at version %d\n", migrate_schema_version);
+    runner->version = migrate_schema_version;
     return true;
 }
 
+/* What taking tables over would take from whom is known, and agreed to, before anything is changed. */
 bool migrate_up(const struct migrate_options *options, struct error *reterr_error)
 {
     struct migrate_runner runner;
     bool ok = migrate_runner_open(&runner, options, reterr_error) &&
-              (options->dry_run || migrate_runner_take_turn(&runner, reterr_error)) && bring_up(&runner, reterr_error);
+              (options->dry_run || migrate_runner_take_turn(&runner, reterr_error)) &&
+              refuse_foreign(&runner, reterr_error) && migrate_adopt_ask(&runner, reterr_error) &&
+              bring_up(&runner, reterr_error) && migrate_adopt(&runner, reterr_error);
 
     migrate_runner_close(&runner);
     return ok;
@@ -235,26 +238,38 @@ static bool remove_all(struct migrate_runner *runner, void *argument, struct err
     if (rows > 0)
         return error_set(reterr_error, ERROR_PERMISSION,
             "the audit log has %lld rows, which would be destroyed; back it up, then say --yes", (long long)rows);
-    return migrate_runner_execute(runner, sql_runner_remove, reterr_error);
+    return migrate_runner_execute(runner, sql_runner_restore, reterr_error) &&
+           migrate_runner_execute(runner, sql_runner_remove, reterr_error);
 }
 
 static bool show_down(struct migrate_runner *runner, struct error *reterr_error)
 {
     FILE *output = runner->options->output;
     struct pg_result *objects = NULL;
+    struct pg_result *adopted = NULL;
     bool exists = false;
     int64_t rows = 0;
 
     if (!count_log(runner, &exists, &rows, reterr_error) ||
         !migrate_runner_query(runner,
+            "select table_name, owner::text from leadrouter.adopted_tables order by table_name", NULL, &adopted,
+            reterr_error))
+        return false;
+    if (!migrate_runner_query(runner,
             "select object_type, object_identity from leadrouter.migration_objects order by object_type, "
             "object_identity",
-            NULL, &objects, reterr_error))
+            NULL, &objects, reterr_error)) {
+        pg_result_free(adopted);
         return false;
+    }
     fprintf(output, "would migrate from version %d to 0; nothing is changed\n", runner->version);
     for (int i = 0; i < pg_result_row_count(objects); i++)
         fprintf(output, "would remove: %s %s\n", pg_result_text(objects, i, 0), pg_result_text(objects, i, 1));
     fprintf(output, "would remove: schema leadrouter\n");
+    for (int i = 0; i < pg_result_row_count(adopted); i++)
+        fprintf(
+            output, "would give back: table %s to %s\n", pg_result_text(adopted, i, 0), pg_result_text(adopted, i, 1));
+    pg_result_free(adopted);
     if (rows > 0)
         fprintf(output, "the audit log has %lld rows: this needs --yes\n", (long long)rows);
     pg_result_free(objects);
@@ -293,6 +308,7 @@ static bool take_down(struct migrate_runner *runner, struct error *reterr_error)
         return show_down(runner, reterr_error);
     if (!count_log(runner, &exists, &rows, reterr_error) ||
         !migrate_runner_execute(runner, sql_runner_catalogue, reterr_error) ||
+        !migrate_runner_execute(runner, sql_runner_adoption, reterr_error) ||
         !migrate_runner_query(runner,
             "select object_identity from leadrouter.migration_objects where object_type = 'role'", NULL, &roles,
             reterr_error) ||
@@ -344,7 +360,8 @@ static bool print_status(struct migrate_runner *runner, struct error *reterr_err
 bool migrate_status(const struct migrate_options *options, struct error *reterr_error)
 {
     struct migrate_runner runner;
-    bool ok = migrate_runner_open(&runner, options, reterr_error) && print_status(&runner, reterr_error);
+    bool ok = migrate_runner_open(&runner, options, reterr_error) && print_status(&runner, reterr_error) &&
+              migrate_adopt_tell(&runner, reterr_error);
 
     migrate_runner_close(&runner);
     return ok;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "pg/pg.h"
 
@@ -16,13 +17,17 @@ struct migrate_options {
     const char *url; /* Required. A direct connection (no pooler) as a role that may create roles and alter `leads` */
     bool dry_run;    /* print what would be done, object by object for down; change nothing, wait for nobody */
     bool yes;        /* down: destroy the audit log without asking */
-    FILE *output;    /* Required. What is done, a line per step, for people */
+    bool adopt;      /* up: take over the tables that were there before */
+    const char *adopt_losing; /* roles that may lose sight of rows by that, with commas between them; NULL: nobody */
+    FILE *output;             /* Required. What is done, a line per step, for people */
 };
 
-/* Applies what is missing. Safe to run by several at once: the others wait. A runner that was killed is taken up where
- * it stopped. Errors: ERROR_UNAVAILABLE, ERROR_BUSY (another runner took too long), ERROR_PERMISSION (not allowed to make
- * the roles: the statements have been printed), ERROR_DATABASE, ERROR_EXISTS (names that we need are taken: by the old
- * system's tables, or by another index), ERROR_INVALID (the schema is newer than this build). */
+/* Applies what is missing, and takes over what `adopt` asks for. Safe to run by several at once: the others wait. A
+ * runner that was killed is taken up where it stopped. Errors: ERROR_UNAVAILABLE, ERROR_BUSY (another runner took too
+ * long), ERROR_PERMISSION (not allowed to make the roles: the statements have been printed; or roles would lose sight of
+ * rows that `adopt_losing` does not name), ERROR_DATABASE, ERROR_EXISTS (names that we need are taken: by the old system's
+ * tables, or by another index), ERROR_INVALID (the schema is newer than this build; `adopt_losing` names a role that is
+ * not there). */
 bool migrate_up(const struct migrate_options *options, struct error *reterr_error);
 
 /* Removes exactly what migrate_up() made, in one transaction. ERROR_PERMISSION unless `yes` or the audit log is empty;
@@ -31,6 +36,11 @@ bool migrate_down(const struct migrate_options *options, struct error *reterr_er
 
 /* Prints the version, the migrations and when their steps were done. Errors as migrate_up(). */
 bool migrate_status(const struct migrate_options *options, struct error *reterr_error);
+
+/* Tables of workspaces' rows that row security does not guard as it was made, each with the reason, as one text in `arena`; NULL
+ * when there are none. Works as leadrouter_service. Errors as pg_conn_open(). */
+bool migrate_unprotected(
+    const struct pg_config *database, struct arena *arena, const char **ret_tables, struct error *reterr_error);
 
 /* What a server checks before it serves: `*ret_version` is the database's schema version, 0 when there is none.
  * Works as leadrouter_service. Errors as pg_conn_open(). */

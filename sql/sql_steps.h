@@ -31,5 +31,8 @@ extern const char sql_runner_bookkeeping[];
 extern const char sql_runner_snapshot[];
 extern const char sql_runner_record[];
 extern const char sql_runner_remove[];
+extern const char sql_runner_adoption[];
+extern const char sql_runner_adopt[];
+extern const char sql_runner_restore[];
 
 #endif

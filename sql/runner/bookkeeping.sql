@@ -32,7 +32,9 @@ create table if not exists leadrouter.adopted_tables (
 -- The rights on them, on their columns and on their sequences, in the order of the catalogue.
 create table if not exists leadrouter.adopted_grants (
     place bigint generated always as identity primary key,
+    table_name text not null,
     relation_name text not null,
+    relation_kind text not null, -- table, sequence
     column_name text, -- null: the whole
     grantor regrole not null,
     grantee regrole not null, -- 0: everybody

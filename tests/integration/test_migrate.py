@@ -111,9 +111,7 @@ def kill_after(postgres, name, step):
 def own():
     """A cluster of its own, since roles belong to a cluster, where anybody may log in as anybody."""
     with Postgres() as postgres:
-        with open(f"{postgres.directory}/data/pg_hba.conf", "w", encoding="ascii") as hba:
-            hba.write("local all all trust\n")
-        execute(postgres, "postgres", "select pg_reload_conf()")
+        postgres.let_in()
         yield postgres
 
 

@@ -81,18 +81,21 @@ declare
     c_member constant text := 'any ((select leadrouter.member_workspaces())::uuid[])';
     c_admin constant text := 'workspace_id = any ((select leadrouter.admin_workspaces())::uuid[])';
 begin
-    execute format('grant select on table public.%I to authenticated', p_name);
-    execute format('create policy %I on public.%I for select to authenticated using (%s)', p_name || '_read', p_name, case p_name
+    -- A host may let people see some columns only.
+    if not has_any_column_privilege('authenticated', format('public.%I', p_name), 'select') then
+        execute format('grant select on table public.%I to authenticated', p_name);
+    end if;
+    execute format('create policy leadrouter_read on public.%I for select to authenticated using (%s)', p_name, case p_name
         when 'leads' then format('source_workspace_id = %1$s or workspace_id = %1$s', c_member)
         when 'lead_routing_logs' then format('source_workspace_id = %1$s or destination_workspace_id = %1$s', c_member)
         when 'workspaces' then format('id = %s', c_member)
         else format('workspace_id = %s', c_member) end);
     if p_name in ('lead_routing_rules', 'lead_routing_sets') then
         execute format('grant insert, update, delete on table public.%I to authenticated', p_name);
-        execute format('create policy %I on public.%I for insert to authenticated with check (%s)', p_name || '_insert', p_name, c_admin);
-        execute format('create policy %I on public.%I for update to authenticated using (%s) with check (%3$s)',
-            p_name || '_update', p_name, c_admin);
-        execute format('create policy %I on public.%I for delete to authenticated using (%s)', p_name || '_delete', p_name, c_admin);
+        execute format('create policy leadrouter_insert on public.%I for insert to authenticated with check (%s)', p_name, c_admin);
+        execute format('create policy leadrouter_update on public.%I for update to authenticated using (%s) with check (%2$s)',
+            p_name, c_admin);
+        execute format('create policy leadrouter_delete on public.%I for delete to authenticated using (%s)', p_name, c_admin);
     end if;
 end
 $function$;
