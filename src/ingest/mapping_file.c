@@ -644,6 +644,17 @@ static bool read_member(struct compiler *compiler, const char *key, const yaml_n
     return unknown_key(compiler, value);
 }
 
+/* One key of the attributes must not be there twice. */
+static bool check_rest(struct compiler *compiler, const yaml_node_t *root)
+{
+    const struct ingest_mapping *mapping = compiler->mapping;
+
+    for (size_t i = 0; mapping->rest_under != NULL && i < mapping->attribute_count; i++)
+        if (strcmp(mapping->attributes[i].name, mapping->rest_under) == 0)
+            return refuse(compiler, root, "rest.under: \"%.60s\" is an attribute already", mapping->rest_under);
+    return true;
+}
+
 static bool has_any_field(const struct ingest_mapping *mapping)
 {
     for (size_t i = 0; i < INGEST_FIELD_COUNT; i++)
@@ -662,8 +673,10 @@ static bool compile(struct compiler *compiler, yaml_document_t *document)
         return error_set(compiler->error, ERROR_INVALID, "%s: is empty", compiler->file);
     compiler->document = document;
     compiler->is_seen = memory_new_array(count + 1, sizeof(bool));
-    ok = each_member(compiler, root, read_member, compiler->mapping) &&
-         (has_any_field(compiler->mapping) || refuse(compiler, root, "must have \"fields\" with one member at least"));
+    ok =
+        each_member(compiler, root, read_member, compiler->mapping) &&
+        (has_any_field(compiler->mapping) || refuse(compiler, root, "must have \"fields\" with one member at least")) &&
+        check_rest(compiler, root);
     free(compiler->is_seen);
     return ok;
 }

@@ -424,17 +424,34 @@ static void cut(struct buffer *json, size_t size)
     json->data[size] = '\0';
 }
 
-/* A key of the rest beside the other attributes must not be one of them. */
-static const char *free_key(const struct application *app, const char *key)
+static bool is_attribute(const struct application *app, const char *key)
 {
     const struct ingest_mapping *mapping = app->binding->mapping;
-    bool is_taken = strcmp(key, "original") == 0;
 
-    if (mapping->rest_under != NULL)
+    for (size_t i = 0; i < mapping->attribute_count; i++)
+        if (strcmp(mapping->attributes[i].name, key) == 0)
+            return true;
+    return strcmp(key, "original") == 0;
+}
+
+static bool is_in_row(const struct application *app, const char *key)
+{
+    for (size_t i = 0; app->row->object == NULL && i < app->row->cell_count; i++)
+        if (strcmp(app->row->columns[i], key) == 0)
+            return true;
+    return app->row->object != NULL && json_object_get(app->row->object, key) != NULL;
+}
+
+/* A key of the rest beside the other attributes must not be one of them, nor then another one of the rest. */
+static const char *free_key(const struct application *app, const char *key)
+{
+    const char *result = key;
+
+    if (app->binding->mapping->rest_under != NULL)
         return key;
-    for (size_t i = 0; !is_taken && i < mapping->attribute_count; i++)
-        is_taken = strcmp(mapping->attributes[i].name, key) == 0;
-    return is_taken ? arena_format(app->arena, "%s (rest)", key) : key;
+    while (is_attribute(app, result) || (result != key && is_in_row(app, result)))
+        result = arena_format(app->arena, "%s (rest)", result);
+    return result;
 }
 
 static bool is_column_used(const struct application *app, size_t column)

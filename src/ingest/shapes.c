@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/phone.h"
 #include "base/text.h"
 #include "base/uuid.h"
 #include "rules/places.h"
@@ -65,12 +66,25 @@ static bool is_date(const char *text, size_t size)
     return slashes == 2 && date_size >= 6 && date_size <= 10 && (text[date_size] == '\0' || text[date_size] == ' ');
 }
 
-static bool is_phone(const char *text, size_t size)
+/* Size of a number without its extension ("x 12", "ext. 12"); 0 when something else follows. */
+static size_t phone_size(const char *text, size_t size)
 {
-    size_t digits = digit_count(text);
-    size_t plain = strspn(text, "0123456789+-().x /");
+    size_t plain = strspn(text, "0123456789+-(). /");
+    size_t word = strspn(text + plain, "extnsioEXTNSIO.");
+    size_t number = strspn(text + plain + word, " 0123456789");
 
-    return digits >= PHONE_DIGITS_MIN && digits <= PHONE_DIGITS_MAX && plain == size && digits < size &&
+    if (plain == size)
+        return size;
+    return word > 0 && number > 0 && plain + word + number == size ? plain : 0;
+}
+
+static bool is_phone(const char *text, size_t whole_size)
+{
+    char digits_only[PHONE_CAPACITY(TEXT_SIZE_MAX)];
+    size_t size = phone_size(text, whole_size);
+    size_t digits = phone_digits(text, size, digits_only, sizeof(digits_only));
+
+    return digits >= PHONE_DIGITS_MIN && digits <= PHONE_DIGITS_MAX && digit_count(text) < whole_size &&
            (text[0] == '+' || text[0] == '(' || strpbrk(text, "- ") != NULL || strchr(text, '.') != strrchr(text, '.'));
 }
 

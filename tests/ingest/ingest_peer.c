@@ -2,6 +2,7 @@
  *
  *     ingest_peer check < LINES            each line is a mapping as a JSON string; answers {} or {"error": "..."}
  *     ingest_peer rows MAPPING FILE        MAPPING: a name that is built in, or a file; one JSON object a row
+ *     ingest_peer suggest FILE             the mapping that is proposed
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "ingest/mapping.h"
+#include "ingest/suggest.h"
 
 enum { CHUNK_SIZE = 4096, EXIT_USAGE = 2 };
 
@@ -136,12 +138,53 @@ static int rows(const char *name, const char *path)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Also counts: each column is suggested once. */
+static int suggest(const char *path)
+{
+    const struct ingest_reader_options options = {0};
+    struct ingest_reader *reader = NULL;
+    struct ingest_suggester *suggester = NULL;
+    const struct ingest_suggestion *suggestions = NULL;
+    struct buffer text = {0};
+    struct ingest_row row;
+    struct error error = {0};
+    enum ingest_step step = INGEST_STEP_MORE;
+    size_t count = 0;
+    bool ok = read_file(path, &text) && ingest_reader_new(&options, &reader, &error);
+
+    if (ok)
+        ingest_reader_feed(reader, text.data, text.size);
+    while (ok && (step = ingest_reader_next(reader, &row, &error)) != INGEST_STEP_END) {
+        ok = step != INGEST_STEP_FAILED;
+        if (step == INGEST_STEP_STARTED)
+            suggester = ingest_suggester_new(ingest_reader_source(reader));
+        else if (step == INGEST_STEP_ROW)
+            ingest_suggester_add(suggester, &row);
+        else if (step == INGEST_STEP_MORE)
+            ingest_reader_finish(reader);
+    }
+    if (ok) {
+        char *yaml = ingest_suggester_write(suggester, "x", &suggestions, &count);
+        fputs(yaml, stdout);
+        free(yaml);
+        for (size_t i = 0; i < count; i++)
+            ok = ok && suggestions[i].column != NULL && suggestions[i].target != NULL &&
+                 suggestions[i].confidence > 0 && suggestions[i].confidence <= 100 && suggestions[i].reason[0] != '\0';
+    }
+    ingest_suggester_free(suggester);
+    ingest_reader_free(reader);
+    buffer_release(&text);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "check") == 0)
         return check();
     if (argc == 4 && strcmp(argv[1], "rows") == 0)
         return rows(argv[2], argv[3]);
-    fprintf(stderr, "usage: ingest_peer check | rows MAPPING FILE\n");
+    if (argc == 3 && strcmp(argv[1], "suggest") == 0)
+        return suggest(argv[2]);
+    fprintf(stderr, "usage: ingest_peer check | rows MAPPING FILE | suggest FILE\n");
     return EXIT_USAGE;
 }

@@ -43,7 +43,7 @@ ALLOWED_INCLUDES = {
     "sql": {"base"},
     "server": {"base", "grpc_c", "jwt", "pg", "dedupe", "rules", "routing", "jobs", "ingest", "leadrouter", "sql"},
     "client": {"base", "grpc_c", "leadrouter"},
-    "leadctl": {"base", "grpc_c", "jwt", "client", "leadrouter"},
+    "leadctl": {"base", "grpc_c", "jwt", "ingest", "client", "leadrouter"},
     "protoc-gen-grpc-c": {"base"},
     "gen-countries": {"base"},
     "demo-leads": {"base"},

@@ -1,14 +1,12 @@
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/memory.h"
 #include "base/uuid.h"
 #include "command.h"
-#include "csv_reader.h"
-#include "mapping.h"
+#include "flag_mapping.h"
+#include "lead_file.h"
 #include "sender.h"
 #include "summary.h"
 
@@ -18,15 +16,18 @@ enum {
     BATCH_SIZE_MAX = 1024 * 1024, /* bytes; with a row more it stays below the 4 MiB that a server takes */
 };
 
-static const char usage[] = "Usage: leadctl import FILE.csv --workspace W [--route] [--map FIELD=COLUMN …]\n"
-                            "                      [--blank TEXT …] [--batch N]\n\n"
-                            "Takes the rows of a CSV file (UTF-8, with a header row) in as leads of workspace\n"
-                            "W. A column whose header is the name of a field becomes that field; --map says\n"
-                            "so for the others, and attributes.NAME keeps a column that is no field. Rows\n"
-                            "with an external_id that W already has are not taken again. Exits with 1 when\n"
-                            "rows were rejected or the file or the server failed.\n\n"
-                            "Example: leadctl import leads.csv --workspace 0b9e… --route\n"
-                            "         --map country=Country --map attributes.campaign=Campaign --blank Select";
+static const char usage[] = "Usage: leadctl import FILE --workspace W [--route] [--mapping NAME|FILE]\n"
+                            "                      [--map FIELD=COLUMN …] [--blank TEXT …] [--batch N]\n"
+                            "       leadctl import FILE --suggest\n\n"
+                            "Takes the rows of a file in as leads of workspace W: CSV or JSON, in UTF-8, UTF-16 or\n"
+                            "Windows-1252; what it is is found out. Which column becomes which field says a mapping:\n"
+                            "one that is built in (generic, datashopper, audience-labs, clay, hubspot, salesforce), a\n"
+                            "file (docs/mappings.md; --suggest proposes one), or, without --mapping, the names of the\n"
+                            "columns and --map; attributes.NAME keeps a column that is no field. Rows with an\n"
+                            "external_id that W already has are not taken again. Exits with 1 when rows were rejected\n"
+                            "or the file or the server failed.\n\n"
+                            "Example: leadctl import leads.csv --suggest > leads.yaml\n"
+                            "         leadctl import leads.csv --workspace 0b9e… --mapping leads.yaml --route";
 
 struct import {
     struct common_options common;
@@ -34,13 +35,12 @@ struct import {
     const char *workspace;
     bool route;
     int batch_leads;
+    bool suggest;
     struct option_list maps;
     struct option_list blanks;
+    struct lead_file_options options;
 
-    FILE *file;
-    double file_size; /* 0: not known */
-    struct csv_reader *reader;
-    struct mapping *mapping;
+    struct lead_file *file;
     struct summary *summary;
     struct sender *sender;
 };
@@ -51,34 +51,19 @@ static int fail(const char *where, const struct error *error)
     return EXIT_FAILED;
 }
 
-static bool open_file(struct import *import, struct error *reterr_error)
-{
-    struct stat status;
-
-    import->file = fopen(import->path, "re");
-    if (import->file == NULL)
-        return error_set(reterr_error, ERROR_SYSTEM, "%s", strerror(errno));
-    if (fstat(fileno(import->file), &status) == 0 && S_ISREG(status.st_mode))
-        import->file_size = (double)status.st_size;
-    else if (S_ISDIR(status.st_mode))
-        return error_set(reterr_error, ERROR_SYSTEM, "is a directory");
-    import->reader = csv_reader_new(import->file);
-    return true;
-}
-
-static bool read_header(struct import *import, struct error *reterr_error)
-{
-    struct csv_row header;
-
-    if (!csv_reader_next(import->reader, &header, reterr_error))
-        return reterr_error->code == ERROR_NONE ? error_set(reterr_error, ERROR_INVALID, "the file is empty") : false;
-    return mapping_new(&import->maps, &import->blanks, &header, &import->mapping, reterr_error);
-}
-
 static bool is_full(const struct import *import, const struct sender_batch *batch)
 {
     return batch->count == (size_t)import->batch_leads ||
            (batch->count > 0 && arena_size(batch->arena) >= BATCH_SIZE_MAX);
+}
+
+static void reject(struct import *import, uint64_t line, const struct ingest_rejection *rejection)
+{
+    char reason[2 * INGEST_REASON_SIZE];
+
+    snprintf(reason, sizeof(reason), "%.200s%s%s", rejection->field, rejection->field[0] == '\0' ? "" : ": ",
+        rejection->reason);
+    summary_add_rejected(import->summary, (size_t)line, reason);
 }
 
 /* Reads all rows and hands them to the sender; false when the file is broken or the server failed (`reterr_error`
@@ -86,29 +71,46 @@ static bool is_full(const struct import *import, const struct sender_batch *batc
 static bool send_rows(struct import *import, struct error *reterr_error)
 {
     struct sender_batch *batch = sender_batch_new((size_t)import->batch_leads);
-    struct csv_row row;
+    enum lead_file_step step = LEAD_FILE_LEAD;
     bool ok = true;
 
-    while (ok && csv_reader_next(import->reader, &row, reterr_error)) {
-        struct error fault = {0};
+    while (ok) {
+        struct ingest_rejection rejection = {0};
+        uint64_t line = 0;
+        step = lead_file_next(import->file, batch->arena, &batch->leads[batch->count], &line, &rejection, reterr_error);
+        if (step == LEAD_FILE_END || step == LEAD_FILE_FAILED)
+            break;
         summary_add_read(import->summary);
-        if (mapping_apply(import->mapping, &row, batch->arena, &batch->leads[batch->count], &fault))
-            batch->lines[batch->count++] = row.line;
+        if (step == LEAD_FILE_LEAD)
+            batch->lines[batch->count++] = (size_t)line;
         else
-            summary_add_rejected(import->summary, row.line, fault.text);
+            reject(import, line, &rejection);
         if (is_full(import, batch)) {
             ok = sender_send(import->sender, batch);
             batch = sender_batch_new((size_t)import->batch_leads);
         }
-        if (import->file_size > 0)
-            summary_set_fraction(import->summary, (double)csv_reader_position(import->reader) / import->file_size);
+        if (lead_file_fraction(import->file) >= 0)
+            summary_set_fraction(import->summary, lead_file_fraction(import->file));
         summary_show_progress(import->summary);
     }
     if (ok && batch->count > 0)
         ok = sender_send(import->sender, batch);
     else
         sender_batch_free(batch);
-    return ok && reterr_error->code == ERROR_NONE;
+    return ok && step == LEAD_FILE_END;
+}
+
+static int suggest(struct import *import)
+{
+    struct error error = {0};
+    char *yaml = NULL;
+
+    import->options.path = import->path;
+    if (!lead_file_suggest(&import->options, &yaml, &error))
+        return fail(import->path, &error);
+    fputs(yaml, stdout);
+    free(yaml);
+    return EXIT_DONE;
 }
 
 static int run(struct import *import, struct grpc_c_channel *channel)
@@ -117,8 +119,13 @@ static int run(struct import *import, struct grpc_c_channel *channel)
     struct error send_error = {0};
     int code = EXIT_DONE;
 
-    if (!open_file(import, &error) || !read_header(import, &error))
+    import->options.path = import->path;
+    import->options.maps = &import->maps;
+    import->options.blanks = &import->blanks;
+    if (!lead_file_open(&import->options, &import->file, &error))
         return fail(import->path, &error);
+    if (lead_file_finding(import->file)[0] != '\0')
+        fprintf(stderr, "leadctl: %s: %s\n", import->path, lead_file_finding(import->file));
     import->summary = summary_new(import->route);
     struct sender_options options = {.channel = channel,
         .target = import->common.target,
@@ -140,10 +147,7 @@ static int run(struct import *import, struct grpc_c_channel *channel)
 static void release(struct import *import)
 {
     summary_free(import->summary);
-    mapping_free(import->mapping);
-    csv_reader_free(import->reader);
-    if (import->file != NULL)
-        fclose(import->file);
+    lead_file_close(import->file);
     free(import->maps.values);
     free(import->blanks.values);
 }
@@ -153,15 +157,19 @@ static int check_usage(const struct import *import, size_t operand_count)
     struct uuid ignored;
     struct error error = {0};
 
-    if (operand_count == 0 || import->workspace == NULL) {
+    if (operand_count == 0 || (import->workspace == NULL && !import->suggest)) {
         fprintf(stderr, "leadctl: import needs a file and --workspace; see --help\n");
         return EXIT_USAGE;
     }
-    if (!uuid_parse(import->workspace, &ignored)) {
+    if (import->options.mapping != NULL && import->maps.count + import->blanks.count > 0) {
+        fprintf(stderr, "leadctl: --map and --blank do not go with --mapping: change the file\n");
+        return EXIT_USAGE;
+    }
+    if (import->workspace != NULL && !uuid_parse(import->workspace, &ignored)) {
         fprintf(stderr, "leadctl: --workspace: \"%s\" is not a UUID\n", import->workspace);
         return EXIT_USAGE;
     }
-    if (!mapping_check(&import->maps, &error)) {
+    if (!flag_mapping_check(&import->maps, &error)) {
         fprintf(stderr, "leadctl: %s\n", error.text);
         return EXIT_USAGE;
     }
@@ -177,6 +185,15 @@ int command_import(int argc, char **argv)
         {"map", "FIELD=COLUMN", "take a field from a column; may be given often", OPTION_LIST, &import.maps, 0, 0},
         {"blank", "TEXT", "a cell with this text means \"not known\"; may be given often", OPTION_LIST, &import.blanks,
             0, 0},
+        {"mapping", "NAME|FILE", "which column becomes which field: built in, or a file", OPTION_TEXT,
+            &import.options.mapping, 0, 0},
+        {"suggest", NULL, "print a mapping that fits the file, to be read and corrected", OPTION_SWITCH,
+            &import.suggest, 0, 0},
+        {"encoding", "NAME", "of the file, when it is not found out", OPTION_TEXT, &import.options.encoding, 0, 0},
+        {"delimiter", "C", "what parts columns, when it is not found out; \"tab\" for that", OPTION_TEXT,
+            &import.options.delimiter, 0, 0},
+        {"no-header", NULL, "the first row is a lead; columns are called 1, 2, …", OPTION_SWITCH,
+            &import.options.has_no_header, 0, 0},
         {"batch", "N", "leads in one call (default 500)", OPTION_NUMBER, &import.batch_leads, 1, BATCH_MAX},
     };
     size_t operand_count = 0;
@@ -190,7 +207,9 @@ int command_import(int argc, char **argv)
         break;
     case OPTIONS_OK:
         code = check_usage(&import, operand_count);
-        if (code == EXIT_DONE) {
+        if (code == EXIT_DONE && import.suggest) {
+            code = suggest(&import);
+        } else if (code == EXIT_DONE) {
             struct grpc_c_channel *channel = connect_to(&import.common);
             code = channel == NULL ? EXIT_USAGE : run(&import, channel);
             grpc_c_channel_free(channel);

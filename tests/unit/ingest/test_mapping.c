@@ -176,6 +176,8 @@ static void test_rest(void **state)
     check("fields: {city: a}\nrest: {under: r}", "a,b,c\n1,2,\n1,,\n", "city=1;{\"r\":{\"b\":\"2\"}}\ncity=1;\n");
     check("fields: {city: a}\nattributes: {b: c}\nrest: true", "a,b,c,original\n1,2,3,4\n",
         "city=1;{\"b\":\"3\",\"b (rest)\":\"2\",\"original (rest)\":\"4\"}\n");
+    check("fields: {city: a}\nattributes: {b: c}\nrest: true", "a,b,c,b (rest)\n1,2,3,4\n",
+        "city=1;{\"b\":\"3\",\"b (rest) (rest)\":\"2\",\"b (rest)\":\"4\"}\n");
     check("fields: {city: [a, b]}\nrest: true", "a,b\n1,2\n,2\n", "city=1;{\"b\":\"2\"}\ncity=2;\n");
     check("fields: {city: p.a, first_name: {from: n, part: first_name}}\nrest: true",
         "{\"p\":{\"a\":\"x\",\"b\":0.10},\"n\":\"Ann Lee\",\"z\":null,\"e\":{}}\n{\"p\":{\"a\":\"x\"}}\n",
