@@ -16,6 +16,7 @@
 enum {
     INGEST_MAPPING_SIZE_MAX = 256 * 1024, /* bytes of a mapping file */
     INGEST_FIELD_SIZE_MAX = 1000,         /* bytes of one field, as the service takes them */
+    INGEST_HASH_SIZE = 65,                /* 64 hexadecimal digits and the NUL */
     INGEST_ATTRIBUTES_SIZE_MAX = 65536,   /* bytes of the attributes */
 };
 
@@ -62,10 +63,14 @@ bool ingest_binding_new(const struct ingest_mapping *mapping, const struct inges
     struct ingest_binding **ret_binding, struct error *reterr_error);
 void ingest_binding_free(struct ingest_binding *binding); /* NULL is fine */
 
-/* Makes a lead of a row, in the arena. False with the reason for a row that the reader has rejected, or one that the mapping
- * refuses: a field that is required and missing, an e-mail address that is none, a value beyond the bounds. `ret_rejection->field`
- * is a field's name, borrowed from the mapping or static. */
+/* Makes a lead of a row, in the arena, which gets what it needs on the way as well. False with the reason for a row that the reader has
+ * rejected, or one that the mapping refuses: a field that is required and missing, an e-mail address that is none, a value beyond the
+ * bounds. `ret_rejection->field` is a field's name, borrowed from the mapping or static. */
 bool ingest_binding_apply(const struct ingest_binding *binding, const struct ingest_row *row, struct arena *arena,
     struct ingest_lead *ret_lead, struct ingest_rejection *ret_rejection);
+
+/* Tells a lead from every other that a mapping can make, for rows without an external id: SHA-256 over all fields and attributes. The
+ * same row under the same mapping has the same hash, in every import. */
+void ingest_lead_hash(const struct ingest_lead *lead, char ret_hash[INGEST_HASH_SIZE]);
 
 #endif

@@ -454,21 +454,25 @@ static const char *free_key(const struct application *app, const char *key)
     return result;
 }
 
-static bool is_column_used(const struct application *app, size_t column)
+/* Which columns were taken; one for each. */
+static bool *used_columns(const struct application *app)
 {
+    bool *used = arena_alloc(app->arena, app->binding->column_count + 1);
+
     for (size_t i = 0; i < app->binding->mapping->ref_count; i++)
-        if (app->used[i] != NULL && app->binding->columns[i] == (int)column)
-            return true;
-    return false;
+        if (app->used[i] != NULL)
+            used[app->binding->columns[i]] = true;
+    return used;
 }
 
 static void write_cells(struct application *app, struct buffer *json)
 {
     static const struct mapping_spec none = {0};
+    const bool *used = used_columns(app);
 
     for (size_t i = 0; i < app->row->cell_count; i++) {
         const struct ingest_cell *cell = &app->row->cells[i];
-        if (is_column_used(app, i) || is_blank(app, &none, cell->text))
+        if (used[i] || is_blank(app, &none, cell->text))
             continue;
         const char *key = free_key(app, app->row->columns[i]);
         mapping_add_key(json, key);

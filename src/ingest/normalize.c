@@ -270,8 +270,9 @@ static const char *normalize_postal_code(const char *text, const char *country, 
     return arena_format(arena, "%0*lu", ZIP_DIGITS, strtoul(text, NULL, 10));
 }
 
-static const char *normalize_place(enum ingest_field field, const char *text, const char *folded, const char *country)
+static const char *normalize_place(enum ingest_field field, const char *text, const char *country, struct arena *arena)
 {
+    const char *folded = in_form(text, TEXT_FOLD, arena);
     const char *code = NULL;
 
     if (field == INGEST_FIELD_COUNTRY)
@@ -285,11 +286,10 @@ bool ingest_normalize(enum ingest_field field, const char *text, const char *cou
     struct arena *arena, const char **ret_text)
 {
     char *exact = in_form(text, TEXT_EXACT, arena);
-    char *folded = in_form(text, TEXT_FOLD, arena);
     const char *band = NULL;
 
     *ret_text = text;
-    if (exact == NULL || folded == NULL)
+    if (exact == NULL)
         return false;
     *ret_text = exact;
     if (exact[0] == '\0')
@@ -301,16 +301,16 @@ bool ingest_normalize(enum ingest_field field, const char *text, const char *cou
         return normalize_phone(exact, arena, ret_text);
     case INGEST_FIELD_COUNTRY:
     case INGEST_FIELD_STATE:
-        *ret_text = normalize_place(field, exact, folded, country);
+        *ret_text = normalize_place(field, exact, country, arena);
         return true;
     case INGEST_FIELD_POSTAL_CODE:
         *ret_text = normalize_postal_code(exact, country, state, arena);
         return true;
     case INGEST_FIELD_COMPANY_SIZE:
-        band = find_band(size_bands, COUNT_OF(size_bands), folded);
+        band = find_band(size_bands, COUNT_OF(size_bands), in_form(exact, TEXT_FOLD, arena));
         break;
     case INGEST_FIELD_COMPANY_REVENUE:
-        band = find_band(revenue_bands, COUNT_OF(revenue_bands), folded);
+        band = find_band(revenue_bands, COUNT_OF(revenue_bands), in_form(exact, TEXT_FOLD, arena));
         break;
     default:
         break;

@@ -3,10 +3,12 @@
  *     ingest_peer check < LINES            each line is a mapping as a JSON string; answers {} or {"error": "..."}
  *     ingest_peer rows MAPPING FILE        MAPPING: a name that is built in, or a file; one JSON object a row
  *     ingest_peer suggest FILE             the mapping that is proposed
+ *     ingest_peer count MAPPING FILE       leads, rejected rows, seconds of the processor, and how large the process was
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <jansson.h>
 
@@ -138,6 +140,72 @@ static int rows(const char *name, const char *path)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* The most that this program ever had in memory; getrusage() counts what ran in the process before it as well. */
+static json_int_t resident_max_kib(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[128];
+    long size = 0;
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0)
+            size = strtol(line + 6, NULL, 10);
+    if (file != NULL)
+        fclose(file);
+    return size;
+}
+
+/* A file in chunks, as an import reads it: memory does not grow with it. */
+static int count(const char *name, const char *path)
+{
+    struct ingest_mapping *mapping = NULL;
+    struct ingest_reader_options options = {0};
+    struct ingest_reader *reader = NULL;
+    struct ingest_binding *binding = NULL;
+    struct arena *arena = arena_new(0);
+    struct ingest_row row;
+    struct ingest_lead lead;
+    struct ingest_rejection rejection;
+    struct error error = {0};
+    struct rusage usage;
+    char chunk[CHUNK_SIZE];
+    json_int_t leads = 0;
+    json_int_t rejected = 0;
+    enum ingest_step step = INGEST_STEP_MORE;
+    FILE *file = fopen(path, "re");
+    bool ok = file != NULL && load_mapping(name, &mapping, &error);
+
+    options.unwrap = ok ? ingest_mapping_unwrap(mapping) : NULL;
+    ok = ok && ingest_reader_new(&options, &reader, &error);
+    while (ok && (step = ingest_reader_next(reader, &row, &error)) != INGEST_STEP_END) {
+        size_t size = step == INGEST_STEP_MORE ? fread(chunk, 1, sizeof(chunk), file) : 0;
+        if (step == INGEST_STEP_STARTED)
+            ok = ingest_binding_new(mapping, ingest_reader_source(reader), &binding, &error);
+        else if (step == INGEST_STEP_FAILED)
+            ok = false;
+        else if (size > 0)
+            ingest_reader_feed(reader, chunk, size);
+        else if (step == INGEST_STEP_MORE)
+            ingest_reader_finish(reader);
+        else if (ingest_binding_apply(binding, &row, arena, &lead, &rejection))
+            leads++;
+        else
+            rejected++;
+        arena_clear(arena);
+    }
+    getrusage(RUSAGE_SELF, &usage);
+    print(json_pack("{sI sI sf sI ss}", "leads", leads, "rejected", rejected, "cpu_s",
+        (double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec / 1e6, "resident_max_kib", resident_max_kib(),
+        "error", error.text));
+    ingest_binding_free(binding);
+    ingest_reader_free(reader);
+    ingest_mapping_free(mapping);
+    arena_free(arena);
+    if (file != NULL)
+        fclose(file);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 /* Also counts: each column is suggested once. */
 static int suggest(const char *path)
 {
@@ -183,8 +251,10 @@ int main(int argc, char **argv)
         return check();
     if (argc == 4 && strcmp(argv[1], "rows") == 0)
         return rows(argv[2], argv[3]);
+    if (argc == 4 && strcmp(argv[1], "count") == 0)
+        return count(argv[2], argv[3]);
     if (argc == 3 && strcmp(argv[1], "suggest") == 0)
         return suggest(argv[2]);
-    fprintf(stderr, "usage: ingest_peer check | rows MAPPING FILE | suggest FILE\n");
+    fprintf(stderr, "usage: ingest_peer check | rows MAPPING FILE | suggest FILE | count MAPPING FILE\n");
     return EXIT_USAGE;
 }

@@ -244,6 +244,30 @@ static void test_rejected_rows(void **state)
     check("fields: {city: a}", "a,b\n1,2,3\n", "!: has 3 fields where the header has 2\n");
 }
 
+/* Goal: the hash tells leads apart that differ anywhere, also where a text moves from one field to the next, and is that of SHA-256. */
+static void test_hash(void **state)
+{
+    struct ingest_lead lead = {.attributes_json = ""};
+    char hashes[4][INGEST_HASH_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < INGEST_FIELD_COUNT; i++)
+        lead.fields[i] = "";
+    ingest_lead_hash(&lead, hashes[0]);
+    /* printf '\\0%.0s' {1..14} | sha256sum */
+    assert_string_equal(hashes[0], "e7ecebbc590bc88b3761fa6cd03d749f87463dabb67021a5c6768c25ec68b3f2");
+    lead.fields[INGEST_FIELD_CITY] = "a";
+    ingest_lead_hash(&lead, hashes[1]);
+    lead.fields[INGEST_FIELD_CITY] = "";
+    lead.fields[INGEST_FIELD_STATE] = "a";
+    ingest_lead_hash(&lead, hashes[2]);
+    lead.attributes_json = "{}";
+    ingest_lead_hash(&lead, hashes[3]);
+    for (size_t i = 0; i < COUNT_OF(hashes); i++)
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(hashes[i], hashes[k]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_required),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_rejected_rows),
+        cmocka_unit_test(test_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
