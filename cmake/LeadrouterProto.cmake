@@ -4,18 +4,21 @@ find_program(PROTOC_C protoc-gen-c REQUIRED)
 # The folder of the installed well-known types.
 find_path(GOOGLE_PROTOS google/protobuf/descriptor.proto REQUIRED)
 
-# leadrouter_proto_library(TARGET PROTOS a.proto ... ROOT dir [GRPC [CLIENT_ONLY prefix_]] [LINK ...]): a static library of protobuf-c
+# leadrouter_proto_library(TARGET PROTOS a.proto ... ROOT dir [GRPC [CLIENT_ONLY prefix_]] [IMPORTS ...] [LINK ...]): a static library of protobuf-c
 # messages, and with GRPC of our stubs (CLIENT_ONLY: the client's half, whose
 # runtime is called by functions with that prefix); every file then has a service. PROTOS are relative to ROOT.
 # Headers are included as "path/name.pb-c.h" and "path/name.grpc.h". LINK: the libraries of files that are imported from elsewhere.
+# IMPORTS: files under ROOT that are imported for their options, of which nothing is generated.
 #
 # With GRPC protoc-c does not see the services: the functions that it would make of them have the names of our client stubs.
 function(leadrouter_proto_library target)
-  cmake_parse_arguments(ARG "GRPC" "ROOT;CLIENT_ONLY" "PROTOS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "GRPC" "ROOT;CLIENT_ONLY" "PROTOS;IMPORTS;LINK" ${ARGN})
   set(out "${CMAKE_CURRENT_BINARY_DIR}/${target}.gen")
   file(MAKE_DIRECTORY "${out}")
   set(messages --plugin=protoc-gen-c=${PROTOC_C} --c_out=${out})
   list(TRANSFORM ARG_PROTOS PREPEND "${ARG_ROOT}/" OUTPUT_VARIABLE depends) # they import each other
+  list(TRANSFORM ARG_IMPORTS PREPEND "${ARG_ROOT}/")
+  list(APPEND depends ${ARG_IMPORTS})
   set(grpc_c_options "$<$<BOOL:${ARG_CLIENT_ONLY}>:client_only=${ARG_CLIENT_ONLY}:>")
   set(sources)
   foreach(proto IN LISTS ARG_PROTOS)

@@ -441,7 +441,9 @@ static bool launch(struct embedded *embedded, struct error *reterr_error)
     const char *const arguments[] = {postgres, "-D", embedded->data, "-c", "listen_addresses=", "-c", sockets, "-c",
         "port=5432", "-c", "unix_socket_permissions=0700", "-c", "max_connections=100", "-c", "shared_buffers=256MB",
         "-c", "max_wal_size=4GB", "-c", "checkpoint_timeout=15min", "-c", "jit=off", "-c", "timezone=UTC", "-c",
-        "log_timezone=UTC", "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic", "-c", flush, NULL};
+        "log_timezone=UTC", "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic", "-c",
+        "log_error_verbosity=terse", /* details quote rows */
+        "-c", flush, NULL};
 
     snprintf(sockets, sizeof(sockets), "unix_socket_directories=%s", embedded->socket_directory);
     return path_set(postgres, embedded->binaries, "postgres", reterr_error) &&

@@ -3,17 +3,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "authorization.h"
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 
-enum { PUSHBACK_MS = 100 };
+enum { PUSHBACK_MS = 100, REQUEST_TEXT_MAX = 1000 };
 
 void service_init(struct service *service)
 {
+    const struct grpc_c_service *const services[] = {&leadrouter__v1__routing_service__grpc_service,
+        &leadrouter__v1__lead_service__grpc_service, &leadrouter__v1__rule_service__grpc_service,
+        &leadrouter__v1__maintenance_service__grpc_service, &leadrouter__v1__workspace_service__grpc_service};
+
     pthread_mutex_init(&service->counts_lock, NULL);
     pthread_mutex_init(&service->retries_lock, NULL);
     pthread_mutex_init(&service->streams_lock, NULL);
+    service->privacy = privacy_new(services, COUNT_OF(services));
     service->health = grpc_c_health_new();
 }
 
@@ -24,6 +31,7 @@ void service_release(struct service *service)
     pthread_mutex_destroy(&service->streams_lock);
     grpc_c_health_free(service->health);
     grpc_c_reflection_free(service->reflection);
+    privacy_free(service->privacy);
 }
 
 /* --- What callers are told ---------------------------------------------------------------------------------------- */
@@ -118,10 +126,37 @@ const char *service_text(const struct error *error)
 
 /* --- A call's beginning and end ----------------------------------------------------------------------------------- */
 
+/* What may be seen of the request, as JSON; NULL when the client streams. In the buffer, which the caller has made. */
+static const char *safe_request(const struct service_call *call, struct buffer *buffer)
+{
+    const ProtobufCMessage *request = grpc_c_call_request(call->call);
+
+    if (request == NULL)
+        return NULL;
+    privacy_append_safe(call->service->privacy, request, buffer);
+    return buffer_text(buffer);
+}
+
+static void log_call(const struct service_call *call)
+{
+    struct buffer request = {.size_max = REQUEST_TEXT_MAX};
+    const struct log_field fields[] = {
+        LOG_STRING("method", grpc_c_call_method(call->call)),
+        LOG_STRING("request", safe_request(call, &request)),
+        LOG_STRING("peer", grpc_c_call_peer(call->call)),
+        LOG_END,
+    };
+
+    log_write(LOG_LEVEL_DEBUG, "rpc.called", "a call has come", fields);
+    buffer_release(&request);
+}
+
 void service_begin(struct service_call *ret_call, struct grpc_c_call *call, void *user)
 {
     *ret_call = (struct service_call){.call = call, .service = user, .started_ns = clock_now_ns()};
     atomic_fetch_add_explicit(&ret_call->service->calls, 1, memory_order_relaxed);
+    if (log_is_on(LOG_LEVEL_DEBUG))
+        log_call(ret_call);
 }
 
 int64_t service_work_deadline_ns(const struct service_call *call)
@@ -142,6 +177,7 @@ static void log_failure(const struct service_call *call, const struct error *err
 {
     enum grpc_c_status status = service_status(error);
     char workspace[UUID_TEXT_SIZE], lead[UUID_TEXT_SIZE], request[UUID_TEXT_SIZE];
+    struct buffer message = {.size_max = REQUEST_TEXT_MAX};
     const struct log_field fields[] = {
         LOG_STRING("method", grpc_c_call_method(call->call)),
         LOG_STRING("code", grpc_c_status_name(status)),
@@ -150,12 +186,14 @@ static void log_failure(const struct service_call *call, const struct error *err
         LOG_STRING("workspace_id", id_text(&call->workspace_id, workspace)),
         LOG_STRING("lead_id", id_text(&call->lead_id, lead)),
         LOG_STRING("request_id", id_text(&call->request_id, request)),
+        LOG_STRING("request", safe_request(call, &message)),
         LOG_STRING("peer", grpc_c_call_peer(call->call)),
         LOG_INTEGER("duration_us", (clock_now_ns() - call->started_ns) / 1000),
         LOG_END,
     };
 
     log_write(status == GRPC_C_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "rpc.failed", "request failed", fields);
+    buffer_release(&message);
 }
 
 bool service_find_limit(struct error *error)
@@ -237,7 +275,7 @@ Google__Protobuf__Timestamp *service_time(struct arena *arena, int64_t unix_us)
 static void log_refusal(const char *method, enum grpc_c_status status, const char *message, void *user)
 {
     const struct log_field fields[] = {
-        LOG_STRING("method", method),
+        LOG_STRING("method", authorization_find(method) == NULL ? "(unknown)" : method),
         LOG_STRING("code", grpc_c_status_name(status)),
         LOG_STRING("error", message),
         LOG_END,

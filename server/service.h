@@ -21,6 +21,7 @@
 #include "leadrouter/v1/rules.grpc.h"
 #include "leadrouter/v1/workspaces.grpc.h"
 #include "pg/pg.h"
+#include "privacy.h"
 #include "routing/engine.h"
 #include "worker_pool.h"
 
@@ -47,6 +48,7 @@ struct service {
     int schema_version;
 
     /* the standard services; set by service_init() and service_register() */
+    struct privacy *privacy; /* what of requests may be logged */
     struct grpc_c_health *health;
     struct grpc_c_reflection *reflection;
 

@@ -127,20 +127,22 @@ static int compare_names(const void *left, const void *right)
     return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
-/* Names told twice; the first of them, or NULL. */
-static const char *repeated_name(struct arena *arena, const char *const *names, size_t count)
+/* The index of a name that is told twice, where it is told first; `count` when there is none. */
+static size_t repeated_name(struct arena *arena, const char *const *names, size_t count)
 {
     const char **sorted = arena_alloc_array(arena, count, sizeof(*sorted));
+    size_t index = count;
 
     if (count > 0) {
         memcpy(sorted, names, count * sizeof(*sorted));
         qsort(sorted, count, sizeof(*sorted), compare_names);
     }
-    for (size_t i = 1; i < count; i++) {
+    for (size_t i = 1; i < count && index == count; i++) {
         if (strcmp(sorted[i - 1], sorted[i]) == 0)
-            return sorted[i];
+            for (index = 0; strcmp(names[index], sorted[i]) != 0; index++)
+                ;
     }
-    return NULL;
+    return index;
 }
 
 /* --- Changes ------------------------------------------------------------------------------------------------------ */
@@ -401,7 +403,7 @@ static bool apply_rules(const Leadrouter__V1__ApplyRulesRequest *request, struct
 {
     const char **names = arena_alloc_array(arena, request->n_rules, sizeof(*names));
     bool *taken = arena_alloc_array(arena, read->item_count, sizeof(*taken));
-    const char *repeated = NULL;
+    size_t repeated = 0;
 
     state->items = arena_alloc_array(arena, request->n_rules, sizeof(*state->items));
     state->item_count = request->n_rules;
@@ -414,8 +416,8 @@ static bool apply_rules(const Leadrouter__V1__ApplyRulesRequest *request, struct
         state->items[i].source.created_at_us = (int64_t)i; /* not used before they are written */
     }
     repeated = repeated_name(arena, names, request->n_rules);
-    if (repeated != NULL)
-        return error_set(reterr_error, ERROR_INVALID, "rules: two of them have the name \"%s\"", repeated);
+    if (repeated < request->n_rules)
+        return error_set(reterr_error, ERROR_INVALID, "rules[%zu].name: another one has it too", repeated);
     return true;
 }
 
@@ -425,7 +427,7 @@ static bool edit_apply(
     const Leadrouter__V1__ApplyRulesRequest *request = call->request;
     struct arena *arena = arena_of(call);
     const char **names = arena_alloc_array(arena, request->n_sets, sizeof(*names));
-    const char *repeated = NULL;
+    size_t repeated = 0;
 
     if (request->n_rules > RULE_STATE_RULES_MAX || request->n_sets > RULE_STATE_SETS_MAX)
         return error_set(
@@ -440,8 +442,8 @@ static bool edit_apply(
         names[i] = request->sets[i]->name;
     }
     repeated = repeated_name(arena, names, request->n_sets);
-    if (repeated != NULL)
-        return error_set(reterr_error, ERROR_INVALID, "sets: two of them have the name \"%s\"", repeated);
+    if (repeated < request->n_sets)
+        return error_set(reterr_error, ERROR_INVALID, "sets[%zu].name: another one has it too", repeated);
     return true;
 }
 

@@ -26,6 +26,11 @@ void log_setup(int descriptor, enum log_level lowest)
     atomic_store(&log_lowest, (int)lowest);
 }
 
+bool log_is_on(enum log_level level)
+{
+    return (int)level >= atomic_load(&log_lowest);
+}
+
 static const char *level_name(enum log_level level)
 {
     switch (level) {
@@ -103,7 +108,7 @@ void log_write(enum log_level level, const char *event, const char *message, con
     struct buffer line;
     bool cut = false;
 
-    if ((int)level < atomic_load(&log_lowest))
+    if (!log_is_on(level))
         return;
     buffer_init(&line, LINE_SIZE_MAX - (sizeof(END_OF_CUT_LINE) - 1));
     buffer_append_format(&line, "{\"time\":\"%s\",\"level\":\"%s\"", clock_format_now(time), level_name(level));

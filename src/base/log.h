@@ -6,6 +6,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
@@ -39,6 +40,9 @@ struct log_field {
 
 /* Where lines go (default: standard error) and the lowest level written (default: info). Call before threads start. */
 void log_setup(int descriptor, enum log_level lowest);
+
+/* True when lines of this level are written: for those that are costly to make. */
+bool log_is_on(enum log_level level);
 
 /* Writes {"time":…,"level":…,"event":…,"message":…, fields}. `event` is a constant dotted name, `message` a constant
  * sentence; what varies belongs in `fields`, which end with LOG_END (NULL: none). A string

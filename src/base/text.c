@@ -262,3 +262,11 @@ bool text_normalize(
     }
     return ok;
 }
+
+bool text_is_name(const char *text)
+{
+    enum { NAME_SIZE_MAX = 40 };
+    size_t size = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-.");
+
+    return text[0] >= 'a' && text[0] <= 'z' && text[size] == '\0' && size <= NAME_SIZE_MAX;
+}

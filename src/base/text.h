@@ -38,6 +38,10 @@ bool text_normalize(
 /* True for a code point of the list above. */
 bool text_is_white_space(int32_t code_point);
 
+/* True for what may be a misspelt name of ours and is shown in error texts, where data is not: up to 40 lower case letters of
+ * ASCII, digits, "_", "-" and ".", a letter first. */
+bool text_is_name(const char *text);
+
 /* True when `text` is NULL or every code point of it is white space; bytes that are not UTF-8 are no white space. */
 bool text_is_blank(const char *text);
 

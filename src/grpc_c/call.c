@@ -231,6 +231,11 @@ const char *grpc_c_call_method(const struct grpc_c_call *call)
     return call->path;
 }
 
+const ProtobufCMessage *grpc_c_call_request(const struct grpc_c_call *call)
+{
+    return call->request;
+}
+
 const char *grpc_c_call_peer(const struct grpc_c_call *call)
 {
     struct grpc_c_call *changed =

@@ -466,8 +466,10 @@ static void handle(struct grpc_c_call *call)
         return;
     }
     if (served->method == NULL || served->adapter == NULL) {
-        error_set(&error, ERROR_NOT_FOUND, "%s %s",
-            served->method == NULL ? "unknown method" : "not implemented:", call->path);
+        if (served->method == NULL) /* a path of the peer's, of any bytes */
+            error_set(&error, ERROR_NOT_FOUND, "unknown method");
+        else
+            error_set(&error, ERROR_NOT_FOUND, "not implemented: %s", served->method->path);
         refuse(call, GRPC_C_UNIMPLEMENTED, PUSHBACK_NONE, error.text);
         return;
     }

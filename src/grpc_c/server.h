@@ -142,6 +142,9 @@ void *grpc_c_call_caller(const struct grpc_c_call *call);
  * sixth of `stream_idle_ms`. Of no effect for unary calls, which have a deadline. Inside the gate. */
 void grpc_c_call_expire_at(struct grpc_c_call *call, int64_t expires_ns);
 
+/* The request, as the handler was given it; NULL when the client streams. Borrowed until the answer. */
+const ProtobufCMessage *grpc_c_call_request(const struct grpc_c_call *call);
+
 /* When the caller stops waiting: monotonic ns. Of a unary call never CLOCK_NEVER: default and maximum are applied, and a
  * call that got its deadline from the server and is not answered 250 ms after it is ended with DEADLINE_EXCEEDED, as if
  * cancelled. A streaming call has the deadline that its caller gave it, or none. */

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -181,12 +182,50 @@ static bool is_outdated(const struct pg_entry *entry, const char *sqlstate)
     return entry->is_from_before && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0);
 }
 
+/* Classes of SQLSTATEs whose messages speak of names, types and states, and never of values: those of the manual's appendix A that are
+ * not about data, and our own functions'. */
+static bool has_safe_message(const char *sqlstate)
+{
+    static const char *const classes[] = {"08", "0A", "0L", "0P", "25", "26", "28", "2B", "3B", "3D", "3F", "40", "42",
+        "53", "54", "55", "57", "58", "LR", "XX"};
+
+    if (strcmp(sqlstate, "42601") == 0) /* a syntax error, of SQL that a host's trigger may have made of values */
+        return false;
+    for (size_t i = 0; i < COUNT_OF(classes); i++)
+        if (strncmp(sqlstate, classes[i], 2) == 0)
+            return true;
+    return false;
+}
+
+/* What went wrong, in words that may be logged: messages about data quote it, and what a host's trigger raises may say anything. */
+static void set_message(const PGresult *result, const char *sqlstate, struct error *reterr_error)
+{
+    static const struct {
+        int field;
+        const char *name;
+    } parts[] = {{PG_DIAG_CONSTRAINT_NAME, "constraint"}, {PG_DIAG_TABLE_NAME, "table"},
+        {PG_DIAG_COLUMN_NAME, "column"}, {PG_DIAG_DATATYPE_NAME, "type"}};
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char text[ERROR_TEXT_SIZE] = "refused by the database";
+    size_t size = strlen(text);
+
+    if (has_safe_message(sqlstate)) {
+        error_set_sql(reterr_error, ERROR_DATABASE, sqlstate, "%s", message == NULL ? "no message" : message);
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        const char *value = PQresultErrorField(result, parts[i].field);
+        if (value != NULL && size < sizeof(text))
+            size += (size_t)snprintf(text + size, sizeof(text) - size, ", %s %s", parts[i].name, value);
+    }
+    error_set_sql(reterr_error, ERROR_DATABASE, sqlstate, "%s", text);
+}
+
 /* Turns a failed result into an error; closes the connection when it is of no further use. */
 static void set_result_error(
     struct pg_conn *conn, const PGresult *result, const struct pg_entry *entry, struct error *reterr_error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
     if (sqlstate == NULL) {
         pg_conn_broken(conn, reterr_error);
@@ -198,7 +237,7 @@ static void set_result_error(
         error_set_sql(reterr_error, ERROR_UNAVAILABLE, sqlstate, "a prepared statement is out of date");
         pg_conn_close(conn);
     } else {
-        error_set_sql(reterr_error, ERROR_DATABASE, sqlstate, "%s", message == NULL ? "no message" : message);
+        set_message(result, sqlstate, reterr_error);
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "rules/json_object.h"
 #include "rules/rules.h"
 
@@ -100,15 +101,6 @@ struct place {
     size_t index;
 };
 
-static bool is_plain_key(const char *key)
-{
-    for (; *key != '\0'; key++) {
-        if (!((*key >= 'a' && *key <= 'z') || (*key >= '0' && *key <= '9') || *key == '_'))
-            return false;
-    }
-    return true;
-}
-
 static void append_place(struct buffer *buffer, const struct place *place)
 {
     if (place == NULL) {
@@ -118,13 +110,10 @@ static void append_place(struct buffer *buffer, const struct place *place)
     append_place(buffer, place->parent);
     if (place->key == NULL) {
         buffer_append_format(buffer, "[%zu]", place->index);
-    } else if (is_plain_key(place->key)) {
+    } else if (text_is_name(place->key)) {
         buffer_append_format(buffer, ".%s", place->key);
     } else {
-        buffer_append_string(buffer, "[");
-        if (!buffer_append_json_string(buffer, place->key, strlen(place->key)))
-            buffer_append_string(buffer, "(a long key)");
-        buffer_append_string(buffer, "]");
+        buffer_append_string(buffer, "[?]"); /* a key that is none of ours may be anything */
     }
 }
 
@@ -154,17 +143,10 @@ __attribute__((format(printf, 3, 4))) static void *refuse(
     return NULL;
 }
 
-/* A text in quotes, escaped, for an error. */
+/* " \"name\"" for an error, or "" for a text that is no name: errors are logged, and a rule may hold what belongs in no log. */
 static const char *quote(struct parse *parse, const char *text)
 {
-    struct buffer buffer = {0};
-    const char *quoted = "(a long text)";
-
-    buffer_init(&buffer, QUOTE_SIZE_MAX);
-    if (buffer_append_json_string(&buffer, text, strlen(text)))
-        quoted = arena_copy_string(parse->reader->arena, buffer_text(&buffer));
-    buffer_release(&buffer);
-    return quoted;
+    return text_is_name(text) ? arena_format(parse->reader->arena, " \"%s\"", text) : "";
 }
 
 /* --- Fields and values ------------------------------------------------------------------------------------------- */
@@ -200,7 +182,7 @@ static bool read_field(
     if (name == NULL)
         return refuse(parse, place, "must be the name of a field");
     if (!rule_field_find(name, &field, &attribute))
-        return refuse(parse, place, "unknown field %s", quote(parse, name));
+        return refuse(parse, place, "unknown field%s", quote(parse, name));
     if (attribute != NULL && strlen(attribute) > RULE_NAME_SIZE_MAX)
         return refuse(parse, place, "longer than %d bytes", RULE_NAME_SIZE_MAX);
     *ret_ref = field_ref(parse->reader, field, attribute);
@@ -234,7 +216,7 @@ static bool read_text(struct parse *parse, const struct place *place, struct rul
         return refuse(parse, place, "must not be blank");
     if (test->form == RULE_FORM_PLACE && (kind == RULE_KIND_US_STATE || kind == RULE_KIND_REGION) &&
         (made[0] < 'A' || made[0] > 'Z')) /* known places are written in capitals */
-        return refuse(parse, place, "unknown %s %s", kind == RULE_KIND_REGION ? "region" : "state", quote(parse, text));
+        return refuse(parse, place, "unknown %s", kind == RULE_KIND_REGION ? "region" : "state");
     *ret_value = (struct rule_value){arena_copy(parse->reader->arena, made, made_size), made_size};
     return true;
 }
@@ -578,7 +560,7 @@ static bool read_op(struct parse *parse, const struct place *place, const json_t
             return true;
         }
     }
-    return refuse(parse, place, "unknown operator %s", quote(parse, name));
+    return refuse(parse, place, "unknown operator%s", quote(parse, name));
 }
 
 static struct rule_condition *new_condition(

@@ -15,7 +15,7 @@ static const struct rule_field_info fields[RULE_FIELD_COUNT] = {
     [RULE_FIELD_CITY] = {"city"},
     [RULE_FIELD_POSTAL_CODE] = {"postal_code"},
     [RULE_FIELD_SOURCE] = {"source"},
-    [RULE_FIELD_EXTERNAL_ID] = {"external_id"},
+    [RULE_FIELD_EXTERNAL_ID] = {"external_id", .is_contact = true},
     [RULE_FIELD_COUNTRY] = {"country", RULE_KIND_COUNTRY, .can_be_valid = true},
     [RULE_FIELD_STATE] = {"state", RULE_KIND_STATE, .can_be_valid = true},
     [RULE_FIELD_CREATED_AT] = {"created_at", RULE_KIND_MOMENT},

@@ -12,7 +12,9 @@ json_t *json_object_read(const char *json, size_t size_max, struct error *reterr
     }
     json_t *root = json_loadb(json == NULL ? "" : json, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (root == NULL) {
-        (void)error_set(reterr_error, ERROR_INVALID, "$: not valid JSON: %s at byte %d", error.text, error.position);
+        /* The parser's own words quote the text. */
+        (void)error_set(reterr_error, ERROR_INVALID, "$: not valid JSON%s at byte %d",
+            json_error_code(&error) == json_error_duplicate_key ? ": a key is there twice" : "", error.position);
         return NULL;
     }
     if (!json_is_object(root)) {

@@ -153,7 +153,8 @@ static bool read_setting(const char *key, const json_t *value, struct rule_polic
             return settings[i].read(value, policy, reterr_error);
         }
     }
-    return error_set(reterr_error, ERROR_INVALID, "$.%s: unknown setting", key);
+    return text_is_name(key) ? error_set(reterr_error, ERROR_INVALID, "$.%s: unknown setting", key)
+                             : error_set(reterr_error, ERROR_INVALID, "$[?]: unknown setting");
 }
 
 bool rule_policy_parse(const char *json, struct rule_policy *ret_policy, struct error *reterr_error)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 static const struct rule_named_set *find_source(const struct rule_named_set *sources, size_t count, const char *name)
 {
@@ -42,7 +43,9 @@ bool rule_value_sets_make(struct arena *arena, const struct rule_reader *reader,
     for (size_t i = 0; i < reader->set_count; i++) {
         const struct rule_named_set *source = find_source(sources, source_count, reader->sets[i].name);
         if (source == NULL)
-            return error_set(reterr_error, ERROR_INVALID, "unknown set \"%s\"", reader->sets[i].name);
+            return text_is_name(reader->sets[i].name)
+                       ? error_set(reterr_error, ERROR_INVALID, "unknown set \"%s\"", reader->sets[i].name)
+                       : error_set(reterr_error, ERROR_INVALID, "unknown set");
         sets[i] = make_set(arena, &reader->sets[i], source);
     }
     *ret_sets = sets;

@@ -194,8 +194,8 @@ def test_refusals(rules, fields, code, text):
 
 
 def test_refusals_of_whole_sets(rules):
-    assert refused(rules.ApplyRules, rules=[rule("a"), rule("a")])[1] == 'rules: two of them have the name "a"'
-    assert refused(rules.ApplyRules, sets=[rules_pb2.NamedSet(name="s")] * 2)[1] == 'sets: two of them have the name "s"'
+    assert refused(rules.ApplyRules, rules=[rule("a"), rule("a")])[1] == "rules[0].name: another one has it too"
+    assert refused(rules.ApplyRules, sets=[rules_pb2.NamedSet(name="s")] * 2)[1] == "sets[0].name: another one has it too"
     assert refused(rules.ApplyRules, rules=[rule(), rule("b", {"all": 1})])[1] == \
         "rules[1].conditions_json: $.all: must be a list of conditions"
     assert refused(rules.ApplyRules, sets=[rules_pb2.NamedSet(name="")])[1] == "sets[0].name: must have 1 to 200 bytes"

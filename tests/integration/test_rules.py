@@ -60,7 +60,7 @@ def test_a_changed_set_is_felt_by_the_next_lead(server, sql):
     assert route(server, email="b@web.example", state="NY", attributes_json='{"score": 50}')[1].matched_rule_name == ""
     sql("delete from lead_routing_sets where set_name = 'free mail'")
     answer = route(server, email="c@web.example", state="NY", attributes_json='{"score": 50}')[1]
-    assert answer.reason == 'the workspace\'s rules cannot be used: unknown set "free mail"'
+    assert answer.reason == 'the workspace\'s rules cannot be used: unknown set'
 
 
 @pytest.mark.parametrize("beside", ["100000000000000000000", "1e400", '{"deep": [1e400, "]"]}', "[" * 3000 + "]" * 3000],

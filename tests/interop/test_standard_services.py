@@ -125,7 +125,8 @@ def test_reflection_lists_services(reflection):
 ], ids=lambda question: next(iter(question.values())))
 def test_reflection_gives_a_file_with_all_that_it_imports(reflection, question):
     files = reflection.files(**question)
-    assert [file.name for file in files] == ["leadrouter/v1/routing.proto", "google/protobuf/timestamp.proto"]
+    assert [file.name for file in files] == ["leadrouter/v1/routing.proto", "google/protobuf/timestamp.proto",
+                                             "leadrouter/v1/privacy.proto", "google/protobuf/descriptor.proto"]
 
 
 def test_reflection_refuses_by_name(reflection):
@@ -149,7 +150,8 @@ def test_a_call_can_be_made_from_what_reflection_tells(reflection, server):
         for data in answer.file_descriptor_response.file_descriptor_proto:
             file = descriptor_pb2.FileDescriptorProto.FromString(data)
             files[file.name] = file
-    for name in ("google/protobuf/timestamp.proto", "leadrouter/v1/routing.proto", "leadrouter/v1/leads.proto"):
+    for name in ("google/protobuf/descriptor.proto", "google/protobuf/timestamp.proto", "leadrouter/v1/privacy.proto",
+                 "leadrouter/v1/routing.proto", "leadrouter/v1/leads.proto"):
         if name in files:
             pool.Add(files[name])
     method = pool.FindServiceByName(ROUTING).FindMethodByName("Health")

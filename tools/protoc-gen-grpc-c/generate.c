@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/memory.h"
+#include "imports.h"
 #include "model.h"
 #include "plugin.pb-c.h"
 #include "print.h"
@@ -164,10 +165,16 @@ cleanup:
     return ok;
 }
 
+/* How much of a file's lists is packed; the rest is put back to be freed. */
+struct counts {
+    size_t services;
+    size_t imports;
+};
+
 bool generate_set_without_services(const uint8_t *bytes, size_t size, struct buffer *out, struct error *reterr_error)
 {
     Google__Protobuf__FileDescriptorSet *set = google__protobuf__file_descriptor_set__unpack(NULL, size, bytes);
-    size_t *counts = NULL;
+    struct counts *counts = NULL;
     bool ok = false;
 
     if (set == NULL || set->n_file == 0) {
@@ -176,12 +183,16 @@ bool generate_set_without_services(const uint8_t *bytes, size_t size, struct buf
     }
     counts = memory_new_array(set->n_file, sizeof(*counts));
     for (size_t i = 0; i < set->n_file; i++) {
-        counts[i] = set->file[i]->n_service;
-        set->file[i]->n_service = 0; /* packed as if there were none; put back to be freed */
+        counts[i] = (struct counts){.services = set->file[i]->n_service, .imports = set->file[i]->n_dependency};
+        set->file[i]->n_dependency = imports_sort(set->file[i], set->file, set->n_file);
     }
-    ok = append_message(out, &set->base, reterr_error);
     for (size_t i = 0; i < set->n_file; i++)
-        set->file[i]->n_service = counts[i];
+        set->file[i]->n_service = 0;
+    ok = append_message(out, &set->base, reterr_error);
+    for (size_t i = 0; i < set->n_file; i++) {
+        set->file[i]->n_service = counts[i].services;
+        set->file[i]->n_dependency = counts[i].imports;
+    }
 
 cleanup:
     if (set != NULL)

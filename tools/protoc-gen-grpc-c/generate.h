@@ -16,7 +16,8 @@
  * `out` is too small. */
 bool generate_stubs(const uint8_t *request, size_t size, struct buffer *out, struct error *reterr_error);
 
-/* A google.protobuf.FileDescriptorSet gives the same without services, for protoc-c. Errors as above. */
+/* A google.protobuf.FileDescriptorSet gives the same without services and without imports that are for options alone (imports.h):
+ * for protoc-c. Errors as above. */
 bool generate_set_without_services(const uint8_t *set, size_t size, struct buffer *out, struct error *reterr_error);
 
 #endif

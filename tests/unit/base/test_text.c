@@ -163,9 +163,24 @@ static void test_invalid_utf8(void **state)
     }
 }
 
+/* Words that may be misspelt names, and what may be a value. */
+static void names(void **state)
+{
+    static const char *const good[] = {"a", "company_industry", "attributes.score", "in-set", "x9"};
+    static const char *const bad[] = {
+        "", "Ann", "a b", "a@b.c", "49170123", "_a", "ann\xc3\xa9", "a123456789012345678901234567890123456789x", "a\n"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_true(text_is_name(good[i]));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(text_is_name(bad[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names),
         cmocka_unit_test(test_white_space),
         cmocka_unit_test(test_blank),
         cmocka_unit_test(test_folding),

@@ -138,10 +138,8 @@ static void test_unknown_methods(void **state)
     static const char *const paths[] = {"/test.v1.EchoService/Nothing", "/test.v1.Nothing/Echo", "/", "/x"};
 
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
-        char text[TEXT_SIZE] = "";
         struct raw_call call = {.path = paths[i], BYTES("")};
-        snprintf(text, sizeof(text), "unknown method %s", paths[i]);
-        assert_refused(*state, &call, GRPC_C_UNIMPLEMENTED, text);
+        assert_refused(*state, &call, GRPC_C_UNIMPLEMENTED, "unknown method");
     }
 }
 

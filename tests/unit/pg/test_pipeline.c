@@ -120,8 +120,18 @@ static void test_error_has_sqlstate_and_message(void **state)
         const char *sqlstate;
         const char *text;
     } cases[] = {
-        {"select 1 / 0", "22012", "division by zero"},
-        {"selec", "42601", "syntax error at or near \"selec\""},
+        {"select 1 / 0", "22012", "refused by the database"},
+        {"selec", "42601", "refused by the database"},
+        {"select 'secret'::int", "22P02", "refused by the database"},
+        {"do $$ begin raise exception 'secret'; end $$", "P0001", "refused by the database"},
+        {"do $$ begin create temp table t (a text constraint short check (length(a) < 3)); insert into t values "
+         "('secret'); end $$",
+            "23514", "refused by the database, constraint short, table t"},
+        {"do $$ begin create temp table t (a text constraint one primary key); insert into t values ('secret'), "
+         "('secret'); end $$",
+            "23505", "refused by the database, constraint one, table t"},
+        {"do $$ begin create temp table t (a int not null); insert into t values (null); end $$", "23502",
+            "refused by the database, table t, column a"},
         {"select * from nowhere", "42P01", "relation \"nowhere\" does not exist"},
         {"do $$ begin raise exception 'own' using errcode = 'LR001', detail = 'secret', hint = 'secret'; end $$",
             "LR001", "own"},
@@ -136,6 +146,7 @@ static void test_error_has_sqlstate_and_message(void **state)
         assert_string_equal(error.text, cases[i].text);
         assert_false(pg_execute_script(fixture->conn, cases[i].sql, patience(), &error));
         expect_error(&error, ERROR_DATABASE, cases[i].sqlstate);
+        assert_null(strstr(error.text, "secret"));
         assert_true(pg_conn_is_open(fixture->conn));
     }
     assert_false(pg_execute_script(fixture->conn, "select 1 / 0", patience(), NULL));

@@ -332,6 +332,37 @@ static void test_without_services(void **state)
     google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
 }
 
+/* Imports that are for options alone go, others and their order stay. */
+static void test_imports_for_options(void **state)
+{
+    static const char *const kept[] = {"common.proto", "money.proto", "kinds.proto"};
+    struct error error = {0};
+    struct buffer out = {0};
+    size_t size = 0;
+    descriptor_set *set = load_set("options");
+    uint8_t *bytes = memory_new(google__protobuf__file_descriptor_set__get_packed_size(set));
+    descriptor_set *stripped = NULL;
+
+    (void)state;
+    size = google__protobuf__file_descriptor_set__pack(set, bytes);
+    buffer_init(&out, BYTES_MAX);
+    assert_true(generate_set_without_services(bytes, size, &out, &error));
+    stripped = google__protobuf__file_descriptor_set__unpack(NULL, out.size, out.data);
+    assert_non_null(stripped);
+    assert_int_equal(stripped->n_file, set->n_file);
+    const Google__Protobuf__FileDescriptorProto *file = stripped->file[stripped->n_file - 1];
+    assert_string_equal(file->name, "options.proto");
+    assert_int_equal(set->file[set->n_file - 1]->n_dependency, COUNT_OF(kept) + 1);
+    assert_int_equal(file->n_dependency, COUNT_OF(kept));
+    for (size_t i = 0; i < COUNT_OF(kept); i++)
+        assert_string_equal(file->dependency[i], kept[i]);
+    assert_int_equal(file->message_type[0]->field[0]->options->base.n_unknown_fields, 1);
+    buffer_release(&out);
+    free(bytes);
+    google__protobuf__file_descriptor_set__free_unpacked(stripped, NULL);
+    google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_truncated_request),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_without_services),
+        cmocka_unit_test(test_imports_for_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

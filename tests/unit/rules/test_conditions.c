@@ -45,12 +45,12 @@ static void test_faults(void **state)
         {"{}{}", "$: not valid JSON"},
         {"{\"industries\":[\"\xff\"]}", "$: not valid JSON"},
         {"{\"industries\":[\"a\\u0000b\"]}", "$: not valid JSON"},
-        {"{\"industries\":[],\"industries\":[\"a\"]}", "$: not valid JSON: duplicate object key"},
+        {"{\"industries\":[],\"industries\":[\"a\"]}", "$: not valid JSON: a key is there twice"},
         {"[]", "$: must be an object"},
         {"null", "$: must be an object"},
         {"\"{}\"", "$: must be an object"},
         {"{\"industry\":[\"a\"]}", "$.industry: unknown condition"},
-        {"{\"a \\\"b\":1}", "$[\"a \\\"b\"]: unknown condition"},
+        {"{\"a \\\"b\":1}", "$[?]: unknown condition"},
         {"{\"all\":{}}", "$.all: must be a list of conditions"},
         {"{\"industries\":\"a\"}", "$.industries: must be a list of texts"},
         {"{\"industries\":null}", "$.industries: must be a list of texts"},
@@ -61,11 +61,11 @@ static void test_faults(void **state)
         {"{\"revenue_ranges\":[\"a\",\"b\",\"\"]}", "$.revenue_ranges[2]: must not be blank"},
         {"{\"countries\":[\" \\u00a0\"]}", "$.countries[0]: must not be blank"},
         {"{\"us_states\":[\"\"]}", "$.us_states[0]: must not be blank"},
-        {"{\"us_states\":[\"CA\",\"NY\",\"XX\"]}", "$.us_states[2]: unknown state \"XX\""},
-        {"{\"us_states\":[\"Ontario\"]}", "$.us_states[0]: unknown state \"Ontario\""},
-        {"{\"us_states\":[\"a\\nb\"]}", "$.us_states[0]: unknown state \"a\\nb\""},
-        {"{\"regions\":[\"West\",\"North\"]}", "$.regions[1]: unknown region \"North\""},
-        {"{\"regions\":[\"CA\"]}", "$.regions[0]: unknown region \"CA\""},
+        {"{\"us_states\":[\"CA\",\"NY\",\"XX\"]}", "$.us_states[2]: unknown state"},
+        {"{\"us_states\":[\"Ontario\"]}", "$.us_states[0]: unknown state"},
+        {"{\"us_states\":[\"a\\nb\"]}", "$.us_states[0]: unknown state"},
+        {"{\"regions\":[\"West\",\"North\"]}", "$.regions[1]: unknown region"},
+        {"{\"regions\":[\"CA\"]}", "$.regions[0]: unknown region"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct error error = {0};
@@ -122,7 +122,7 @@ static void test_long_names_in_errors(void **state)
     buffer_init(&json, 4096);
     assert_true(buffer_append_format(&json, "{\"us_states\":[\"%0500d\"]}", 7));
     assert_false(rule_conditions_check(buffer_text(&json), &error));
-    assert_string_equal(error.text, "$.us_states[0]: unknown state (a long text)");
+    assert_string_equal(error.text, "$.us_states[0]: unknown state");
     buffer_release(&json);
 }
 

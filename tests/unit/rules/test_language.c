@@ -490,8 +490,8 @@ static void test_refused(void **state)
         {T("source", "valid", "1"), "$.op: \"valid\" is not for the field \"source\""},
         {T("city", "email_domain_in", "[\"a\"]"), "$.op: \"email_domain_in\" is not for the field \"city\""},
         {T("postal_code", "postal_prefix_in", "[\"10\",\"- -\"]"), "$.value[1]: must not be blank"},
-        {T("region", "eq", "\"North\""), "$.value: unknown region \"North\""},
-        {T("us_state", "in", "[\"CA\",\"ZZ\"]"), "$.value[1]: unknown state \"ZZ\""},
+        {T("region", "eq", "\"North\""), "$.value: unknown region"},
+        {T("us_state", "in", "[\"CA\",\"ZZ\"]"), "$.value[1]: unknown state"},
         {CASED("country", "eq", "\"US\""), "$.case: has no meaning here"},
         {CASED("source", "eq", "1"), "$.case: has no meaning here"},
         {"{\"field\":\"source\",\"op\":\"eq\",\"value\":\"x\",\"case\":1}", "$.case: must be true or false"},
@@ -503,7 +503,7 @@ static void test_refused(void **state)
         {"{\"not\":[]}", "$.not: must be an object"},
         {"{\"any\":[{\"not\":{\"all\":[{\"industries\":[\"\"]}]}}]}",
             "$.any[0].not.all[0].industries[0]: must not be blank"},
-        {"{\"a \\\"b\":[]}", "$[\"a \\\"b\"]: unknown condition"},
+        {"{\"a \\\"b\":[]}", "$[?]: unknown condition"},
     };
 
     (void)state;

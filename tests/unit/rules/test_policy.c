@@ -70,7 +70,7 @@ static void test_faults(void **state)
         {"{} x", "$: not valid JSON"},
         {"[]", "$: must be an object"},
         {"null", "$: must be an object"},
-        {"{\"unmatched\":\"keep\",\"unmatched\":\"retry\"}", "$: not valid JSON: duplicate"},
+        {"{\"unmatched\":\"keep\",\"unmatched\":\"retry\"}", "$: not valid JSON: a key is there twice"},
         {"{\"dedupe_day\":3}", "$.dedupe_day: unknown setting"},
         {"{\"unmatched\":\"Keep\"}", "$.unmatched: must be"},
         {"{\"unmatched\":1}", "$.unmatched: must be"},

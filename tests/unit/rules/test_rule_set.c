@@ -259,7 +259,7 @@ static void test_bad_rule_fails_the_set(void **state)
     assert_false(try_compile(&plain_policy, rules, 2, &set, &error));
     assert_null(set);
     assert_int_equal(error.code, ERROR_INVALID);
-    assert_string_equal(error.text, "rule 00000000-0000-0000-0000-000000000002: $.us_states[1]: unknown state \"XX\"");
+    assert_string_equal(error.text, "rule 00000000-0000-0000-0000-000000000002: $.us_states[1]: unknown state");
     assert_false(try_compile(&plain_policy, rules, 2, &set, NULL));
     rules[1].conditions_json = NULL;
     assert_false(try_compile(&plain_policy, rules, 2, &set, NULL));
