@@ -182,18 +182,30 @@ static bool is_outdated(const struct pg_entry *entry, const char *sqlstate)
     return entry->is_from_before && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0);
 }
 
-/* Classes of SQLSTATEs whose messages speak of names, types and states, and never of values: those of the manual's appendix A that are
- * not about data, and our own functions'. */
-static bool has_safe_message(const char *sqlstate)
+/* True for a message by RAISE in a function of the product, or in a block that we have sent: those name things and states. A host's trigger
+ * may say anything, with any SQLSTATE. */
+static bool is_raised_by_us(const PGresult *result)
+{
+    const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT); /* the innermost function first, a line each */
+    size_t size = context == NULL ? 0 : strcspn(context, "\n");
+
+    return size > 0 && (memmem(context, size, " leadrouter.", strlen(" leadrouter.")) != NULL ||
+                           memmem(context, size, " inline_code_block ", strlen(" inline_code_block ")) != NULL);
+}
+
+/* True when the message speaks of names, types and states, and never of values: by the class of its SQLSTATE (PostgreSQL manual, appendix A), but
+ * for a syntax error, which quotes SQL that a host's trigger may have made of values. */
+static bool has_safe_message(const PGresult *result, const char *sqlstate)
 {
     static const char *const classes[] = {"08", "0A", "0L", "0P", "25", "26", "28", "2B", "3B", "3D", "3F", "40", "42",
-        "53", "54", "55", "57", "58", "LR", "XX"};
+        "53", "54", "55", "57", "58", "XX"};
+    const char *source = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
 
-    if (strcmp(sqlstate, "42601") == 0) /* a syntax error, of SQL that a host's trigger may have made of values */
-        return false;
+    if (source == NULL || strcmp(source, "exec_stmt_raise") == 0)
+        return is_raised_by_us(result);
     for (size_t i = 0; i < COUNT_OF(classes); i++)
         if (strncmp(sqlstate, classes[i], 2) == 0)
-            return true;
+            return strcmp(sqlstate, "42601") != 0;
     return false;
 }
 
@@ -209,7 +221,7 @@ static void set_message(const PGresult *result, const char *sqlstate, struct err
     char text[ERROR_TEXT_SIZE] = "refused by the database";
     size_t size = strlen(text);
 
-    if (has_safe_message(sqlstate)) {
+    if (has_safe_message(result, sqlstate)) {
         error_set_sql(reterr_error, ERROR_DATABASE, sqlstate, "%s", message == NULL ? "no message" : message);
         return;
     }

@@ -123,7 +123,9 @@ static void test_error_has_sqlstate_and_message(void **state)
         {"select 1 / 0", "22012", "refused by the database"},
         {"selec", "42601", "refused by the database"},
         {"select 'secret'::int", "22P02", "refused by the database"},
-        {"do $$ begin raise exception 'secret'; end $$", "P0001", "refused by the database"},
+        {"do $$ begin execute 'create or replace function pg_temp.strange() returns int language plpgsql as $f$ begin "
+         "raise exception ''secret'' using errcode = ''53100''; end $f$'; perform pg_temp.strange(); end $$",
+            "53100", "refused by the database"},
         {"do $$ begin create temp table t (a text constraint short check (length(a) < 3)); insert into t values "
          "('secret'); end $$",
             "23514", "refused by the database, constraint short, table t"},
