@@ -4,7 +4,8 @@ find_program(PROTOC_C protoc-gen-c REQUIRED)
 # The folder of the installed well-known types.
 find_path(GOOGLE_PROTOS google/protobuf/descriptor.proto REQUIRED)
 
-# leadrouter_proto_library(TARGET PROTOS a.proto ... ROOT dir [GRPC [CLIENT_ONLY prefix_]] [IMPORTS ...] [LINK ...]): a static library of protobuf-c
+# leadrouter_proto_library(TARGET PROTOS a.proto ... ROOT dir [GRPC [CLIENT_ONLY prefix_]] [IMPORTS ...] [LINK ...]): a
+# static library of protobuf-c
 # messages, and with GRPC of our stubs (CLIENT_ONLY: the client's half, whose
 # runtime is called by functions with that prefix); every file then has a service. PROTOS are relative to ROOT.
 # Headers are included as "path/name.pb-c.h" and "path/name.grpc.h". LINK: the libraries of files that are imported from elsewhere.

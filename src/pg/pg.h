@@ -180,7 +180,8 @@ void pg_pipeline_add(struct pg_conn *conn, const struct pg_statement *statement,
 bool pg_pipeline_flush(struct pg_conn *conn, int64_t deadline_ns, struct error *reterr_error);
 
 /* Result of the next statement in order. `ret_result` may be NULL when rows are not wanted. Errors:
- * - ERROR_DATABASE with SQLSTATE and the server's message, or without it where it may quote data: the connection stays good. A COMMIT that the server answered
+ * - ERROR_DATABASE with SQLSTATE and the server's message, or without it where it may quote data: the connection stays
+ *   good. A COMMIT that the server answered
  *   with ROLLBACK, since the transaction had failed, is such an error too (25P02).
  * - ERROR_UNAVAILABLE: the connection broke and is closed. With the SQLSTATE when the server said why: it shuts down, or
  *   is read-only after a failover. Also when a statement prepared in an earlier round trip no longer fits the tables.

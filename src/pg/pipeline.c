@@ -182,8 +182,8 @@ static bool is_outdated(const struct pg_entry *entry, const char *sqlstate)
     return entry->is_from_before && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0);
 }
 
-/* True for a message by RAISE in a function of the product, or in a block that we have sent: those name things and states. A host's trigger
- * may say anything, with any SQLSTATE. */
+/* True for a message by RAISE in a function of the product, or in a block that we have sent: those name things and
+ * states. A host's trigger may say anything, with any SQLSTATE. */
 static bool is_raised_by_us(const PGresult *result)
 {
     const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT); /* the innermost function first, a line each */
@@ -193,8 +193,8 @@ static bool is_raised_by_us(const PGresult *result)
                            memmem(context, size, " inline_code_block ", strlen(" inline_code_block ")) != NULL);
 }
 
-/* True when the message speaks of names, types and states, and never of values: by the class of its SQLSTATE (PostgreSQL manual, appendix A), but
- * for a syntax error, which quotes SQL that a host's trigger may have made of values. */
+/* True when the message speaks of names, types and states, and never of values: by the class of its SQLSTATE (PostgreSQL
+ * manual, appendix A), but for a syntax error, which quotes SQL that a host's trigger may have made of values. */
 static bool has_safe_message(const PGresult *result, const char *sqlstate)
 {
     static const char *const classes[] = {"08", "0A", "0L", "0P", "25", "26", "28", "2B", "3B", "3D", "3F", "40", "42",
