@@ -349,22 +349,36 @@ void call_send_answer(struct grpc_c_call *call, enum grpc_c_status status, const
     (void)failure;
 }
 
+void call_send_late_answer(struct grpc_c_call *call)
+{
+    grpc_slice details = call->late_details;
+
+    call_send_answer(call, call->late_status, &details);
+    grpc_slice_unref(details);
+}
+
 /* From here on no cancellation is told any more. Each call is answered once. An answer waits for a write that is under
- * way. */
+ * way, and for the queue's thread. */
 static void answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details)
 {
+    bool is_posted = !server_queue_is_own(call->queue);
+
     server_call_ended(call, status);
     pthread_mutex_lock(&call->lock);
     assert(!call->is_answered);
     call->is_answered = true;
     call->is_late = call->is_writing;
-    if (call->is_late) {
+    bool is_late = call->is_late;
+    if (is_late || is_posted) {
         call->late_status = status;
         call->late_details = details == NULL ? grpc_empty_slice() : grpc_slice_ref(*details);
     }
-    bool is_late = call->is_late;
     pthread_mutex_unlock(&call->lock);
-    if (!is_late)
+    if (is_late)
+        return;
+    if (is_posted)
+        server_queue_post(call->queue, call);
+    else
         call_send_answer(call, status, details);
 }
 

@@ -79,6 +79,8 @@ struct grpc_c_call {
     grpc_c_write_callback *on_written;
     void *on_written_user;
 
+    struct grpc_c_call *next_posted; /* in the queue's list of answers */
+
     atomic_bool is_cancelled;
     pthread_mutex_t lock;
     /* under the lock */
@@ -90,8 +92,8 @@ struct grpc_c_call {
     bool is_begun; /* the initial metadata are on their way */
     bool is_reading;
     bool is_writing;
-    bool is_late; /* answered while a write was under way: sent behind it */
-    enum grpc_c_status late_status;
+    bool is_late;                   /* answered while a write was under way: sent behind it */
+    enum grpc_c_status late_status; /* of an answer that is sent later: behind a write, or by the queue's thread */
     grpc_slice late_details;
     enum grpc_c_status bad; /* not OK: a request could not be taken, and this is what the client is told */
     const char *bad_text;   /* in the message's arena */
@@ -126,6 +128,9 @@ ProtobufCMessage *call_unpack(
 /* call.c for call_stream.c: fills a SEND_INITIAL_METADATA; and sends an answer, whose turn it is. */
 void call_fill_initial(struct grpc_c_call *call, grpc_op *op);
 void call_send_answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details);
+
+/* Sends the answer that was kept in late_status and late_details. On the queue's thread. */
+void call_send_late_answer(struct grpc_c_call *call);
 
 /* call_stream.c: what the tags of a stream do, and whether its peer has kept it waiting for too long. */
 void call_stream_init(struct grpc_c_call *call);

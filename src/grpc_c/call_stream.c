@@ -102,10 +102,8 @@ static void on_written(struct tag *tag, bool ok)
     call->progress_ns = clock_now_ns();
     bool is_late = call->is_late;
     pthread_mutex_unlock(&call->lock);
-    if (is_late) {
-        call_send_answer(call, call->late_status, &call->late_details);
-        grpc_slice_unref(call->late_details);
-    }
+    if (is_late)
+        call_send_late_answer(call);
     callback(call, ok, user);
     call_unref(call);
 }

@@ -446,6 +446,8 @@ static bool core_channel_new(const char *target, const struct grpc_c_channel_opt
         {.type = GRPC_ARG_INTEGER,
             .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_RETRIES,
             .value.integer = options->no_retries ? 0 : 1},
+        /* Statistics of each call and socket that nothing here shows to anybody. */
+        {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0},
         {0}, /* room for the optional ones */
         {0},
     };

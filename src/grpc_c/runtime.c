@@ -71,9 +71,25 @@ static void on_core_log(gpr_log_func_args *arguments)
         observer(arguments->severity == GPR_LOG_SEVERITY_ERROR, arguments->message, dropped, user);
 }
 
+/* absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle), as Debian 12's abseil has it. Elsewhere there may be none by this
+ * name; releases of others have the mode that we want from the start. */
+extern void core_detect_deadlocks(int mode) __asm__(
+    "_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE") __attribute__((weak));
+
+enum { CORE_DEADLOCKS_IGNORED = 0 };
+
+/* Debian compiles abseil as for debugging: under a lock that all threads share, each lock of the core's is entered in a graph of which is
+ * taken after which, and an order that was not seen before ends the process. A seventh of what a call costs. */
+static void switch_deadlock_detection_off(void)
+{
+    if (core_detect_deadlocks != NULL)
+        core_detect_deadlocks(CORE_DEADLOCKS_IGNORED);
+}
+
 void runtime_init(void)
 {
     gpr_set_log_function(on_core_log);
+    switch_deadlock_detection_off();
     grpc_init();
 }
 

@@ -165,6 +165,8 @@ static grpc_server *core_server_new(const struct grpc_c_server_options *options)
         integer_argument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         integer_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         integer_argument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options->connection_streams_max),
+        /* Statistics of each call and socket that nothing here shows to anybody. */
+        integer_argument(GRPC_ARG_ENABLE_CHANNELZ, 0),
     };
     grpc_channel_args all = {.num_args = COUNT_OF(arguments), .args = arguments};
 

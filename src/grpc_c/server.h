@@ -1,8 +1,9 @@
 /* gRPC server for generated code.
  *
  * Threads: grpc_c_server_start() makes `threads` completion queue threads. A handler is called on one of them, once
- * per call, and must not block: it either answers at once or keeps the call and answers later from any thread. Each
- * call is answered exactly once, by grpc_c_call_reply() or grpc_c_call_fail(); after that the pointer is dead.
+ * per call, and must not block: it either answers at once or keeps the call and answers later from any thread. Answers
+ * go out by the thread that the call came to, so that whoever answers is free at once. Each call is answered exactly
+ * once, by grpc_c_call_reply() or grpc_c_call_fail(); after that the pointer is dead.
  * src/grpc_c/README.md explains the machinery and which facts about the core it rests on. */
 #ifndef GRPC_C_SERVER_H
 #define GRPC_C_SERVER_H

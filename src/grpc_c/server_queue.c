@@ -97,11 +97,54 @@ static int64_t end_overdue(struct queue_thread *thread)
     return next_ns;
 }
 
+bool server_queue_is_own(const struct server_queue *queue)
+{
+    return pthread_equal(queue->thread.thread, pthread_self()) != 0;
+}
+
+void server_queue_post(struct server_queue *queue, struct grpc_c_call *call)
+{
+    struct grpc_c_call *last = atomic_load_explicit(&queue->posted, memory_order_relaxed);
+
+    do
+        call->next_posted = last;
+    while (!atomic_compare_exchange_weak(&queue->posted, &last, call));
+    if (last ==
+        NULL) { /* a batch of nothing is done at once: its tag wakes the thread. Until then nobody takes the call */
+        grpc_call_error failure = grpc_call_start_batch(call->call, NULL, 0, &queue->take_posted, NULL);
+        assert(failure == GRPC_CALL_OK);
+        (void)failure;
+    }
+}
+
+/* Sends the answers that were posted, in their order. */
+static void send_posted(struct tag *tag, bool ok)
+{
+    struct server_queue *queue =
+        (struct server_queue *)(void *)((char *)tag - offsetof(struct server_queue, take_posted));
+    struct grpc_c_call *call = atomic_exchange(&queue->posted, NULL);
+    struct grpc_c_call *first = NULL;
+
+    (void)ok; /* nothing cannot fail */
+    while (call != NULL) {
+        struct grpc_c_call *next = call->next_posted;
+        call->next_posted = first;
+        first = call;
+        call = next;
+    }
+    while (first != NULL) {
+        call = first;
+        first = call->next_posted;
+        call_send_late_answer(call);
+    }
+}
+
 void server_queue_init(struct server_queue *queue)
 {
     *queue = (struct server_queue){0};
     queue_thread_init(&queue->thread);
     queue->thread.tick = end_overdue;
+    queue->take_posted.done = send_posted;
 }
 
 void server_queue_release(struct server_queue *queue)

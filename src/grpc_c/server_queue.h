@@ -3,6 +3,7 @@
 #ifndef GRPC_C_SERVER_QUEUE_H
 #define GRPC_C_SERVER_QUEUE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,10 @@ struct server_queue {
     struct grpc_c_call *free_calls;
     size_t free_count;
     struct call_list imposed[IMPOSED_KINDS]; /* the earliest first */
+
+    /* any thread's */
+    _Atomic(struct grpc_c_call *) posted; /* calls whose answers are to be sent, the last first */
+    struct tag take_posted;               /* on its way when `posted` is not empty */
 };
 
 /* An empty queue; its thread is not started. */
@@ -40,6 +45,12 @@ void server_queue_put(struct server_queue *queue, struct grpc_c_call *call);
  * never falls (asserted). Unwatching is fine for calls that are not watched. */
 void server_queue_watch(struct server_queue *queue, struct grpc_c_call *call, enum imposed_kind kind, int64_t end_ns);
 void server_queue_unwatch(struct grpc_c_call *call);
+
+/* True on the queue's own thread. Any thread. */
+bool server_queue_is_own(const struct server_queue *queue);
+
+/* Has the queue's thread send the answer that the call keeps. Any thread; the queue may not be shut down before that is done. */
+void server_queue_post(struct server_queue *queue, struct grpc_c_call *call);
 
 /* Ends the thread and frees the call objects. A zeroed struct is fine. */
 void server_queue_release(struct server_queue *queue);

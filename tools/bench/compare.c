@@ -2,7 +2,9 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "ceiling.h"
@@ -33,6 +35,36 @@ static const struct measurement {
 };
 
 static_assert(COUNT_OF(measurements) <= COUNT_OF(((struct report *)0)->lines), "the report has a line for each");
+
+/* True when an item of `only`, of `size` bytes, names the measurement: "unary" or "unary-64". */
+static bool is_named(const struct measurement *measurement, const char *item, size_t size)
+{
+    char full[32];
+
+    snprintf(full, sizeof(full), "%s-%u", measurement->name, measurement->parallel);
+    return (strlen(measurement->name) == size && memcmp(item, measurement->name, size) == 0) ||
+           (strlen(full) == size && memcmp(item, full, size) == 0);
+}
+
+/* Which measurements are wanted: those that `only` names (NULL: all). ERROR_INVALID for a name that there is not. */
+static bool choose(const char *only, bool ret_wanted[COUNT_OF(measurements)], struct error *reterr_error)
+{
+    for (size_t i = 0; i < COUNT_OF(measurements); i++)
+        ret_wanted[i] = only == NULL;
+    while (only != NULL) {
+        size_t size = strcspn(only, ",");
+        bool is_known = false;
+        for (size_t i = 0; i < COUNT_OF(measurements); i++)
+            if (is_named(&measurements[i], only, size)) {
+                ret_wanted[i] = true;
+                is_known = true;
+            }
+        if (!is_known)
+            return error_set(reterr_error, ERROR_INVALID, "--only: there is no \"%.*s\"", (int)size, only);
+        only = only[size] == '\0' ? NULL : only + size + 1;
+    }
+    return true;
+}
 
 /* How a run's leads go to a server. */
 typedef bool send_function(struct run *run, const char *target, unsigned parallel, struct error *reterr_error);
@@ -154,24 +186,30 @@ static int compare_speed(const void *left, const void *right)
 }
 
 /* Fills the report from the rounds: per measurement the run of median speed, errors of all runs. */
-static void sum_up(const struct stage *stage, const struct bench_options *options,
+static void sum_up(const struct stage *stage, const struct bench_options *options, const bool *wanted,
     struct run_summary summaries[][ROUNDS_MAX], struct report *ret_report)
 {
     struct report report = {.workload = options->workload,
         .rounds = options->rounds,
         .memory = stage->memory,
-        .other_work_percent = stage->other_work_percent,
-        .line_count = COUNT_OF(measurements)};
+        .other_work_percent = stage->other_work_percent};
+    double unary = 0;
     double naive = 0;
     double ceiling = 0;
     double stream = 0;
 
     for (size_t i = 0; i < COUNT_OF(measurements); i++) {
+        struct report_line *line = &report.lines[report.line_count];
+        if (!wanted[i])
+            continue;
+        report.line_count++;
         qsort(summaries[i], (size_t)report.rounds, sizeof(summaries[i][0]), compare_speed);
-        report.lines[i].name = measurements[i].name;
-        report.lines[i].variant = measurements[i].variant;
-        report.lines[i].summary = summaries[i][report.rounds / 2];
-        double speed = report.lines[i].summary.leads_per_second;
+        line->name = measurements[i].name;
+        line->variant = measurements[i].variant;
+        line->summary = summaries[i][report.rounds / 2];
+        double speed = line->summary.leads_per_second;
+        if (i == 0)
+            unary = speed;
         if (measurements[i].measure == measure_naive && speed > naive)
             naive = speed;
         if (measurements[i].measure == measure_ceiling)
@@ -180,17 +218,17 @@ static void sum_up(const struct stage *stage, const struct bench_options *option
             stream = speed;
     }
     if (naive > 0)
-        report.unary_to_naive = report.lines[0].summary.leads_per_second / naive;
+        report.unary_to_naive = unary / naive;
     if (ceiling > 0)
-        report.unary_to_ceiling = report.lines[0].summary.leads_per_second / ceiling;
-    if (report.lines[0].summary.leads_per_second > 0)
-        report.stream_to_unary = stream / report.lines[0].summary.leads_per_second;
+        report.unary_to_ceiling = unary / ceiling;
+    if (unary > 0)
+        report.stream_to_unary = stream / unary;
     *ret_report = report;
 }
 
 /* The rounds alternate: each measurement once per round, so that a machine that slows down slows all of them. */
-static bool measure_all(
-    struct stage *stage, const struct bench_options *options, struct report *ret_report, struct error *reterr_error)
+static bool measure_all(struct stage *stage, const struct bench_options *options, const bool *wanted,
+    struct report *ret_report, struct error *reterr_error)
 {
     struct run_summary(*summaries)[ROUNDS_MAX] = memory_new_array(COUNT_OF(measurements), sizeof(*summaries));
     bool ok = true;
@@ -198,6 +236,8 @@ static bool measure_all(
     for (int64_t round = 0; round < options->rounds && ok; round++)
         for (size_t i = 0; i < COUNT_OF(measurements) && ok; i++) {
             struct run_summary *summary = &summaries[i][round];
+            if (!wanted[i])
+                continue;
             ok = measure_once(stage, options, &measurements[i], summary, reterr_error);
             if (ok)
                 fprintf(stderr, "round %" PRId64 "  %-8s %-15s %7.0f leads/s  p99 %.1f ms%s%s\n", round + 1,
@@ -205,18 +245,22 @@ static bool measure_all(
                     summary->errors > 0 ? "  first error: " : "", summary->error_text);
         }
     if (ok)
-        sum_up(stage, options, summaries, ret_report);
+        sum_up(stage, options, wanted, summaries, ret_report);
     free(summaries);
     return ok;
 }
 
 bool compare_run(const struct bench_options *options, struct report *ret_report, struct error *reterr_error)
 {
+    bool wanted[COUNT_OF(measurements)];
     struct stage stage = {0};
     bool ok = false;
 
     assert(options->rounds >= 1 && options->rounds <= ROUNDS_MAX);
-    ok = stage_open(&stage, options, NULL, reterr_error) && measure_all(&stage, options, ret_report, reterr_error);
+    if (!choose(options->only, wanted, reterr_error))
+        return false;
+    ok = stage_open(&stage, options, NULL, reterr_error) &&
+         measure_all(&stage, options, wanted, ret_report, reterr_error);
     stage_close(&stage);
     return ok;
 }

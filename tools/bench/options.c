@@ -57,6 +57,8 @@ static const struct option option_table[] = {
         "alternating rounds; medians are reported (default 3)"},
     {"--churn", "N", OPTION_INT64, FIELD(churn), 0, 100000000, IN_RETRIES,
         "retries that pass through the queue to see whether it ages; 0: none (default 1000000)"},
+    {"--only", "WAYS", OPTION_TEXT, FIELD(only), 0, 0, IN_COMPARE,
+        "of the ways, those named, with a comma between: unary, unary-64, stream, naive-8, ceiling (default: all)"},
     {"--directory", "DIR", OPTION_TEXT, FIELD(directory), 0, 0, IN_STAGE,
         "where the private cluster is made and removed again (default /var/tmp)"},
     {"--leadrouterd", "PATH", OPTION_TEXT, FIELD(leadrouterd), 0, 0, IN_STAGE,

@@ -22,6 +22,7 @@ struct bench_options {
     int64_t duration_s;
     int64_t rounds;
     int64_t churn;
+    const char *only; /* NULL: all */
     const char *target;
     const char *database;
     const char *directory;

@@ -139,6 +139,8 @@ static void flood(struct unary *unary, unsigned in_flight)
 
 bool unary_run(struct run *run, const struct unary_options *options, struct error *reterr_error)
 {
+    static const struct grpc_c_channel_options channel = {
+        .no_retries = true}; /* a failed call is counted, and costs nothing before */
     struct unary unary = {.run = run, .is_paced = options->calls_per_second > 0};
     struct slot *slots = NULL;
     bool ok = false;
@@ -146,7 +148,7 @@ bool unary_run(struct run *run, const struct unary_options *options, struct erro
     assert(options->in_flight >= 1);
     pthread_mutex_init(&unary.lock, NULL);
     pthread_cond_init(&unary.changed, NULL);
-    if (!grpc_c_channel_new(options->target, NULL, &unary.channel, reterr_error))
+    if (!grpc_c_channel_new(options->target, &channel, &unary.channel, reterr_error))
         goto cleanup;
     slots = memory_new_array(options->in_flight, sizeof(*slots));
     for (unsigned i = 0; i < options->in_flight; i++) {

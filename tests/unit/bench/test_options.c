@@ -34,6 +34,9 @@ static void values(void **state)
     assert_int_equal(options.workload.rules, 20);
     assert_int_equal(options.workload.duplicates_percent, 10);
     assert_true(options.json);
+    assert_null(options.only);
+    assert_true(PARSE(&options, &error, "compare", "--only", "unary-64,ceiling"));
+    assert_string_equal(options.only, "unary-64,ceiling");
     assert_true(PARSE(&options, &error, "load", "--database", "dbname=x", "--in-flight", "256", "--rate", "500"));
     assert_int_equal(options.command, BENCH_LOAD);
     assert_int_equal(options.in_flight, 256);

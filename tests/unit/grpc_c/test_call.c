@@ -166,6 +166,55 @@ static void test_answer_later(void **state)
     assert_int_equal(fixture->cancel_count, 0);
 }
 
+/* Answers every fourth held call, from `first` on. */
+struct answerer {
+    pthread_t thread;
+    struct fixture *fixture;
+    size_t first;
+    size_t count;
+};
+
+enum { ANSWERERS = 4 };
+
+static void *answer_some(void *argument)
+{
+    struct answerer *answerer = argument;
+
+    for (size_t i = answerer->first; i < answerer->count; i += ANSWERERS)
+        fixture_answer(answerer->fixture, i);
+    return NULL;
+}
+
+/* Goal: several threads answer at the same time, while the queue's thread is at work on other calls; every call gets its answer, and
+ * none is left behind. */
+static void test_answer_at_once(void **state)
+{
+    enum { CALLS = 256, TURNS = 20 };
+    struct answerer answerers[ANSWERERS];
+    char text[] = "at once";
+
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        struct fixture *fixture = *state;
+        struct waiter waiter = WAITER_INIT;
+        for (size_t i = 0; i < CALLS; i++)
+            fixture_hold(fixture, text, 25000, &waiter, NULL);
+        fixture_wait_held(fixture, CALLS);
+        for (size_t i = 0; i < ANSWERERS; i++) {
+            answerers[i] = (struct answerer){.fixture = fixture, .first = i, .count = CALLS};
+            assert_int_equal(pthread_create(&answerers[i].thread, NULL, answer_some, &answerers[i]), 0);
+        }
+        for (size_t i = 0; i < ANSWERERS; i++)
+            pthread_join(answerers[i].thread, NULL);
+        waiter_wait(&waiter, CALLS);
+        assert_int_equal(waiter.ok_count, CALLS);
+        assert_string_equal(waiter.text, text);
+        fixture_wait_idle(fixture);
+        pthread_mutex_lock(&fixture->lock);
+        fixture->held_count = 0;
+        pthread_mutex_unlock(&fixture->lock);
+    }
+}
+
 /* --- Status and metadata ------------------------------------------------------------------------------------------ */
 
 /* Goal: every status, and messages of any UTF-8: what HTTP/2 cannot carry as it is comes whole all the same. */
@@ -321,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blocking_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_status_and_message, setup, teardown),
         cmocka_unit_test_setup_teardown(test_metadata, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline_of_caller, setup, teardown),
