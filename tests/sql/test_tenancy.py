@@ -1,36 +1,13 @@
-"""Goal: the database keeps workspaces apart, whoever asks and however: every table is tried with every command as every role, on
-a database of ours and on one that gives its roles rights on everything, as Supabase's does."""
-import itertools
-import json
-import uuid
-
+"""Goal: people read the rows of their workspaces and no others, write rules where they are admins and nothing else, and call what is
+for them; on a database of ours and on one that gives its roles rights on everything, as Supabase's does. Every table with every
+command: test_tenancy_matrix.py."""
 import psycopg2
 import pytest
 
-from support.database import Database
-from support.postgres import Postgres, migrate
-
-A, B, DESK = (uuid.UUID(f"00000000-0000-4000-8000-00000000000{n}") for n in "123")
-ALICE, ADAM, BOB, STRANGER = (uuid.UUID(f"00000000-0000-4000-8000-0000000000a{n}") for n in "1234")
+from support.tenancy import A, ADAM, ALICE, B, BOB, DESK, KINDS, STRANGER, Kept, claims
 
 TENANT_TABLES = ("leads", "workspaces", "user_workspaces", "lead_routing_rules", "lead_routing_sets", "lead_routing_queue",
                  "lead_routing_logs", "lead_dedupe_claims")
-
-SUPABASE = """
-create role anon nologin noinherit;
-create role authenticated nologin noinherit;
-create role service_role nologin noinherit bypassrls;
-grant usage on schema public to anon, authenticated, service_role;
-alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
-alter default privileges in schema public grant all on functions to anon, authenticated, service_role;
-create schema auth;
-grant usage on schema auth to anon, authenticated, service_role;
-create function auth.uid() returns uuid language sql stable as
-    $$ select coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),
-                       nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $$;
-create function auth.role() returns text language sql stable as
-    $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $$;
-"""
 
 VERSION_TABLES = ("rule_versions", "rule_set_versions", "rule_history", "set_history")
 
@@ -47,37 +24,10 @@ ADMINS = {"adam": {A}}
 ASKERS = [*PEOPLE, "nobody"]
 
 
-@pytest.fixture(scope="module", params=["plain", "supabase"])
+@pytest.fixture(scope="module", params=KINDS[:2])
 def kept_apart(request):
-    """A database with rows of two workspaces; the superuser's session on it."""
-    with Postgres() as postgres:
-        name = postgres.database()
-        if request.param == "supabase":
-            connection = postgres.connect(name)
-            connection.cursor().execute(SUPABASE)
-            connection.close()
-        finished = migrate(postgres.url(name), "up")
-        assert finished.returncode == 0, finished.stderr
-        db = Database(postgres, name)
-        db.kind = request.param
-        fill(db)
+    with Kept(request.param) as db:
         yield db
-        db.close_others()
-        db.close()
-
-
-def fill(db):
-    """For A and B a lead that waits, one that is sold to the other, a rule, a set and all that follows."""
-    for workspace in (A, B, DESK):
-        db.execute("insert into workspaces (id, name) values (%s, 'w')", workspace)
-    db.execute("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, 'member'), (%s, %s, 'admin'), (%s, %s, 'member')",
-               ALICE, A, ADAM, A, BOB, B)
-    for workspace, other in ((A, DESK), (B, DESK), (DESK, A)):
-        db.execute("insert into lead_routing_rules (workspace_id, rule_name, destination_workspace_id) values (%s, 'all', %s)",
-                   workspace, other)
-        db.execute("insert into lead_routing_sets (workspace_id, set_name) values (%s, 's')", workspace)
-        waiting, sold = (db.lead(workspace, email=f"{uuid.uuid4()}@example.com") for _ in range(2))
-        db.decide(db.decision(waiting, verdict=3, error_class="unmatched"), db.decision(sold, destination=other))
 
 
 def mine(asker, table, row):
@@ -95,14 +45,7 @@ def mine(asker, table, row):
 
 
 def claims_of(asker):
-    return json.dumps({"sub": str(PEOPLE[asker]), "role": "authenticated"}) if asker in PEOPLE else ""
-
-
-def tables(db):
-    """Every table of ours, partitions too, as schema.name."""
-    return [row[0] for row in db.rows(
-        "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-        " where c.relkind in ('r', 'p') and n.nspname in ('public', 'leadrouter') order by 1")]
+    return claims(PEOPLE[asker]) if asker in PEOPLE else ""
 
 
 def try_it(db, role, claims, statement, *parameters):
@@ -188,55 +131,8 @@ def test_an_admin_cannot_move_a_rule_to_another_workspace(kept_apart):
                   B, A) == "denied"
 
 
-def test_nobody_has_a_right_on_anything_else(kept_apart):
-    """Every table, the partitions of the log one by one, as everybody: only what the matrix above allows."""
-    db = kept_apart
-    allowed = {("authenticated", f"public.{table}", "select") for table in TENANT_TABLES[:-1]}
-    allowed |= {("authenticated", f"public.{table}", command) for table in ("lead_routing_rules", "lead_routing_sets")
-                for command in ("insert", "update", "delete")}
-    allowed |= {("authenticated", f"leadrouter.{table}", "select") for table in VERSION_TABLES}
-    roles = ["authenticated", "leadrouter_service"] + (["anon", "service_role"] if db.kind == "supabase" else [])
-    everything = tables(db)
-    assert len([table for table in everything if "lead_routing_logs_" in table]) > 30
-    has = {(role, table, command) for role, table, command in itertools.product(
-        roles, everything, ("select", "insert", "update", "delete", "truncate", "references", "trigger"))
-        if db.value("select has_table_privilege(%s, %s, %s)", role, table, command)}
-    assert has == allowed
-
-
-def test_row_security_is_forced_and_the_owner_has_a_policy(kept_apart):
-    """Also on partitions that are made later."""
-    db = kept_apart
-    assert db.value("select leadrouter.make_log_partitions(33)") == 3
-    rows = db.rows("select c.relname, c.relrowsecurity and c.relforcerowsecurity as is_forced, exists (select from pg_policy p"
-                   " where p.polrelid = c.oid and p.polroles = array['leadrouter_owner'::regrole::oid]) as has_policy,"
-                   " exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'log_no_truncate') as has_trigger"
-                   " from pg_class c where c.relname = any (%s) or c.relname like 'lead\\_routing\\_logs\\_2%%' and c.relkind = 'r'",
-                   list(TENANT_TABLES))
-    assert len(rows) > 40 and all(row.is_forced and row.has_policy for row in rows)
-    assert all(row.has_trigger for row in rows if row.relname.startswith("lead_routing_logs"))
-
-
-def test_the_functions_have_their_effect_with_row_security_forced(kept_apart):
-    """As the service, which owns nothing and sees nothing by itself."""
-    db = kept_apart
-    service = db.service()
-    lead = db.lead(A, email="effect@example.com")
-    owner = uuid.uuid4()
-    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        service.rows("select * from leads")
-    assert service.row("select * from leadrouter.lock_leads(%s::uuid[], %s::uuid[])", [lead], [A]).is_locked
-    assert service.value("select acquire_routing_lock(%s, %s)", lead, owner)
-    assert service.value("select complete_routing(%s, %s, null, %s)", lead, DESK, owner)
-    assert db.state(lead).decided_outcome == "success"
-    assert service.value("select count(*) from leadrouter.load_rule_sets(array[%s]::uuid[])", A) > 0
-    assert service.value("select pending from leadrouter.health_counts(null)") >= 3
-    created = service.row("select * from leadrouter.create_leads(%s, %s, null, null)", A, json.dumps([{"email": "new@example.com"}]))
-    assert created.created and service.value("select email from leadrouter.get_lead(%s, %s)", created.lead_id, A) == "new@example.com"
-
-
 def test_a_service_role_that_was_there_calls_the_interface(kept_apart):
-    if kept_apart.kind == "supabase":
+    if kept_apart.kind != "plain":
         lead = kept_apart.lead(A)
         assert try_it(kept_apart, "service_role", "", "select acquire_routing_lock(%s, gen_random_uuid())", lead) == 1
         assert try_it(kept_apart, "anon", "", "select acquire_routing_lock(%s, gen_random_uuid())", lead) == "denied"
@@ -247,7 +143,7 @@ def test_a_service_role_that_was_there_calls_the_interface(kept_apart):
 def test_nobody_else_may_call_a_function(kept_apart):
     """But for those that are for people: each has their rights, or says nothing of rows that are not theirs."""
     db = kept_apart
-    roles = ["authenticated", "public"] + (["anon"] if db.kind == "supabase" else [])
+    roles = ["authenticated", "public"] + (["anon"] if db.kind != "plain" else [])
     callable_ = {row.proname for role in roles for row in db.rows(
         "select p.proname from pg_proc p where p.pronamespace = any (array['leadrouter', 'public']::regnamespace[])"
         " and has_function_privilege(%s, p.oid, 'execute') and p.prorettype <> 'trigger'::regtype", role)}
