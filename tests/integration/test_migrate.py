@@ -264,6 +264,21 @@ def test_without_the_right_to_make_roles_it_says_what_to_run(own):
     assert picture(own, name) == prepared
 
 
+def test_the_owner_itself_migrates(own):
+    """Where it may log in, and somebody has run what it prints."""
+    name = own.database()
+    execute(own, name, "create role leadrouter_owner login noinherit")
+    refused = migrate(own.url(name, "leadrouter_owner"), "up")
+    statements = [line.strip() for line in refused.stdout.splitlines() if line.startswith("  ")]
+    assert refused.returncode == 1 and f"grant create on database {name} to leadrouter_owner;" in statements
+    execute(own, name, "".join(statements))
+    prepared = picture(own, name)
+    for action in ("up", "down"):
+        done = migrate(own.url(name, "leadrouter_owner"), action)
+        assert done.returncode == 0, done.stderr
+    assert picture(own, name) == prepared
+
+
 def test_roles_that_were_there_keep_what_they_have(own):
     """down takes from roles only what up gave to them, and never a table that happens to be theirs."""
     name = own.database()
