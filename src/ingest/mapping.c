@@ -166,6 +166,14 @@ static bool reject(struct application *app, const char *field, const char *reaso
     return false;
 }
 
+static bool reject_length(struct application *app, const char *field, int size_max)
+{
+    char reason[INGEST_REASON_SIZE];
+
+    (void)snprintf(reason, sizeof(reason), "longer than %d bytes", size_max);
+    return reject(app, field, reason);
+}
+
 static bool handle_invalid(struct application *app, enum ingest_field field, enum mapping_invalid policy,
     const char *trimmed, const char **ret_text)
 {
@@ -189,6 +197,10 @@ static void keep_original(struct application *app, enum ingest_field field, cons
 
     if (original == NULL || text_is_blank(original))
         return;
+    if (strlen(original) > INGEST_TEXT_SIZE_MAX) {
+        app->originals[field] = original;
+        return;
+    }
     capacity = TEXT_CAPACITY(strlen(original));
     trimmed = arena_alloc(app->arena, capacity);
     if (!text_normalize(original, strlen(original), TEXT_EXACT, trimmed, capacity, &ignored) ||
@@ -210,17 +222,14 @@ static bool apply_field(struct application *app, enum ingest_field field, struct
         return reject(app, ingest_field_name(field), "has a value that the mapping does not know");
     if (found.text == NULL || found.text[0] == '\0')
         found = (struct mapping_found){.text = spec->fallback != NULL ? spec->fallback : ""};
-    if (strlen(found.text) > INGEST_RECORD_SIZE_MAX ||
-        !ingest_normalize(field, found.text, lead->fields[INGEST_FIELD_COUNTRY], lead->fields[INGEST_FIELD_STATE],
-            app->arena, &text)) {
-        if (!handle_invalid(app, field, spec->invalid, text, &text))
-            return false;
-    }
-    if (strlen(text) > INGEST_FIELD_SIZE_MAX) {
-        char reason[INGEST_REASON_SIZE];
-        (void)snprintf(reason, sizeof(reason), "longer than %d bytes", INGEST_FIELD_SIZE_MAX);
-        return reject(app, ingest_field_name(field), reason);
-    }
+    if (strlen(found.text) > INGEST_TEXT_SIZE_MAX)
+        return reject_length(app, ingest_field_name(field), INGEST_FIELD_SIZE_MAX);
+    if (!ingest_normalize(field, found.text, lead->fields[INGEST_FIELD_COUNTRY], lead->fields[INGEST_FIELD_STATE],
+            app->arena, &text) &&
+        !handle_invalid(app, field, spec->invalid, text, &text))
+        return false;
+    if (strlen(text) > INGEST_FIELD_SIZE_MAX)
+        return reject_length(app, ingest_field_name(field), INGEST_FIELD_SIZE_MAX);
     keep_original(app, field, found.original, text);
     lead->fields[field] = text;
     return true;
@@ -323,11 +332,8 @@ static bool apply_attributes(struct application *app, struct ingest_lead *lead)
     if (ok)
         add_originals(app, &json);
     buffer_append_string(&json, "}");
-    if (ok && json.overflowed) {
-        char reason[INGEST_REASON_SIZE];
-        (void)snprintf(reason, sizeof(reason), "longer than %d bytes", INGEST_ATTRIBUTES_SIZE_MAX);
-        ok = reject(app, "attributes", reason);
-    }
+    if (ok && json.overflowed)
+        ok = reject_length(app, "attributes", INGEST_ATTRIBUTES_SIZE_MAX);
     if (ok)
         lead->attributes_json = json.size > 2 ? arena_copy(app->arena, (const char *)json.data, json.size) : "";
     buffer_release(&json);

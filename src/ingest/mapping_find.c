@@ -10,12 +10,15 @@
 #include "ingest/mapping_apply.h"
 #include "rules/values.h"
 
-enum { PICKED_MAX = 1000, PHONE_DIGITS_MIN = 7 };
+enum { PICKED_MAX = 1000, PIECES_MAX = 100, PHONE_DIGITS_MIN = 7 };
 
 /* --- Texts ----------------------------------------------------------------------------------------------------------- */
 
+/* For comparing; "" when it is too long for that. */
 static const char *folded(struct application *app, const char *text)
 {
+    if (strlen(text) > INGEST_TEXT_SIZE_MAX)
+        return "";
     size_t capacity = TEXT_CAPACITY(strlen(text));
     char *result = arena_alloc(app->arena, capacity);
     size_t ignored = 0;
@@ -40,7 +43,7 @@ static bool is_blank(struct application *app, const struct mapping_spec *spec, c
 
     if (text_is_blank(text))
         return true;
-    if (common->count == 0 && spec->blanks.count == 0)
+    if ((common->count == 0 && spec->blanks.count == 0) || strlen(text) > INGEST_TEXT_SIZE_MAX)
         return false;
     const char *plain = folded(app, text);
     return is_one_of(common, plain) || is_one_of(&spec->blanks, plain);
@@ -200,6 +203,8 @@ static json_t *narrow(struct application *app, const struct mapping_spec *spec, 
 static const char *trimmed(struct application *app, const char *text, size_t size)
 {
     char *copy = arena_copy(app->arena, text, size);
+    if (size > INGEST_TEXT_SIZE_MAX)
+        return copy;
     char *result = arena_alloc(app->arena, TEXT_CAPACITY(size));
     size_t ignored = 0;
 
@@ -240,7 +245,7 @@ static bool is_flagged(struct application *app, const struct mapping_spec *spec,
         return false;
     struct raw raw = find_raw(app, spec->unless);
     flags = raw.json != NULL ? scalar_text(app, raw.json) : raw.text;
-    for (const char *flag = next_piece(app, &flags, separator); flag != NULL;
+    for (const char *flag = next_piece(app, &flags, separator); flag != NULL && count < PIECES_MAX;
          flag = next_piece(app, &flags, separator)) {
         const char *plain = folded(app, flag);
         if ((count == number && is_true(plain)) || is_same_phone(app, flag, piece))
@@ -259,7 +264,7 @@ static const char *take_piece(struct application *app, const struct mapping_spec
 
     if (spec->split == NULL)
         return is_flagged(app, spec, 0, text) ? "" : text;
-    for (const char *piece = next_piece(app, &list, spec->split); piece != NULL;
+    for (const char *piece = next_piece(app, &list, spec->split); piece != NULL && number < PIECES_MAX;
          piece = next_piece(app, &list, spec->split)) {
         if (!is_blank(app, spec, piece) && !is_flagged(app, spec, number, piece)) {
             result = piece;

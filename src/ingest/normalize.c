@@ -1,5 +1,6 @@
 #include "ingest/normalize.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,9 +286,10 @@ static const char *normalize_place(enum ingest_field field, const char *text, co
 bool ingest_normalize(enum ingest_field field, const char *text, const char *country, const char *state,
     struct arena *arena, const char **ret_text)
 {
-    char *exact = in_form(text, TEXT_EXACT, arena);
     const char *band = NULL;
 
+    assert(strlen(text) <= INGEST_TEXT_SIZE_MAX);
+    char *exact = in_form(text, TEXT_EXACT, arena);
     *ret_text = text;
     if (exact == NULL)
         return false;

@@ -8,6 +8,9 @@
 
 #include "base/arena.h"
 
+/* Longer texts are not looked at: putting combining marks in order costs the square of their number. No field may be as long as that. */
+enum { INGEST_TEXT_SIZE_MAX = 4000 };
+
 /* The fields of a lead that have a column. */
 enum ingest_field {
     INGEST_FIELD_EXTERNAL_ID,
@@ -45,7 +48,7 @@ bool ingest_field_find(const char *name, size_t size, enum ingest_field *ret_fie
  *   company_revenue   the same, of dollars
  *
  * False when it is not what it should be: an e-mail address without a domain, a phone number with less than 7 digits or more than 15,
- * anything that is not UTF-8; `*ret_text` is then the trimmed text. */
+ * anything that is not UTF-8; `*ret_text` is then the trimmed text. `text` has at most INGEST_TEXT_SIZE_MAX bytes (asserted). */
 bool ingest_normalize(enum ingest_field field, const char *text, const char *country, const char *state,
     struct arena *arena, const char **ret_text);
 

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "ingest/normalize.h"
 #include "rules/places.h"
 
 enum { PIECES_MAX = 8, PIECE_SIZE_MAX = 200, ZIP_DIGITS = 5, LONG_ZIP_SIZE = 10 };
@@ -146,14 +147,17 @@ static const char *part_of_place(enum ingest_part part, const char *text, struct
 
 const char *ingest_part_of(enum ingest_part part, const char *text, struct arena *arena)
 {
-    size_t capacity = TEXT_CAPACITY(strlen(text));
     char *exact = NULL;
+    size_t capacity = 0;
     size_t ignored = 0;
 
     if (part == INGEST_PART_NONE)
         return text;
+    if (strlen(text) > INGEST_TEXT_SIZE_MAX)
+        return "";
     if (part != INGEST_PART_FIRST_NAME && part != INGEST_PART_LAST_NAME)
         return part_of_place(part, text, arena);
+    capacity = TEXT_CAPACITY(strlen(text));
     exact = arena_alloc(arena, capacity);
     if (!text_normalize(text, strlen(text), TEXT_EXACT, exact, capacity, &ignored))
         return "";

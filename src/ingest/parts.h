@@ -22,8 +22,8 @@ enum ingest_part {
 const char *ingest_part_name(enum ingest_part part);
 bool ingest_part_find(const char *name, enum ingest_part *ret_part);
 
-/* A part of a text, in the arena; "" when it is not there. Names: the first word, and the rest. Places: read from the end, "1 Main
- * St, Austin, TX 78701, United States"; what can be a US state is one. */
+/* A part of a text, in the arena; "" when it is not there, or the text is longer than INGEST_TEXT_SIZE_MAX. Names: the first word, and the
+ * rest. Places: read from the end, "1 Main St, Austin, TX 78701, United States"; what can be a US state is one. */
 const char *ingest_part_of(enum ingest_part part, const char *text, struct arena *arena);
 
 #endif

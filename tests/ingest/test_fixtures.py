@@ -12,6 +12,8 @@ PEER = BUILD / "tests/ingest/ingest_peer"
 FIXTURES = sorted(path.name for path in FOLDER.iterdir() if path.suffix != ".expected")
 BUILTINS = ("generic", "datashopper", "audience-labs", "clay", "hubspot", "salesforce")
 
+pytestmark = pytest.mark.asan
+
 
 def mapping_of(name):
     return next(builtin for builtin in BUILTINS if name.startswith(builtin))

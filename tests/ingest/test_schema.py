@@ -12,6 +12,8 @@ from support.postgres import BUILD, ROOT
 CORPUS = json.loads((ROOT / "tests/vectors/mappings.json").read_text(encoding="utf-8"))
 BUILTINS = sorted((ROOT / "src/ingest/mappings").iterdir())
 
+pytestmark = pytest.mark.asan
+
 
 def check(text):
     done = subprocess.run([BUILD / "tests/ingest/ingest_peer", "check"], input=json.dumps(text) + "\n", capture_output=True,

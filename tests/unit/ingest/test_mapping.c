@@ -118,6 +118,15 @@ static void test_split(void **state)
     (void)state;
     check("fields: {city: {from: a, split: ','}, state: {from: a, split: ',', take: last}}", "a\n\" , x, y ,\"\nz\n",
         "state=y;city=x;{\"original\":{\"state\":\" , x, y ,\",\"city\":\" , x, y ,\"}}\nstate=z;city=z;\n");
+    check("fields: {city: {from: a, split: ';', take: last}}",
+        "a,b\n1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;"
+        "1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;hundred;"
+        "more\n",
+        "city=hundred;{\"original\":{\"city\":\"1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;"
+        "6;7;8;9;0;"
+        "1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;6;7;8;9;0;1;2;3;4;5;"
+        "6;7;8;9;"
+        "hundred;more\"}}\n");
     check("fields: {phone: [{from: m, split: ',', unless: d}, p]}",
         "m,d,p\n\"5045550101,5045550102\",\"Y,N\",5045550109\n\"5045550101,5045550102\",Y,5045550109\n"
         "5045550101,(504) 555-0101,\n5045550101,no,\n",
@@ -237,6 +246,26 @@ static void test_bounds(void **state)
     free(rows);
 }
 
+/* Goal: a cell of half a million combining marks, which would take hours to put in order, is refused or kept at once, wherever it is looked
+ * at. */
+static void test_marks(void **state)
+{
+    enum { MARKS = 400000 };
+    char *rows = memory_new(2 * MARKS + 100);
+    size_t size = (size_t)snprintf(rows, 100, "a,b\n");
+
+    (void)state;
+    for (size_t i = 0; i < MARKS; i++)
+        memcpy(rows + size + 2 * i, i % 2 == 0 ? "\xCC\x81" : "\xCC\x96", 2);
+    memcpy(rows + size + 2 * MARKS, "\n", 2);
+    check("fields: {city: a}", rows, "!city: longer than 1000 bytes\n");
+    check("blanks: [x]\nfields: {city: {from: a, split: ','}}", rows, "!city: longer than 1000 bytes\n");
+    check("fields: {city: {from: a, values: {x: y}, otherwise: drop}, state: {from: a, part: state}}", rows, "\n");
+    check("fields: {city: b}\nblanks: [x]\nattributes: {a: {from: a, type: number}}", rows,
+        "!attributes: longer than 65536 bytes\n");
+    free(rows);
+}
+
 /* Goal: rejected rows of the reader stay rejected. */
 static void test_rejected_rows(void **state)
 {
@@ -283,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_invalid),
         cmocka_unit_test(test_required),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_marks),
         cmocka_unit_test(test_rejected_rows),
         cmocka_unit_test(test_hash),
     };
