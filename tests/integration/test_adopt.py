@@ -280,7 +280,7 @@ def test_row_security_that_the_host_turns_on_itself_does_not_blind_the_functions
     lead = value(postgres, host, f"insert into leads (workspace_id) values ('{ONE}') returning id")
     assert value(postgres, host, f"select is_locked from leadrouter.lock_leads(array['{lead}']::uuid[], array['{ONE}']::uuid[])",
                  "leadrouter_service")
-    assert value(postgres, host, f"select leadrouter.member_role('{ALICE}', '{ONE}')", "leadrouter_service") == "member"
+    execute(postgres, host, f"select leadrouter.require_member('{ALICE}', '{ONE}', false, true)", "leadrouter_service")
 
 
 def test_a_table_with_children_is_refused(postgres, host):

@@ -459,7 +459,12 @@ def unprotected_tables(db, service):
         ("public.leads", "row security is not forced")]
     db.execute("alter table leads force row level security; alter table lead_routing_queue disable row level security")
     assert service.value("select reason from leadrouter.unprotected_tables()") == "row security is off"
-    db.execute("alter table lead_routing_queue enable row level security")
+    db.execute("alter table lead_routing_queue enable row level security;"
+               "create policy late on leads as restrictive using (email is not null)")
+    assert service.value("select reason from leadrouter.unprotected_tables()") == "the restrictive policy late binds leadrouter_owner"
+    db.execute("drop policy late on leads; create policy late on leads as restrictive to authenticated using (email is not null)")
+    assert service.rows("select * from leadrouter.unprotected_tables()") == []
+    db.execute("drop policy late on leads")
 
 
 def granted(db):

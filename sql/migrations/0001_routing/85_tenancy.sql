@@ -110,15 +110,20 @@ as $function$
         case when c.relowner <> 'leadrouter_owner'::regrole then format('it belongs to %I', pg_get_userbyid(c.relowner))
             when not c.relrowsecurity then 'row security is off'
             when not c.relforcerowsecurity then 'row security is not forced'
+            when b.name is not null then format('the restrictive policy %I binds leadrouter_owner', b.name)
             else 'leadrouter_owner has no policy' end
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    left join lateral (
+        select min(p.polname::text) from pg_policy p, unnest(p.polroles) r
+        where p.polrelid = c.oid and not p.polpermissive
+          and case when r = 0 then true else pg_has_role('leadrouter_owner', r, 'usage') end) b (name) on true
     where c.relkind in ('r', 'p')
       and case n.nspname
           when 'public' then c.relname in ('leads', 'workspaces', 'user_workspaces', 'lead_routing_rules', 'lead_routing_sets',
               'lead_routing_queue', 'lead_routing_logs', 'lead_dedupe_claims')
           when 'leadrouter' then c.relname not in ('migrations', 'migration_steps', 'migration_objects', 'adopted_tables', 'adopted_grants')
           else false end
-      and not (c.relowner = 'leadrouter_owner'::regrole and c.relrowsecurity and c.relforcerowsecurity
+      and not (c.relowner = 'leadrouter_owner'::regrole and c.relrowsecurity and c.relforcerowsecurity and b.name is null
           and exists (select from pg_policy p where p.polrelid = c.oid and p.polpermissive and p.polcmd = '*'
               and 'leadrouter_owner'::regrole = any (p.polroles)))
     order by 1
