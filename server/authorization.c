@@ -53,6 +53,7 @@ static const struct authorization_rule rules[] = {
     {MAINTENANCE "ResumeJob", RIGHT_SERVICE, NULL},
     {MAINTENANCE "ListRetries", RIGHT_MEMBER, workspace_id},
     {MAINTENANCE "CancelRetries", RIGHT_SERVICE, NULL}, /* for every lead another workspace */
+    {MAINTENANCE "VerifyAudit", RIGHT_SERVICE, NULL},
 
     {WORKSPACES "CreateWorkspace", RIGHT_SERVICE, NULL},
     {WORKSPACES "GetWorkspace", RIGHT_MEMBER, workspace_id},

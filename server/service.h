@@ -118,6 +118,10 @@ void service_handle_run_job(struct grpc_c_call *call, const Leadrouter__V1__RunJ
 void service_handle_pause_job(struct grpc_c_call *call, const Leadrouter__V1__PauseJobRequest *request, void *user);
 void service_handle_resume_job(struct grpc_c_call *call, const Leadrouter__V1__ResumeJobRequest *request, void *user);
 
+/* MaintenanceService.VerifyAudit; in a file of its own. */
+void service_handle_verify_audit(
+    struct grpc_c_call *call, const Leadrouter__V1__VerifyAuditRequest *request, void *user);
+
 /* A background job as the database has it. Texts in the reader's arena, never NULL; times 0 for none. */
 struct service_job {
     const char *name;

@@ -341,4 +341,5 @@ const struct leadrouter__v1__maintenance_service__handlers service_maintenance_h
     .resume_job = service_handle_resume_job,
     .list_retries = handle_list_retries,
     .cancel_retries = handle_cancel_retries,
+    .verify_audit = service_handle_verify_audit,
 };

@@ -136,6 +136,7 @@ METHODS = [
     of_maintenance("ResumeJob", "service", lambda workspace: {"name": "expiry"}, missing="OK"),
     of_maintenance("ListRetries", "member", in_workspace, missing="OK"),
     of_maintenance("CancelRetries", "service", lambda workspace: {"leads": [maintenance_pb2.LeadKey(**a_lead(workspace))]}, missing="OK"),
+    of_maintenance("VerifyAudit", "service", missing="OK"),
     Method(workspaces_pb2, "WorkspaceService", "CreateWorkspace", "service", lambda workspace: {"workspace": {"name": "w"}}, missing="OK"),
     of_workspaces("GetWorkspace", "member"),
     Method(workspaces_pb2, "WorkspaceService", "ListWorkspaces", "caller", nothing, missing="OK"),

@@ -1,4 +1,5 @@
-"""The audit log, for tests of a server: rows of it, and a day of long ago."""
+"""The audit log, for tests of a server: rows of it, a day of long ago, seals, and those who tamper with it."""
+from support.stubs import maintenance_pb2
 
 
 def make_old_day(sql):
@@ -14,3 +15,20 @@ def log_row(sql, day=None):
     return str(sql("insert into lead_routing_logs (lead_id, source_workspace_id, routing_result, lock_owner, routing_metadata, created_at)"
                    " values (gen_random_uuid(), gen_random_uuid(), 'success', gen_random_uuid(), '{\"reason\": \"because\"}',"
                    " coalesce(%s, now())) returning id", (day,))[0][0])
+
+
+def seal(server):
+    """Has the server seal what there is."""
+    job = server.maintenance.RunJob(maintenance_pb2.RunJobRequest(name="seal"), timeout=25).job
+    assert job.last_result == "done", job
+
+
+def tamper(cluster, database, statement, parameters=None):
+    """As only a superuser can: with the triggers off."""
+    connection = cluster.connect(database)
+    try:
+        cursor = connection.cursor()
+        cursor.execute("set session_replication_role = replica")
+        cursor.execute(statement, parameters)
+    finally:
+        connection.close()

@@ -39,6 +39,9 @@ int command_members_list(int argc, char **argv);
 int command_members_set(int argc, char **argv);
 int command_members_remove(int argc, char **argv);
 
+/* Holds the audit log against its seals; 1 when something is wrong. */
+int command_audit_verify(int argc, char **argv);
+
 /* Shows one lead. */
 int command_leads_show(int argc, char **argv);
 

@@ -23,6 +23,7 @@ static const struct {
     {"retries", "list", command_retries_list, "leads that wait for another attempt"},
     {"retries", "process", command_retries_process, "try those that are due now"},
     {"retries", "cancel", command_retries_cancel, "give leads up"},
+    {"audit", "verify", command_audit_verify, "whether anybody tampered with the audit log"},
     {"leads", "show", command_leads_show, "everything about one lead"},
     {"history", NULL, command_history, "what became of one lead, and why"},
     {"rules", "list", command_rules_list, "the rules of a workspace, in the order in which they are asked"},

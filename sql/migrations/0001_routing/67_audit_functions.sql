@@ -290,7 +290,8 @@ begin
 end
 $function$;
 
--- Looks at the seals p_after + 1 to p_to, and at the rows that they cover; a row for each thing that is wrong, p_limit at most. changed,
+-- Looks at the seals p_after + 1 to p_to, and at the rows that they cover; a row for each thing that is wrong, first about seals, then
+-- about rows, seal by seal; when p_limit things are found it begins with no further seal's rows. changed,
 -- removed, inserted: a row of the log. rows_differ: rows that cannot be named. list_changed: the list by which they would be. seal_changed,
 -- seal_missing (from the number on), seal_unlinked: the chain.
 create function leadrouter.verify_log(p_after bigint, p_to bigint, p_limit integer)
@@ -349,7 +350,8 @@ begin
         order by 1);
     for v_seal in select * from leadrouter.log_seals s where s.number = any (v_suspects) order by s.number loop
         exit when v_left <= 0;
-        return query select r.finding, v_seal.number, r.log_id, r.lead_id, r.day from leadrouter.verify_rows(v_seal, v_days, v_left) r;
+        return query select r.finding, v_seal.number, r.log_id, r.lead_id, r.day
+            from leadrouter.verify_rows(v_seal, v_days, 10000) r;
         get diagnostics v_count = row_count;
         if v_count = 0 then
             return query select 'rows_differ', v_seal.number, null::uuid, null::uuid, null::date;
