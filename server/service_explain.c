@@ -549,6 +549,8 @@ static bool explain_attempt(struct explain_call *call, const struct pg_result *r
 
     if (attempt->rules_version == 0 || !is_of_rules(attempt->result))
         return true;
+    if (attempt->reason[0] == '\0') /* erased, and the facts with it */
+        return true;
     if (!load_version(call, &source_id, attempt->rules_version, versions, reterr_error))
         return false;
     if (versions->is_gone || !rule_record_read(pg_result_text(rows, row, 11), arena, &lead))

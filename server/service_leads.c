@@ -1,4 +1,4 @@
-/* LeadService: CreateLeads and GetLead. */
+/* LeadService: CreateLeads, GetLead and EraseLead. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -376,7 +376,72 @@ static void handle_get_lead(struct grpc_c_call *call, const Leadrouter__V1__GetL
         service_fail(base, &error);
 }
 
+/* --- EraseLead ---------------------------------------------------------------------------------------------------- */
+
+struct erase_call {
+    struct work work; /* first: work comes back as addresses of these */
+    struct service_call base;
+    struct uuid actor_id;
+};
+
+static bool erase_refused(struct error *error)
+{
+    if (strcmp(error->sqlstate, "LR404") == 0)
+        return error_set(error, ERROR_NOT_FOUND, "no such lead in that workspace");
+    if (strcmp(error->sqlstate, "LR423") == 0)
+        return error_set(error, ERROR_BUSY, "a worker holds the lead; asking again is safe");
+    return false;
+}
+
+static void run_erase(struct work *work)
+{
+    static const struct pg_statement statement = {
+        .name = "erase_lead",
+        .sql = "select was_done, has_expired, log_rows, queue_rows from leadrouter.erase_lead($1, $2, $3)",
+        .param_count = 3,
+        .param_types = {PG_UUID, PG_UUID, PG_UUID},
+    };
+    struct erase_call *erase = (struct erase_call *)(void *)work;
+    struct service_call *base = &erase->base;
+    Leadrouter__V1__EraseLeadResponse response = LEADROUTER__V1__ERASE_LEAD_RESPONSE__INIT;
+    struct pg_result *result = NULL;
+    struct pg_params params;
+    struct error error = {0};
+
+    pg_params_init(&params, grpc_c_call_arena(base->call));
+    pg_params_add_uuid(&params, &base->lead_id);
+    pg_params_add_uuid(&params, &base->workspace_id);
+    pg_params_add_uuid(&params, uuid_is_nil(&erase->actor_id) ? NULL : &erase->actor_id);
+    if (!service_query(base, &statement, &params, grpc_c_call_deadline_ns(base->call), &result, &error)) {
+        erase_refused(&error);
+        service_fail(base, &error);
+        return;
+    }
+    response.erased = pg_result_bool(result, 0, 0);
+    response.expired = pg_result_bool(result, 0, 1);
+    response.log_rows = pg_result_int4(result, 0, 2);
+    response.queue_rows = pg_result_int4(result, 0, 3);
+    pg_result_free(result);
+    leadrouter__v1__lead_service__erase_lead__reply(base->call, &response);
+}
+
+static void handle_erase_lead(struct grpc_c_call *call, const Leadrouter__V1__EraseLeadRequest *request, void *user)
+{
+    struct erase_call *erase = arena_alloc(grpc_c_call_arena(call), sizeof(*erase));
+    struct service_call *base = &erase->base;
+    struct error error = {0};
+
+    service_begin(base, call, user);
+    erase->work.run = run_erase;
+    if (!service_parse_id("lead_id", request->lead_id, false, &base->lead_id, &error) ||
+        !service_parse_id("workspace_id", request->workspace_id, false, &base->workspace_id, &error) ||
+        !service_parse_id("user_id", request->user_id, true, &erase->actor_id, &error) ||
+        !worker_pool_submit(base->service->workers, &erase->work, &error))
+        service_fail(base, &error);
+}
+
 const struct leadrouter__v1__lead_service__handlers service_lead_handlers = {
     .create_leads = handle_create_leads,
     .get_lead = handle_get_lead,
+    .erase_lead = handle_erase_lead,
 };

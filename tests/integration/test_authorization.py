@@ -116,6 +116,7 @@ METHODS = [
     Method(leads_pb2, "LeadService", "CreateLeads", "member",
            lambda workspace: {"workspace_id": workspace, "leads": [leads_pb2.NewLead(email=f"{uuid.uuid4()}@example.com")]}),
     Method(leads_pb2, "LeadService", "GetLead", "member", lambda workspace: {"lead_id": LEADS[workspace], "workspace_id": workspace}),
+    Method(leads_pb2, "LeadService", "EraseLead", "admin", lambda workspace: {"lead_id": LEADS[workspace], "workspace_id": workspace}),
     of_rules("CreateRule", "admin", a_rule),
     of_rules("GetRule", "member", lambda workspace: {"rule_id": RULES[workspace]}),
     of_rules("ListRules", "member"),

@@ -46,7 +46,7 @@ SERVICE_FUNCTIONS = {
     "prune_rule_versions", "list_retries", "cancel_retries", "check_log_partitions", "workspaces_due",
     "make_log_partitions", "drop_log_partitions",
     "log_partition_days_ahead", "unprotected_tables", "normalize_text", "normalize_phone",
-    "seal_log", "log_unsealed", "log_seal", "verify_page", "verify_log", "verify_days"}
+    "erase_lead", "seal_log", "log_unsealed", "log_seal", "verify_page", "verify_log", "verify_days"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 
 

@@ -449,6 +449,12 @@ def verify_days(db, service):
     assert [row.finding for row in service.rows("select * from leadrouter.verify_days()")] == ["day_missing"]
 
 
+def erase_lead(db, service):
+    lead, _ = sold(db)
+    assert service.row("select * from leadrouter.erase_lead(%s, %s, null)", lead, A).log_rows == 1
+    assert db.state(lead).email is None
+
+
 def schema_version(db, service):
     assert service.value("select leadrouter.schema_version()") == 1
 

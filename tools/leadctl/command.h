@@ -42,8 +42,9 @@ int command_members_remove(int argc, char **argv);
 /* Holds the audit log against its seals; 1 when something is wrong. */
 int command_audit_verify(int argc, char **argv);
 
-/* Shows one lead. */
+/* Shows one lead; erases the person it is about. */
 int command_leads_show(int argc, char **argv);
+int command_leads_erase(int argc, char **argv);
 
 /* Prints a token for development. */
 int command_token(int argc, char **argv);

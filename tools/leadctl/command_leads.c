@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "command.h"
@@ -133,4 +134,92 @@ int command_leads_show(int argc, char **argv)
         return EXIT_USAGE;
     }
     return show(&common, lead, workspace);
+}
+
+/* --- erase -------------------------------------------------------------------------------------------------------- */
+
+static const char erase_usage[] =
+    "Usage: leadctl leads erase LEAD --workspace W [--yes]\n\n"
+    "Erases the person that a lead is about, for good: names, addresses, numbers, attributes, and\n"
+    "what the retry queue and the audit log keep of it. What was decided stays; an undecided lead\n"
+    "expires. Asks first, unless --yes is given.\n\n"
+    "Example: leadctl leads erase 6f1c… --workspace 0b9e… --yes";
+
+/* Whether the operator means it; asks on a terminal only. */
+static bool is_meant(const char *lead, bool yes)
+{
+    char answer[8] = "";
+
+    if (yes)
+        return true;
+    if (isatty(STDIN_FILENO) != 1) {
+        fprintf(stderr, "leadctl: leads erase cannot be undone: say --yes\n");
+        return false;
+    }
+    fprintf(stderr, "Erase the person of lead %s for good? Type yes: ", lead);
+    return fgets(answer, sizeof(answer), stdin) != NULL && strcmp(answer, "yes\n") == 0;
+}
+
+static void show_erased(const Leadrouter__V1__EraseLeadResponse *response, const char *lead, bool is_json)
+{
+    if (is_json) {
+        print_json(json_pack("{ss, sb, sb, si, si}", "lead_id", lead, "erased", (int)response->erased, "expired",
+            (int)response->expired, "log_rows", (int)response->log_rows, "queue_rows", (int)response->queue_rows));
+        return;
+    }
+    if (!response->erased) {
+        printf("nothing personal was left of lead %s\n", lead);
+        return;
+    }
+    printf("the person of lead %s is erased%s\n", lead, response->expired ? "; it was undecided and has expired" : "");
+    printf("emptied: %d rows of the audit log, %d of the retry queue\n", response->log_rows, response->queue_rows);
+}
+
+int command_leads_erase(int argc, char **argv)
+{
+    Leadrouter__V1__EraseLeadRequest request = LEADROUTER__V1__ERASE_LEAD_REQUEST__INIT;
+    Leadrouter__V1__EraseLeadResponse *response = NULL;
+    struct grpc_c_outcome outcome = {0};
+    struct grpc_c_channel *channel = NULL;
+    const char *workspace = NULL;
+    const char *user = "";
+    const char *lead = NULL;
+    bool yes = false;
+    const struct option_spec specs[] = {
+        {"workspace", "W", "the workspace it came in through (needed)", OPTION_TEXT, &workspace, 0, 0},
+        {"user", "U", "who asks, for the audit log; a UUID", OPTION_TEXT, &user, 0, 0},
+        {"yes", NULL, "do not ask", OPTION_SWITCH, &yes, 0, 0}};
+    struct common_options common;
+    size_t operand_count = 0;
+    int code = EXIT_DONE;
+
+    switch (options_parse(erase_usage, specs, COUNT_OF(specs), argc, argv, &common, &lead, 1, &operand_count)) {
+    case OPTIONS_HELP_SHOWN:
+        return EXIT_DONE;
+    case OPTIONS_WRONG:
+        return EXIT_USAGE;
+    case OPTIONS_OK:
+        break;
+    }
+    if (operand_count == 0 || workspace == NULL) {
+        fprintf(stderr, "leadctl: leads erase needs a lead and --workspace; see --help\n");
+        return EXIT_USAGE;
+    }
+    if (!is_meant(lead, yes))
+        return EXIT_USAGE;
+    channel = connect_to(&common);
+    if (channel == NULL)
+        return EXIT_USAGE;
+    request.lead_id = (char *)(uintptr_t)lead;
+    request.workspace_id = (char *)(uintptr_t)workspace;
+    request.user_id = (char *)(uintptr_t)user;
+    if (leadrouter__v1__lead_service__erase_lead(channel, &request, NULL, &response, &outcome) == GRPC_C_OK)
+        show_erased(response, lead, common.json);
+    else
+        code = call_failed(common.target, &outcome);
+    if (response != NULL)
+        leadrouter__v1__erase_lead_response__free_unpacked(response, NULL);
+    grpc_c_outcome_release(&outcome);
+    grpc_c_channel_free(channel);
+    return code;
 }

@@ -25,6 +25,7 @@ static const struct {
     {"retries", "cancel", command_retries_cancel, "give leads up"},
     {"audit", "verify", command_audit_verify, "whether anybody tampered with the audit log"},
     {"leads", "show", command_leads_show, "everything about one lead"},
+    {"leads", "erase", command_leads_erase, "erase the person that a lead is about, for good"},
     {"history", NULL, command_history, "what became of one lead, and why"},
     {"rules", "list", command_rules_list, "the rules of a workspace, in the order in which they are asked"},
     {"rules", "show", command_rules_show, "everything about one rule"},

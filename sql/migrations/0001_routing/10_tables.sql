@@ -243,6 +243,8 @@ create table leadrouter.scheduled_jobs (
 
 -- Serves: the one open row of a lead (unique), closing and reading it.
 create unique index lead_routing_queue_open on public.lead_routing_queue (lead_id) where processed_at is null;
+-- Serves: erase_lead().
+create index lead_routing_queue_processed on public.lead_routing_queue (lead_id) where processed_at is not null;
 -- Serves: lock_due_leads(), by time; the count of due rows.
 create index lead_routing_queue_due on public.lead_routing_queue (next_retry_at) where processed_at is null;
 -- Serves: lock_due_leads(), by rule version; depth per workspace.
