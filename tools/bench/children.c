@@ -22,7 +22,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-enum { CLUSTER_START_MS = 120000, STOP_MS = 30000, LINE_SIZE = 8192 };
+enum { CLUSTER_START_MS = 120000, STOP_MS = 30000, LINE_SIZE = 8192, WORDS_MAX = 16 };
 
 static void close_quietly(int *descriptor)
 {
@@ -165,17 +165,22 @@ static int free_port(void)
     return port;
 }
 
-bool server_start(const char *leadrouterd, const char *service_url, bool has_jobs, const char *log_path,
+bool server_start(const char *leadrouterd, const char *service_url, const char *const *flags, const char *log_path,
     struct server *ret_server, struct error *reterr_error)
 {
+    const char *arguments[WORDS_MAX] = {leadrouterd, "serve", "--database", service_url, "--listen"};
+    size_t count = 5;
     struct server server = {0};
     int port = free_port();
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     bool ok = false;
 
     snprintf(server.target, sizeof(server.target), "127.0.0.1:%d", port);
-    const char *const arguments[] = {leadrouterd, "serve", "--listen", server.target, "--database", service_url,
-        has_jobs ? NULL : "--no-jobs", NULL};
+    arguments[count++] = server.target;
+    while (*flags != NULL) {
+        assert(count + 1 < WORDS_MAX);
+        arguments[count++] = *flags++;
+    }
     if (port == 0)
         error_set(reterr_error, ERROR_SYSTEM, "could not find a free port");
     else if (log < 0)

@@ -44,9 +44,9 @@ bool cluster_start(
 /* Stops it and waits for its end. A zeroed one is fine. */
 void cluster_stop(struct cluster *cluster);
 
-/* Starts `leadrouterd serve` on a free port of loopback, with background work or without; returns before it is ready. Its log goes to
- * `log_path`. */
-bool server_start(const char *leadrouterd, const char *service_url, bool has_jobs, const char *log_path,
+/* Starts `leadrouterd serve` on a free port of loopback with these flags (at most 8, the last is NULL); returns before it is ready. Its
+ * log goes to `log_path`. */
+bool server_start(const char *leadrouterd, const char *service_url, const char *const *flags, const char *log_path,
     struct server *ret_server, struct error *reterr_error);
 
 /* Stops it and waits for its end. A zeroed one is fine. */

@@ -29,7 +29,7 @@ bool load_run(const struct bench_options *options, struct report *ret_report, st
     bool ok = false;
 
     if (!pg_conn_open(conn, clock_after_ms(CONNECT_MS), reterr_error) ||
-        !unary_wait_ready(options->target, reterr_error) || !get_leads(conn, options, &workload, reterr_error))
+        !unary_wait_ready(options->target, NULL, reterr_error) || !get_leads(conn, options, &workload, reterr_error))
         goto cleanup;
     run_init(run, &workload, options->duration_s * 1000);
     if (!unary_run(run, &unary, reterr_error))

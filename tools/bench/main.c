@@ -11,6 +11,8 @@
 #include "retries.h"
 #include "rpc.h"
 #include "rules.h"
+#include "tenants.h"
+#include "tokens.h"
 
 enum { EXIT_OPERATION = 1, EXIT_USAGE = 2 };
 
@@ -59,6 +61,32 @@ static int run_retries(const struct bench_options *options)
     return EXIT_SUCCESS;
 }
 
+static int run_tokens(const struct bench_options *options)
+{
+    struct tokens_report report = {0};
+    struct error error = {0};
+
+    if (!tokens_run(options, &report, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    tokens_print(stdout, &report, options->json);
+    return EXIT_SUCCESS;
+}
+
+static int run_tenants(const struct bench_options *options)
+{
+    struct tenants_report report = {0};
+    struct error error = {0};
+
+    if (!tenants_run(options, &report, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    tenants_print(stdout, &report, options->json);
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     const struct sigaction action = {.sa_handler = interrupted};
@@ -84,6 +112,10 @@ int main(int argc, char **argv)
         return run_rules(&options);
     if (options.command == BENCH_RETRIES)
         return run_retries(&options);
+    if (options.command == BENCH_TOKENS)
+        return run_tokens(&options);
+    if (options.command == BENCH_TENANTS)
+        return run_tenants(&options);
     ok = options.command == BENCH_LOAD ? load_run(&options, &report, &error) : compare_run(&options, &report, &error);
     if (!ok) {
         fprintf(stderr, "leadrouter-bench: %s\n", error.text);

@@ -17,7 +17,9 @@ enum {
     IN_RPC = 1 << BENCH_RPC,
     IN_RULES = 1 << BENCH_RULES,
     IN_RETRIES = 1 << BENCH_RETRIES,
-    IN_STAGE = IN_COMPARE | IN_RETRIES, /* those that make a private cluster */
+    IN_TOKENS = 1 << BENCH_TOKENS,
+    IN_TENANTS = 1 << BENCH_TENANTS,
+    IN_STAGE = IN_COMPARE | IN_RETRIES | IN_TOKENS | IN_TENANTS, /* those that make a private cluster */
     IN_DATA = IN_LOAD | IN_STAGE
 };
 
@@ -39,12 +41,12 @@ static const struct option option_table[] = {
     {"--target", "HOST:PORT", OPTION_TEXT, FIELD(target), 0, 0, IN_LOAD, "the server (default 127.0.0.1:7450)"},
     {"--database", "URL", OPTION_TEXT, FIELD(database), 0, 0, IN_LOAD,
         "its database, as a role that may insert leads; required"},
-    {"--in-flight", "N", OPTION_INT64, FIELD(in_flight), 1, 4096, IN_LOAD | IN_RPC,
+    {"--in-flight", "N", OPTION_INT64, FIELD(in_flight), 1, 4096, IN_LOAD | IN_RPC | IN_TOKENS | IN_TENANTS,
         "calls under way at once (default 64)"},
     {"--pending", NULL, OPTION_FLAG, FIELD(pending), 0, 0, IN_LOAD,
         "route the leads that wait in the database, up to --leads, instead of inserting some"},
-    {"--rate", "N", OPTION_INT64, FIELD(rate), 0, 1000000, IN_LOAD,
-        "calls a second, due by the clock (default 0: as fast as answers come)"},
+    {"--rate", "N", OPTION_INT64, FIELD(rate), 0, 1000000, IN_LOAD | IN_TENANTS,
+        "calls a second, due by the clock (default 0: as fast as answers come; tenants: 500, of the quiet one)"},
     {"--duration", "SECONDS", OPTION_INT64, FIELD(duration_s), 1, 3600, IN_DATA | IN_RPC,
         "length of a run (default 5)"},
     {"--leads", "N", OPTION_INT32, FIELD(workload.leads), 1, 5000000, IN_DATA,
@@ -59,6 +61,9 @@ static const struct option option_table[] = {
         "retries that pass through the queue to see whether it ages; 0: none (default 1000000)"},
     {"--only", "WAYS", OPTION_TEXT, FIELD(only), 0, 0, IN_COMPARE,
         "of the ways, those named, with a comma between: unary, unary-64, stream, naive-8, ceiling (default: all)"},
+    {"--callers", "N", OPTION_INT64, FIELD(callers), 1, 5000, IN_TOKENS, "people, or services (default 100)"},
+    {"--limit", "N", OPTION_INT64, FIELD(limit), 1, 1000000, IN_TENANTS,
+        "calls a second of the noisy one where it has a limit (default 2000)"},
     {"--directory", "DIR", OPTION_TEXT, FIELD(directory), 0, 0, IN_STAGE,
         "where the private cluster is made and removed again (default /var/tmp)"},
     {"--leadrouterd", "PATH", OPTION_TEXT, FIELD(leadrouterd), 0, 0, IN_STAGE,
@@ -71,7 +76,9 @@ static const char *const command_names[] = {[BENCH_LOAD] = "load",
     [BENCH_COMPARE] = "compare",
     [BENCH_RPC] = "rpc",
     [BENCH_RULES] = "rules",
-    [BENCH_RETRIES] = "retries"};
+    [BENCH_RETRIES] = "retries",
+    [BENCH_TOKENS] = "tokens",
+    [BENCH_TENANTS] = "tenants"};
 
 static bool store(
     const struct option *option, const char *text, struct bench_options *options, struct error *reterr_error)
@@ -122,6 +129,8 @@ bool options_parse(int argc, char *const *argv, struct bench_options *ret_option
         .duration_s = 5,
         .rounds = 3,
         .churn = 1000000,
+        .callers = 100,
+        .limit = 2000,
         .target = "127.0.0.1:7450",
         .directory = "/var/tmp"};
 
@@ -134,6 +143,10 @@ bool options_parse(int argc, char *const *argv, struct bench_options *ret_option
     }
     if (!parse_command(argv[1], &options.command, reterr_error))
         return false;
+    if (options.command == BENCH_TENANTS) {
+        options.workload.workspaces = 2;
+        options.rate = 500;
+    }
     for (int i = 2; i < argc; i++) {
         const struct option *option = find_option(argv[i], options.command);
         if (option == NULL)
@@ -173,7 +186,9 @@ void options_print_help(FILE *output)
           "       leadrouter-bench compare [options]\n"
           "       leadrouter-bench rpc [options]\n"
           "       leadrouter-bench rules [options]\n"
-          "       leadrouter-bench retries [options]\n\n"
+          "       leadrouter-bench retries [options]\n"
+          "       leadrouter-bench tokens [options]\n"
+          "       leadrouter-bench tenants [options]\n\n"
           "load: inserts workspaces, rules and undecided leads into the database of a running server and has them "
           "routed by\n"
           "RouteLead. They stay there.\n",
@@ -205,4 +220,17 @@ void options_print_help(FILE *output)
           "becomes slower after many retries.\n",
         output);
     print_options(output, BENCH_RETRIES);
+    fputs("\ntokens: makes a private cluster and measures, in alternating rounds, RouteLead without tokens, called by "
+          "services, and\n"
+          "by people who are members of the workspaces; each caller with a token of its own, signed with ES256.\n",
+        output);
+    print_options(output, BENCH_TOKENS);
+    fputs(
+        "\ntenants: makes a private cluster and measures, in alternating rounds, how long the calls of a quiet tenant "
+        "take alone and\n"
+        "beside a noisy one that calls as fast as it can: with a limit and told to wait, with a limit that it does "
+        "not heed, and\n"
+        "without a limit.\n",
+        output);
+    print_options(output, BENCH_TENANTS);
 }

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "workload.h"
 
-enum bench_command { BENCH_LOAD, BENCH_COMPARE, BENCH_RPC, BENCH_RULES, BENCH_RETRIES };
+enum bench_command { BENCH_LOAD, BENCH_COMPARE, BENCH_RPC, BENCH_RULES, BENCH_RETRIES, BENCH_TOKENS, BENCH_TENANTS };
 
 struct bench_options {
     enum bench_command command;
@@ -23,6 +23,8 @@ struct bench_options {
     int64_t rounds;
     int64_t churn;
     const char *only; /* NULL: all */
+    int64_t callers;
+    int64_t limit;
     const char *target;
     const char *database;
     const char *directory;

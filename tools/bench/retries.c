@@ -57,20 +57,6 @@ static const char prepare_sql[] =
 
 /* --- Small things ------------------------------------------------------------------------------------------------- */
 
-static int compare_numbers(const void *left, const void *right)
-{
-    double difference = *(const double *)left - *(const double *)right;
-
-    return (difference > 0) - (difference < 0);
-}
-
-static double median(double *numbers, size_t count)
-{
-    assert(count > 0);
-    qsort(numbers, count, sizeof(*numbers), compare_numbers);
-    return numbers[count / 2];
-}
-
 static bool queue_leads(struct pg_conn *conn, int64_t left_out, int32_t max_attempts, struct error *reterr_error)
 {
     struct arena *arena = arena_new(0);
@@ -232,11 +218,11 @@ static bool measure_rounds(
             "round %" PRId64 "  unary %.0f/s  drained %.0f/s  p99 %.1f ms, while %.0f/s are drained %.1f ms\n", i + 1,
             figures[UNARY][i], figures[DRAIN][i], figures[ALONE][i], figures[POLITE][i], figures[DRAINED][i]);
     }
-    report->unary_per_second = median(figures[UNARY], (size_t)options->rounds);
-    report->drain_per_second = median(figures[DRAIN], (size_t)options->rounds);
-    report->alone_p99_ms = median(figures[ALONE], (size_t)options->rounds);
-    report->drained_p99_ms = median(figures[DRAINED], (size_t)options->rounds);
-    report->polite_per_second = median(figures[POLITE], (size_t)options->rounds);
+    report->unary_per_second = run_median(figures[UNARY], (size_t)options->rounds);
+    report->drain_per_second = run_median(figures[DRAIN], (size_t)options->rounds);
+    report->alone_p99_ms = run_median(figures[ALONE], (size_t)options->rounds);
+    report->drained_p99_ms = run_median(figures[DRAINED], (size_t)options->rounds);
+    report->polite_per_second = run_median(figures[POLITE], (size_t)options->rounds);
     return true;
 }
 
@@ -271,8 +257,8 @@ static bool churn(struct routing_retries *retries, int64_t count, double *ret_fi
     }
     if (batches < SAMPLE)
         return error_set(reterr_error, ERROR_INVALID, "--churn: too few to measure");
-    *ret_first_us = median(first, SAMPLE);
-    *ret_last_us = median(last, SAMPLE);
+    *ret_first_us = run_median(first, SAMPLE);
+    *ret_last_us = run_median(last, SAMPLE);
     return true;
 }
 

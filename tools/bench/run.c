@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -25,11 +26,21 @@ void run_begin(struct run *run)
     atomic_store(&run->last_answer_ns, run->start_ns);
 }
 
+bool run_is_over(const struct run *run)
+{
+    return atomic_load_explicit(&run_interrupted, memory_order_relaxed) || clock_now_ns() >= run->end_ns;
+}
+
+bool run_ran_dry(const struct run *run)
+{
+    return atomic_load(&run->next) > run->workload->count;
+}
+
 bool run_take(struct run *run, size_t *ret_index)
 {
     size_t index = 0;
 
-    if (atomic_load_explicit(&run_interrupted, memory_order_relaxed) || clock_now_ns() >= run->end_ns)
+    if (run_is_over(run))
         return false;
     index = atomic_fetch_add_explicit(&run->next, 1, memory_order_relaxed);
     if (index >= run->workload->count)
@@ -82,4 +93,18 @@ void run_finish(const struct run *run, struct run_summary *ret_summary)
     ret_summary->p95_ms = (double)histogram_quantile(&run->latency, 950) * ms;
     ret_summary->p99_ms = (double)histogram_quantile(&run->latency, 990) * ms;
     ret_summary->max_ms = (double)histogram_max(&run->latency) * ms;
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+    double difference = *(const double *)left - *(const double *)right;
+
+    return (difference > 0) - (difference < 0);
+}
+
+double run_median(double *numbers, size_t count)
+{
+    assert(count > 0);
+    qsort(numbers, count, sizeof(*numbers), compare_numbers);
+    return numbers[count / 2];
 }

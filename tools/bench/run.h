@@ -52,12 +52,21 @@ void run_begin(struct run *run);
 /* Takes the next lead. Returns false when there is none, time is up, or the program was told to stop. Any thread. */
 bool run_take(struct run *run, size_t *ret_index);
 
+/* Whether time is up, or the program was told to stop. Any thread. */
+bool run_is_over(const struct run *run);
+
+/* Whether there were fewer leads than it could have begun. Once every lead taken was reported. */
+bool run_ran_dry(const struct run *run);
+
 /* Reports one lead. `begun_ns` is when it was asked for, or should have been. Any thread. */
 void run_report_outcome(struct run *run, int64_t begun_ns, enum routing_outcome outcome);
 void run_report_error(struct run *run, const char *text);
 
 /* Sums up, once every lead taken was reported. */
 void run_finish(const struct run *run, struct run_summary *ret_summary);
+
+/* The middle one of `count` numbers, at least one; puts them into order. */
+double run_median(double *numbers, size_t count);
 
 /* Set by SIGINT and SIGTERM: runs end, children are stopped, files are removed. */
 extern atomic_bool run_interrupted;

@@ -1,6 +1,7 @@
 #define _XOPEN_SOURCE 700 /* nftw */
 #include "stage.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "machine.h"
 #include "unary.h"
 
-enum { CONNECT_MS = 30000, ADMINISTRATION_MS = 120000, PREPARE_MS = 600000 };
+enum { CONNECT_MS = 30000, ADMINISTRATION_MS = 120000, PREPARE_MS = 600000, FLAGS_MAX = 6 };
 enum { IDLE_WAIT_MS = 20000, IDLE_PERCENT = 10 }; /* how long a run waits for a machine that works for others */
 
 /* Name of the copy that a run works on. */
@@ -102,14 +103,22 @@ static bool prepare(
 
 bool stage_start_server(struct stage *stage, bool has_jobs, struct server *ret_server, struct error *reterr_error)
 {
+    const char *flags[FLAGS_MAX + 2] = {NULL};
     char log_path[STAGE_PATH_SIZE + 16];
     char *url = NULL;
+    size_t count = 0;
     bool ok = false;
 
+    if (!has_jobs)
+        flags[count++] = "--no-jobs";
+    for (size_t i = 0; stage->flags != NULL && stage->flags[i] != NULL; i++) {
+        assert(i < FLAGS_MAX);
+        flags[count++] = stage->flags[i];
+    }
     snprintf(log_path, sizeof(log_path), "%s/server.log", stage->directory);
     ok = stage_service_url(stage, &url, reterr_error) &&
-         server_start(stage->leadrouterd, url, has_jobs, log_path, ret_server, reterr_error) &&
-         unary_wait_ready(ret_server->target, reterr_error);
+         server_start(stage->leadrouterd, url, flags, log_path, ret_server, reterr_error) &&
+         unary_wait_ready(ret_server->target, stage->token, reterr_error);
     free(url);
     return ok;
 }

@@ -19,6 +19,8 @@ struct stage {
     struct cluster cluster;
     struct pg_conn *admin; /* on template1: creates and drops the copies */
     struct workload workload;
+    const char *const *flags;   /* further ones of the servers to be started, at most 6, the last is NULL; NULL: none */
+    const char *token;          /* that they want to be shown; NULL: none */
     struct child_memory memory; /* of the servers: highest so far */
     double other_work_percent;  /* what the machine did for others when a run began: highest so far */
 };

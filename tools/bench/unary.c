@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -21,12 +22,14 @@ struct unary;
 struct slot {
     struct unary *unary;
     struct slot *next_free;
+    size_t index; /* the lead */
     int64_t begun_ns;
 };
 
 struct unary {
     struct run *run;
     struct grpc_c_channel *channel;
+    const struct unary_options *options;
     bool is_paced; /* calls are begun by the clock, not by the answer before */
 
     pthread_mutex_t lock;
@@ -54,12 +57,21 @@ static void answered(
 static void begin(struct slot *slot, size_t index, int64_t begun_ns)
 {
     const struct workload *workload = slot->unary->run->workload;
-    const struct grpc_c_call_options options = {.deadline_ms = CALL_DEADLINE_MS, .wait_for_ready = true};
+    const char *const *authorizations = slot->unary->options->authorizations;
+    struct grpc_c_metadata metadata = {.key = "authorization"};
+    struct grpc_c_call_options options = {.deadline_ms = CALL_DEADLINE_MS, .wait_for_ready = true};
     Leadrouter__V1__RouteLeadRequest request = LEADROUTER__V1__ROUTE_LEAD_REQUEST__INIT;
     char lead_id[UUID_TEXT_SIZE];
     char workspace_id[UUID_TEXT_SIZE];
 
+    slot->index = index;
     slot->begun_ns = begun_ns;
+    if (authorizations != NULL) {
+        metadata.value = authorizations[index];
+        metadata.size = strlen(metadata.value);
+        options.metadata = &metadata;
+        options.metadata_count = 1;
+    }
     request.lead_id = uuid_format(&workload->lead_ids[index], lead_id);
     request.source_workspace_id = uuid_format(&workload->source_workspace_ids[index], workspace_id);
     leadrouter__v1__routing_service__route_lead__async(slot->unary->channel, &request, &options, answered, slot, NULL);
@@ -70,9 +82,18 @@ static void answered(
 {
     struct slot *slot = user;
     struct unary *unary = slot->unary;
+    atomic_uint_least64_t *refused = unary->options->refused;
     char text[RUN_ERROR_SIZE];
     size_t index = 0;
 
+    if (refused != NULL && outcome->status == GRPC_C_RESOURCE_EXHAUSTED) {
+        atomic_fetch_add(refused, 1);
+        if (run_is_over(unary->run))
+            give_back(slot);
+        else
+            begin(slot, slot->index, clock_now_ns());
+        return;
+    }
     if (response != NULL && response->outcome > 0 && (unsigned)response->outcome < RUN_OUTCOMES) {
         run_report_outcome(unary->run, slot->begun_ns, (enum routing_outcome)response->outcome);
     } else {
@@ -139,9 +160,10 @@ static void flood(struct unary *unary, unsigned in_flight)
 
 bool unary_run(struct run *run, const struct unary_options *options, struct error *reterr_error)
 {
-    static const struct grpc_c_channel_options channel = {
-        .no_retries = true}; /* a failed call is counted, and costs nothing before */
-    struct unary unary = {.run = run, .is_paced = options->calls_per_second > 0};
+    /* Without the core's retries, unless they are what is wanted: a failed call is counted, and costs nothing before. */
+    const struct grpc_c_channel_options channel = {
+        .no_retries = options->service_config_json == NULL, .service_config_json = options->service_config_json};
+    struct unary unary = {.run = run, .options = options, .is_paced = options->calls_per_second > 0};
     struct slot *slots = NULL;
     bool ok = false;
 
@@ -170,8 +192,9 @@ cleanup:
     return ok;
 }
 
-bool unary_wait_ready(const char *target, struct error *reterr_error)
+bool unary_wait_ready(const char *target, const char *token, struct error *reterr_error)
 {
+    const struct grpc_c_channel_options shown = {.token = token};
     const struct grpc_c_call_options options = {.deadline_ms = READY_MS, .wait_for_ready = true};
     Leadrouter__V1__HealthRequest request = LEADROUTER__V1__HEALTH_REQUEST__INIT;
     Leadrouter__V1__HealthResponse *response = NULL;
@@ -179,7 +202,7 @@ bool unary_wait_ready(const char *target, struct error *reterr_error)
     struct grpc_c_outcome outcome = {0};
     bool ok = false;
 
-    if (!grpc_c_channel_new(target, NULL, &channel, reterr_error))
+    if (!grpc_c_channel_new(target, &shown, &channel, reterr_error))
         return false;
     ok = leadrouter__v1__routing_service__health(channel, &request, &options, &response, &outcome) == GRPC_C_OK;
     if (ok)

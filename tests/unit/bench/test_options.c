@@ -43,6 +43,15 @@ static void values(void **state)
     assert_int_equal(options.rate, 500);
     assert_string_equal(options.database, "dbname=x");
     assert_string_equal(options.target, "127.0.0.1:7450");
+    assert_int_equal(options.callers, 100);
+    assert_true(PARSE(&options, &error, "tokens", "--callers", "7"));
+    assert_int_equal(options.command, BENCH_TOKENS);
+    assert_int_equal(options.callers, 7);
+    assert_true(PARSE(&options, &error, "tenants", "--limit", "50"));
+    assert_int_equal(options.command, BENCH_TENANTS);
+    assert_int_equal(options.limit, 50);
+    assert_int_equal(options.rate, 500); /* of the quiet one; two workspaces, so that there are leads enough of each */
+    assert_int_equal(options.workload.workspaces, 2);
 }
 
 /* Help needs nothing else. */

@@ -32,8 +32,10 @@ static void leads_run_out(void **state)
         assert_true(run_take(&run, &index));
         assert_int_equal(index, i);
     }
+    assert_false(run_ran_dry(&run));
     assert_false(run_take(&run, &index));
     assert_int_equal(index, 2);
+    assert_true(run_ran_dry(&run));
 }
 
 /* No lead is begun once time is up, or once the program was told to stop. */
@@ -45,9 +47,12 @@ static void time_and_interruption_end_it(void **state)
     run_init(&run, &three, 0);
     run_begin(&run);
     assert_false(run_take(&run, &index));
+    assert_false(run_ran_dry(&run));
     run_init(&run, &three, 60000);
     run_begin(&run);
+    assert_false(run_is_over(&run));
     atomic_store(&run_interrupted, true);
+    assert_true(run_is_over(&run));
     assert_false(run_take(&run, &index));
     atomic_store(&run_interrupted, false);
 }
@@ -76,12 +81,23 @@ static void counts(void **state)
     assert_true(summary.leads_per_second > 0);
 }
 
+static void medians(void **state)
+{
+    double one[] = {7}, odd[] = {3, 1, 2}, even[] = {4, 1, 3, 2};
+
+    (void)state;
+    assert_true(run_median(one, 1) == 7);
+    assert_true(run_median(odd, 3) == 2);
+    assert_true(run_median(even, 4) == 3); /* the upper one: a figure that was measured */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(leads_run_out, setup),
         cmocka_unit_test_setup(time_and_interruption_end_it, setup),
         cmocka_unit_test_setup(counts, setup),
+        cmocka_unit_test(medians),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
