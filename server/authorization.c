@@ -237,8 +237,7 @@ static bool is_within_limits(struct authorization *authorization, const struct a
     if (limits_enter(authorization->limits, &id, person, clock_now_ns(), &gated->hold, &error))
         return true;
     report_refusals(call, &gated->hold, &error);
-    service_add_pushback(call, &error);
-    grpc_c_call_fail(call, service_status(&error), service_text(&error));
+    call_refusals_tell(authorization->refusals, call, &error, gated->hold.is_hasty);
     return false;
 }
 

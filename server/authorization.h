@@ -7,6 +7,7 @@
 
 #include "authentication.h"
 #include "call_limits.h"
+#include "call_refusals.h"
 #include "grpc_c/server.h"
 
 /* Who may call a method. A service may call all of them. */
@@ -40,6 +41,7 @@ struct authorization_need {
 struct authorization {
     const struct authentication *authentication;
     struct limits *limits;
+    struct call_refusals *refusals;
 };
 
 /* Puts the gate in front of all methods. A person's request gets the person's id

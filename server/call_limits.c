@@ -31,9 +31,10 @@ struct limits_entry {
     /* The bucket, as a time: so far in the future are the calls of the last moments paid for. It is empty, and calls are refused,
      * when that is more than the burst's worth away. */
     int64_t paid_until_ns;
-    int64_t unmetered;   /* calls since the values were set, where they have no rate */
-    int64_t promised_ns; /* when the last of those who were refused was told to come back */
-    uint64_t refused;    /* since the last report */
+    int64_t unmetered;        /* calls since the values were set, where they have no rate */
+    int64_t promised_ns;      /* when the last of those who were refused was told to come back */
+    int64_t refused_until_ns; /* the bucket of refusals, in the same way */
+    uint64_t refused;         /* since the last report */
     int64_t next_report_ns;
 };
 
@@ -182,23 +183,33 @@ static int32_t promise(struct limits_entry *entry, int64_t wait_ns, int64_t step
     return (int32_t)((entry->promised_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
+/* Takes one out of a bucket of `rate` a second, `burst` at once: true, or false and how long it takes until there is one. */
+static bool drain(int64_t *paid_until_ns, int32_t rate, int32_t burst, int64_t now_ns, int64_t *ret_wait_ns)
+{
+    int64_t step_ns = NS_PER_S / rate;
+    int64_t next_ns = larger(*paid_until_ns, now_ns) + step_ns;
+
+    *ret_wait_ns = next_ns - now_ns - step_ns * burst;
+    if (*ret_wait_ns > 0)
+        return false;
+    *paid_until_ns = next_ns;
+    return true;
+}
+
 /* Takes one call out of the bucket. Under the lock. */
 static bool take_token(struct limits_entry *entry, const char *who, int64_t now_ns, struct error *reterr_error)
 {
     const struct limits_values *values = &entry->values;
+    int64_t wait_ns = 0;
 
     if (values->calls_per_second == 0) {
         entry->unmetered++;
         return true;
     }
-    int64_t step_ns = NS_PER_S / values->calls_per_second;
-    int64_t paid_until_ns = larger(entry->paid_until_ns, now_ns) + step_ns;
-    int64_t wait_ns = paid_until_ns - now_ns - step_ns * burst_of(values);
-    if (wait_ns > 0)
-        return error_set_full(reterr_error, promise(entry, wait_ns, step_ns, now_ns),
+    if (!drain(&entry->paid_until_ns, values->calls_per_second, burst_of(values), now_ns, &wait_ns))
+        return error_set_full(reterr_error, promise(entry, wait_ns, NS_PER_S / values->calls_per_second, now_ns),
             "limits.calls_per_second: %s may make %d calls a second here, %d of them at once", who,
             values->calls_per_second, burst_of(values));
-    entry->paid_until_ns = paid_until_ns;
     return true;
 }
 
@@ -218,16 +229,18 @@ static bool take(struct limits_entry *entry, int64_t now_ns, struct error *reter
     return true;
 }
 
-/* Counts a refusal; how many to report now. Under the lock. */
-static uint64_t count_refusal(struct limits_entry *entry, int64_t now_ns)
+/* Counts a refusal, and says in the hold what there is to say of it. Under the lock. */
+static void count_refusal(struct limits_entry *entry, int64_t now_ns, struct limits_hold *hold)
 {
-    uint64_t refused = ++entry->refused;
+    int64_t ignored_ns = 0;
 
+    hold->is_hasty = !drain(&entry->refused_until_ns, LIMITS_REFUSALS, LIMITS_REFUSALS, now_ns, &ignored_ns);
+    entry->refused++;
     if (now_ns < entry->next_report_ns)
-        return 0;
+        return;
+    hold->refused = entry->refused;
     entry->refused = 0;
     entry->next_report_ns = now_ns + (int64_t)LIMITS_REPORT_MS * NS_PER_MS;
-    return refused;
 }
 
 /* Whether its values have become wanted just now. Under the lock. */
@@ -277,7 +290,7 @@ bool limits_enter(struct limits *limits, const struct uuid *workspace_id, const 
     if (ok)
         hold.entry = entry;
     else
-        hold.refused = count_refusal(entry, now_ns);
+        count_refusal(entry, now_ns, &hold);
     pthread_mutex_unlock(&shard->lock);
     if (!ok)
         atomic_fetch_add_explicit(&limits->refused, 1, memory_order_relaxed);

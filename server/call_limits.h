@@ -17,6 +17,8 @@ enum {
     LIMITS_MAX = 1000000,     /* the highest value of any limit */
     LIMITS_REFRESH_MS = 2000, /* values that are older are read anew once a call uses them */
     LIMITS_REPORT_MS = 10000, /* refusals of one workspace are reported once in this time */
+    LIMITS_REFUSALS =
+        200, /* of a workspace in a second; when there are more their callers do not wait as they are told to */
     LIMITS_SPREAD_MS = 1000, /* those who are refused together are told to come back one after the other, within this */
 };
 
@@ -35,6 +37,7 @@ struct limits_hold {
     struct limits_entry *entry;
     struct uuid workspace_id;
     struct uuid user_id; /* of a person */
+    bool is_hasty;       /* after a refusal: there were too many of late, more than LIMITS_REFUSALS in a second */
     uint64_t refused;    /* after a refusal: how many to report for this workspace, this one among them; 0: not now */
 };
 

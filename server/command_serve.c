@@ -58,6 +58,7 @@ struct serving {
     struct authentication *authentication;
     struct authorization authorization;
     struct limits_loader *limits_loader;
+    struct call_refusals *refusals;
     struct grpc_c_server *server;
     struct transport_security security;
     struct self_probe *probe; /* NULL: none is wanted */
@@ -194,8 +195,9 @@ static bool start_limits(struct serving *serving, struct error *reterr_error)
         .calls_in_flight = config->workspace_calls_in_flight};
 
     serving->service.rules_max = config->workspace_rules;
-    return limits_loader_new(
-        &standard, serving->service.pool, &serving->limits_loader, &serving->service.limits, reterr_error);
+    return call_refusals_new(&serving->refusals, reterr_error) &&
+           limits_loader_new(
+               &standard, serving->service.pool, &serving->limits_loader, &serving->service.limits, reterr_error);
 }
 
 static bool start_service(struct serving *serving, struct error *reterr_error)
@@ -216,8 +218,8 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         !background_start(&serving->background, config, &serving->database, service->engine, reterr_error))
         return false;
     service->jobs = serving->background.jobs;
-    serving->authorization =
-        (struct authorization){.authentication = serving->authentication, .limits = service->limits};
+    serving->authorization = (struct authorization){
+        .authentication = serving->authentication, .limits = service->limits, .refusals = serving->refusals};
     return true;
 }
 
@@ -278,6 +280,7 @@ static void take_apart(struct serving *serving)
     service_release_retries(service);
     background_stop(&serving->background);
     routing_engine_free(service->engine, serving->config.drain_ms);
+    call_refusals_free(serving->refusals);
     limits_loader_free(serving->limits_loader);
     pg_pool_free(service->pool);
     pg_pool_free(service->read_pool);

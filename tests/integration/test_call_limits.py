@@ -1,8 +1,10 @@
 """Goal: a workspace gets of a server what its limits say, whoever calls; who is refused is told which limit it was and when to come back; a
 limit that is changed is felt soon, and no place is lost however calls end."""
+import collections
 import concurrent.futures
 import json
 import random
+import threading
 import time
 import uuid
 from contextlib import contextmanager
@@ -145,6 +147,54 @@ def test_a_client_that_knows_of_push_back_hardly_notices(server, limit):
     stub = routing_pb2_grpc.RoutingServiceStub(channel)
     futures = [stub.RouteLead.future(route(), timeout=CALL_S) for _ in range(10)]
     assert {future.exception(CALL_S).code() for future in futures} == {grpc.StatusCode.NOT_FOUND}
+
+
+def hammer(stub, seconds, in_flight=64):
+    """Calls again as soon as there is an answer; answers by code."""
+    answers, until = collections.Counter(), time.monotonic() + seconds
+    room = threading.Semaphore(in_flight)
+
+    def answered(future):
+        try:
+            future.result()
+        except grpc.RpcError as error:
+            answers[error.code().name] += 1
+        except grpc.FutureCancelledError:
+            answers["CANCELLED"] += 1
+        room.release()
+    while time.monotonic() < until:
+        if room.acquire(timeout=0.1):
+            stub.RouteLead.future(route(), timeout=CALL_S).add_done_callback(answered)
+    for _ in range(in_flight):
+        assert room.acquire(timeout=CALL_S)
+    return answers
+
+
+def test_who_does_not_wait_is_made_to(server, limit):
+    """A client that calls again at once, instead of when it is told to: it gets what its limit says, and is refused some hundred times a
+    second instead of many thousand times."""
+    limit(calls_per_second=30, calls_burst=10)
+    wait_refused(server)
+    seconds = 3
+    answers = hammer(server.routing, seconds)
+    assert set(answers) == {"NOT_FOUND", "RESOURCE_EXHAUSTED"}
+    assert 15 * seconds <= answers["NOT_FOUND"] <= 30 * seconds + 10 + 10
+    # 200 at once and 200 a second are told at once, the others 64 in a tenth of a second.
+    assert answers["RESOURCE_EXHAUSTED"] <= 200 + (200 + 640) * seconds + 64
+    assert ask(server, QUIET) is None
+
+
+def test_a_server_ends_while_calls_wait_to_be_refused(cluster, database, limit):
+    limit(calls_in_flight=1)
+    with serving(cluster, database) as server:
+        ask(server)
+        with held(cluster, database):
+            futures = [server.routing.RouteLead.future(route(), timeout=CALL_S) for _ in range(900)]
+            for future in futures[::7]:
+                future.cancel()
+        assert server.stop() == 0
+        codes = collections.Counter(future.code().name for future in futures if not future.cancelled())
+        assert codes["RESOURCE_EXHAUSTED"] > 500, codes
 
 
 def test_every_call_with_a_workspace_counts(server, limit):

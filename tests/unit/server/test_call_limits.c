@@ -435,6 +435,27 @@ static void refusals_are_reported_now_and_then(void **state)
     limits_free(limits);
 }
 
+/* Who waits as he is told to is seldom refused; who is refused all the time is told later. */
+static void who_is_refused_too_often_is_hasty(void **state)
+{
+    struct limits *limits = make(1, 1, 0);
+    struct limits_hold hold;
+    struct error error = {0};
+    int32_t ignored = 0;
+
+    (void)state;
+    assert_true(call(limits, S, &ignored));
+    for (int i = 0; i < 2 * LIMITS_REFUSALS; i++) {
+        assert_false(limits_enter(limits, &workspace, NULL, S, &hold, &error));
+        assert_int_equal(hold.is_hasty, i >= LIMITS_REFUSALS);
+    }
+    for (int i = 1; i < LIMITS_REFUSALS; i++) { /* as many as may be, spread out */
+        assert_false(limits_enter(limits, &workspace, NULL, S + i * (S / LIMITS_REFUSALS), &hold, &error));
+        assert_false(hold.is_hasty);
+    }
+    limits_free(limits);
+}
+
 /* --- Many threads ------------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, ROUNDS = 20000, PLACES = 3 };
@@ -506,6 +527,7 @@ int main(void)
         cmocka_unit_test(what_is_remembered_is_bounded),
         cmocka_unit_test(more_than_the_bound_while_they_call),
         cmocka_unit_test(refusals_are_reported_now_and_then),
+        cmocka_unit_test(who_is_refused_too_often_is_hasty),
         cmocka_unit_test(threads_do_not_get_in_each_others_way),
     };
 
