@@ -17,7 +17,8 @@ struct call_refusals;
 /* Starts the thread that tells. Errors: ERROR_SYSTEM. */
 bool call_refusals_new(struct call_refusals **ret_refusals, struct error *reterr_error);
 
-/* Ends a call with what `error` means to its caller, with push-back; CALL_REFUSALS_MS later when `is_late` and there is room. Any thread. */
+/* Ends a call with what `error` means to its caller, with push-back; CALL_REFUSALS_MS later when `is_late` and there is room. Any
+ * thread. */
 void call_refusals_tell(
     struct call_refusals *refusals, struct grpc_c_call *call, const struct error *error, bool is_late);
 

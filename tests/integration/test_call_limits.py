@@ -122,7 +122,7 @@ def test_calls_per_second(server, limit):
 
 def test_who_comes_back_when_he_is_told_to_is_let_in(server, limit):
     """Also when many are refused at once: each is told another time."""
-    limit(calls_per_second=50, calls_burst=1)
+    limit(calls_per_second=50, calls_burst=3)
     wait_refused(server)
 
     def patient(_):
@@ -138,7 +138,7 @@ def test_who_comes_back_when_he_is_told_to_is_let_in(server, limit):
 
 
 def test_a_client_that_knows_of_push_back_hardly_notices(server, limit):
-    limit(calls_per_second=20, calls_burst=1)
+    limit(calls_per_second=20, calls_burst=3) # with a burst of one each that comes late takes another's turn
     wait_refused(server)
     policy = {"methodConfig": [{"name": [{}], "retryPolicy": {
         "maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
