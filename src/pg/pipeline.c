@@ -182,30 +182,37 @@ static bool is_outdated(const struct pg_entry *entry, const char *sqlstate)
     return entry->is_from_before && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0);
 }
 
-/* True for a message by RAISE in a function of the product, or in a block that we have sent: those name things and
- * states. A host's trigger may say anything, with any SQLSTATE. */
-static bool is_raised_by_us(const PGresult *result)
+/* True when every function on the way to the error is the product's, or a block that we have sent. A host's
+ * trigger may say anything, with any SQLSTATE, and make SQL of values. "PL/" is in a line of each function that could,
+ * in every language of messages. */
+static bool is_ours_alone(const char *context)
 {
-    const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT); /* the innermost function first, a line each */
-    size_t size = context == NULL ? 0 : strcspn(context, "\n");
-
-    return size > 0 && (memmem(context, size, " leadrouter.", strlen(" leadrouter.")) != NULL ||
-                           memmem(context, size, " inline_code_block ", strlen(" inline_code_block ")) != NULL);
+    while (context != NULL && *context != '\0') {
+        size_t size = strcspn(context, "\n");
+        if (memmem(context, size, "PL/", strlen("PL/")) != NULL &&
+            memmem(context, size, " leadrouter.", strlen(" leadrouter.")) == NULL &&
+            memmem(context, size, " inline_code_block ", strlen(" inline_code_block ")) == NULL)
+            return false;
+        context += size + (context[size] == '\n' ? 1 : 0);
+    }
+    return true;
 }
 
-/* True when the message speaks of names, types and states, and never of values: by the class of its SQLSTATE (PostgreSQL
- * manual, appendix A), but for a syntax error, which quotes SQL that a host's trigger may have made of values. */
+/* True when the message speaks of names, types and states, and never of values: what our own functions raise, and
+ * otherwise by the class of its SQLSTATE (PostgreSQL manual, appendix A). */
 static bool has_safe_message(const PGresult *result, const char *sqlstate)
 {
     static const char *const classes[] = {"08", "0A", "0L", "0P", "25", "26", "28", "2B", "3B", "3D", "3F", "40", "42",
         "53", "54", "55", "57", "58", "XX"};
     const char *source = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
 
-    if (source == NULL || strcmp(source, "exec_stmt_raise") == 0)
-        return is_raised_by_us(result);
+    if (!is_ours_alone(PQresultErrorField(result, PG_DIAG_CONTEXT)))
+        return false;
+    if (source != NULL && strcmp(source, "exec_stmt_raise") == 0)
+        return true;
     for (size_t i = 0; i < COUNT_OF(classes); i++)
         if (strncmp(sqlstate, classes[i], 2) == 0)
-            return strcmp(sqlstate, "42601") != 0;
+            return strcmp(sqlstate, "42601") != 0; /* quotes SQL */
     return false;
 }
 
