@@ -32,6 +32,7 @@ static const struct authorization_rule rules[] = {
     {LEADS "CreateLeads", RIGHT_MEMBER, workspace_id},
     {LEADS "GetLead", RIGHT_MEMBER, workspace_id},
     {LEADS "EraseLead", RIGHT_ADMIN, workspace_id},
+    {LEADS "ListLeads", RIGHT_MEMBER, workspace_id},
 
     {RULES "CreateRule", RIGHT_ADMIN, workspace_id},
     {RULES "GetRule", RIGHT_MEMBER, workspace_id},

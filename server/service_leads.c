@@ -1,10 +1,11 @@
-/* LeadService: CreateLeads, GetLead and EraseLead. */
+/* LeadService: CreateLeads, GetLead, ListLeads and EraseLead. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "lead_input.h"
+#include "page_token.h"
 #include "service.h"
 
 /* --- CreateLeads -------------------------------------------------------------------------------------------------- */
@@ -268,68 +269,75 @@ static Leadrouter__V1__RoutingOutcome decided_of(const char *name)
                                           : LEADROUTER__V1__ROUTING_OUTCOME__ROUTING_OUTCOME_ROUTED;
 }
 
-static char *column_text(const struct pg_result *result, struct arena *arena, int column)
+static char *column_text(const struct pg_result *result, struct arena *arena, int row, int column)
 {
-    return arena_copy_string(arena, pg_result_text(result, 0, column));
+    return arena_copy_string(arena, pg_result_text(result, row, column));
 }
 
-static char *column_id(const struct pg_result *result, struct arena *arena, int column)
+static char *column_id(const struct pg_result *result, struct arena *arena, int row, int column)
 {
-    struct uuid id = pg_result_uuid(result, 0, column);
+    struct uuid id = pg_result_uuid(result, row, column);
 
     return service_id(arena, &id);
 }
 
-static Google__Protobuf__Timestamp *column_time(const struct pg_result *result, struct arena *arena, int column)
+static Google__Protobuf__Timestamp *column_time(
+    const struct pg_result *result, struct arena *arena, int row, int column)
 {
-    return pg_result_is_null(result, 0, column) ? NULL : service_time(arena, pg_result_int8(result, 0, column));
+    return pg_result_is_null(result, row, column) ? NULL : service_time(arena, pg_result_int8(result, row, column));
 }
 
-static Leadrouter__V1__NewLead *lead_data(const struct pg_result *result, struct arena *arena)
+static Leadrouter__V1__NewLead *lead_data(const struct pg_result *result, struct arena *arena, int row)
 {
     Leadrouter__V1__NewLead *data = arena_alloc(arena, sizeof(*data));
 
     leadrouter__v1__new_lead__init(data);
-    data->external_id = column_text(result, arena, 3);
-    data->email = column_text(result, arena, 4);
-    data->phone = column_text(result, arena, 5);
-    data->first_name = column_text(result, arena, 6);
-    data->last_name = column_text(result, arena, 7);
-    data->company_name = column_text(result, arena, 8);
-    data->company_industry = column_text(result, arena, 9);
-    data->company_size = column_text(result, arena, 10);
-    data->company_revenue = column_text(result, arena, 11);
-    data->country = column_text(result, arena, 12);
-    data->state = column_text(result, arena, 13);
-    data->city = column_text(result, arena, 14);
-    data->postal_code = column_text(result, arena, 15);
-    data->source = column_text(result, arena, 16);
-    data->attributes_json = column_text(result, arena, 17);
+    data->external_id = column_text(result, arena, row, 3);
+    data->email = column_text(result, arena, row, 4);
+    data->phone = column_text(result, arena, row, 5);
+    data->first_name = column_text(result, arena, row, 6);
+    data->last_name = column_text(result, arena, row, 7);
+    data->company_name = column_text(result, arena, row, 8);
+    data->company_industry = column_text(result, arena, row, 9);
+    data->company_size = column_text(result, arena, row, 10);
+    data->company_revenue = column_text(result, arena, row, 11);
+    data->country = column_text(result, arena, row, 12);
+    data->state = column_text(result, arena, row, 13);
+    data->city = column_text(result, arena, row, 14);
+    data->postal_code = column_text(result, arena, row, 15);
+    data->source = column_text(result, arena, row, 16);
+    data->attributes_json = column_text(result, arena, row, 17);
     return data;
+}
+
+static Leadrouter__V1__Lead *lead_message(const struct pg_result *result, struct arena *arena, int row)
+{
+    Leadrouter__V1__Lead *lead = arena_alloc(arena, sizeof(*lead));
+
+    leadrouter__v1__lead__init(lead);
+    lead->id = column_id(result, arena, row, 0);
+    lead->workspace_id = column_id(result, arena, row, 1);
+    lead->source_workspace_id = column_id(result, arena, row, 2);
+    lead->data = lead_data(result, arena, row);
+    lead->status = service_lead_status(pg_result_text(result, row, 18));
+    lead->decided_outcome = decided_of(pg_result_text(result, row, 19));
+    lead->matched_rule_id = column_id(result, arena, row, 20);
+    lead->duplicate_lead_id = column_id(result, arena, row, 21);
+    lead->decision_id = column_id(result, arena, row, 22);
+    lead->attempts = pg_result_int4(result, row, 23);
+    lead->error = column_text(result, arena, row, 24);
+    lead->created_at = column_time(result, arena, row, 25);
+    lead->decided_at = column_time(result, arena, row, 26);
+    lead->expires_at = column_time(result, arena, row, 27);
+    lead->next_retry_at = column_time(result, arena, row, 28);
+    return lead;
 }
 
 static void get_reply(struct get_call *get, const struct pg_result *result)
 {
-    struct arena *arena = grpc_c_call_arena(get->base.call);
     Leadrouter__V1__GetLeadResponse response = LEADROUTER__V1__GET_LEAD_RESPONSE__INIT;
-    Leadrouter__V1__Lead lead = LEADROUTER__V1__LEAD__INIT;
 
-    lead.id = column_id(result, arena, 0);
-    lead.workspace_id = column_id(result, arena, 1);
-    lead.source_workspace_id = column_id(result, arena, 2);
-    lead.data = lead_data(result, arena);
-    lead.status = service_lead_status(pg_result_text(result, 0, 18));
-    lead.decided_outcome = decided_of(pg_result_text(result, 0, 19));
-    lead.matched_rule_id = column_id(result, arena, 20);
-    lead.duplicate_lead_id = column_id(result, arena, 21);
-    lead.decision_id = column_id(result, arena, 22);
-    lead.attempts = pg_result_int4(result, 0, 23);
-    lead.error = column_text(result, arena, 24);
-    lead.created_at = column_time(result, arena, 25);
-    lead.decided_at = column_time(result, arena, 26);
-    lead.expires_at = column_time(result, arena, 27);
-    lead.next_retry_at = column_time(result, arena, 28);
-    response.lead = &lead;
+    response.lead = lead_message(result, grpc_c_call_arena(get->base.call), 0);
     leadrouter__v1__lead_service__get_lead__reply(get->base.call, &response);
 }
 
@@ -440,8 +448,181 @@ static void handle_erase_lead(struct grpc_c_call *call, const Leadrouter__V1__Er
         service_fail(base, &error);
 }
 
+/* --- ListLeads ---------------------------------------------------------------------------------------------------- */
+
+enum {
+    PAGE_DEFAULT = 100,
+    PAGE_MAX = 1000,
+    PAGE_SCAN = 10000 /* leads that a page looks at */,
+    FILTER_SIZE_MAX = 1000
+};
+
+/* One call; in its arena. */
+struct list_call {
+    struct work work; /* first: work comes back as addresses of these */
+    struct service_call base;
+    const Leadrouter__V1__ListLeadsRequest *request;
+    int page_size;
+    struct page_place place;
+    bool has_place;
+    const char *list; /* what a page token is for */
+};
+
+static void add_text(struct pg_params *params, const char *text)
+{
+    pg_params_add_text(params, text[0] == '\0' ? NULL : text);
+}
+
+/* Microseconds since 1970; what lies before or after all times is as good as its nearest. */
+static void add_time(struct pg_params *params, const Google__Protobuf__Timestamp *time)
+{
+    if (time == NULL)
+        pg_params_add_null(params);
+    else
+        pg_params_add_int8(params, time->seconds * 1000000 + time->nanos / 1000);
+}
+
+static bool read_leads(struct list_call *list, struct pg_result **ret_result, struct error *reterr_error)
+{
+    static const char *const statuses[] = {"", "pending", "routing", "routed", "failed", "expired"};
+    static const struct service_reading reading = SERVICE_READING(LEAD_COLUMNS ", place_us, place_id", "list_leads",
+        "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)", 12, PG_UUID, PG_BOOL, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT,
+        PG_INT8, PG_INT8, PG_INT8, PG_UUID, PG_INT4, PG_INT4);
+    const Leadrouter__V1__ListLeadsRequest *request = list->request;
+    struct pg_params params;
+
+    pg_params_init(&params, grpc_c_call_arena(list->base.call));
+    pg_params_add_uuid(&params, &list->base.workspace_id);
+    pg_params_add_bool(&params, request->side == LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_RECEIVED);
+    add_text(&params, statuses[request->status]);
+    add_text(&params, request->source);
+    add_text(&params, request->external_id);
+    add_text(&params, request->email);
+    add_time(&params, request->created_from);
+    add_time(&params, request->created_before);
+    if (list->has_place) {
+        pg_params_add_int8(&params, list->place.time_us);
+        pg_params_add_uuid(&params, &list->place.id);
+    } else {
+        pg_params_add_null(&params);
+        pg_params_add_null(&params);
+    }
+    pg_params_add_int4(&params, list->page_size + 1);
+    pg_params_add_int4(&params, PAGE_SCAN);
+    return service_read(
+        &list->base, &reading, &params, grpc_c_call_deadline_ns(list->base.call), ret_result, reterr_error);
+}
+
+/* Where the page ended: its last lead when there is one more behind it, or where looking ended. */
+static char *next_token(const struct list_call *list, const struct pg_result *result, int shown)
+{
+    int row = shown - 1;
+    struct page_place place;
+
+    if (pg_result_row_count(result) == shown)
+        return arena_copy_string(grpc_c_call_arena(list->base.call), "");
+    if (pg_result_is_null(result, shown, 0))
+        row = shown;
+    place = (struct page_place){.time_us = pg_result_int8(result, row, 29), .id = pg_result_uuid(result, row, 30)};
+    return page_token_write(&place, list->list, arena_alloc(grpc_c_call_arena(list->base.call), PAGE_TOKEN_SIZE));
+}
+
+static void run_list(struct work *work)
+{
+    struct list_call *list = (struct list_call *)(void *)work;
+    struct arena *arena = grpc_c_call_arena(list->base.call);
+    Leadrouter__V1__ListLeadsResponse response = LEADROUTER__V1__LIST_LEADS_RESPONSE__INIT;
+    struct pg_result *result = NULL;
+    struct error error = {0};
+    int row = 0;
+
+    if (!read_leads(list, &result, &error)) {
+        service_fail(&list->base, &error);
+        return;
+    }
+    response.leads = arena_alloc_array(arena, (size_t)list->page_size, sizeof(*response.leads));
+    for (; row < pg_result_row_count(result) && row < list->page_size && !pg_result_is_null(result, row, 0); row++)
+        response.leads[response.n_leads++] = lead_message(result, arena, row);
+    response.next_page_token = next_token(list, result, row);
+    pg_result_free(result);
+    leadrouter__v1__lead_service__list_leads__reply(list->base.call, &response);
+}
+
+static bool check_time(const char *field, const Google__Protobuf__Timestamp *time, struct error *reterr_error)
+{
+    static const int64_t least_s = -62135596800, most_s = 253402300799; /* timestamp.proto: the years 1 to 9999 */
+
+    if (time != NULL &&
+        (time->seconds < least_s || time->seconds > most_s || time->nanos < 0 || time->nanos > 999999999))
+        return error_set(reterr_error, ERROR_INVALID, "%s: not a time of the years 1 to 9999", field);
+    return true;
+}
+
+/* A number that tells times apart; of none one that no time has. */
+static long long time_number(const Google__Protobuf__Timestamp *time)
+{
+    return time == NULL ? -1 : (long long)(time->seconds * 1000000 + time->nanos / 1000);
+}
+
+/* The list that a page of this call belongs to: everything but the page. Texts behind their sizes, so that none runs into the next. */
+static const char *list_of(const struct list_call *list)
+{
+    const Leadrouter__V1__ListLeadsRequest *request = list->request;
+    char workspace[UUID_TEXT_SIZE];
+
+    return arena_format(grpc_c_call_arena(list->base.call), "ListLeads %s %d %d %zu:%s %zu:%s %zu:%s %lld %lld",
+        uuid_format(&list->base.workspace_id, workspace), (int)request->side, (int)request->status,
+        strlen(request->source), request->source, strlen(request->external_id), request->external_id,
+        strlen(request->email), request->email, time_number(request->created_from),
+        time_number(request->created_before));
+}
+
+static bool check_text(const char *field, const char *text, struct error *reterr_error)
+{
+    return strlen(text) <= FILTER_SIZE_MAX ||
+           error_set(reterr_error, ERROR_INVALID, "%s: more than %d bytes", field, FILTER_SIZE_MAX);
+}
+
+static bool read_list_request(struct list_call *list, struct error *reterr_error)
+{
+    const Leadrouter__V1__ListLeadsRequest *request = list->request;
+
+    if (!service_parse_id("workspace_id", request->workspace_id, false, &list->base.workspace_id, reterr_error))
+        return false;
+    if (request->side < 0 || request->side > LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_RECEIVED)
+        return error_set(reterr_error, ERROR_INVALID, "side: not one that is known");
+    if (request->status < 0 || request->status > LEADROUTER__V1__LEAD_STATUS__LEAD_STATUS_EXPIRED)
+        return error_set(reterr_error, ERROR_INVALID, "status: not one that is known");
+    if (!check_text("source", request->source, reterr_error) ||
+        !check_text("external_id", request->external_id, reterr_error) ||
+        !check_text("email", request->email, reterr_error) ||
+        !check_time("created_from", request->created_from, reterr_error) ||
+        !check_time("created_before", request->created_before, reterr_error))
+        return false;
+    if (request->page_size < 0 || request->page_size > PAGE_MAX)
+        return error_set(
+            reterr_error, ERROR_INVALID, "page_size: must be from 1 to %d, or 0 for %d", PAGE_MAX, PAGE_DEFAULT);
+    list->page_size = request->page_size == 0 ? PAGE_DEFAULT : request->page_size;
+    list->list = list_of(list);
+    list->has_place = request->page_token[0] != '\0';
+    return !list->has_place || page_token_read(request->page_token, list->list, &list->place, reterr_error);
+}
+
+static void handle_list_leads(struct grpc_c_call *call, const Leadrouter__V1__ListLeadsRequest *request, void *user)
+{
+    struct list_call *list = arena_alloc(grpc_c_call_arena(call), sizeof(*list));
+    struct error error = {0};
+
+    service_begin(&list->base, call, user);
+    list->work.run = run_list;
+    list->request = request;
+    if (!read_list_request(list, &error) || !worker_pool_submit(list->base.service->workers, &list->work, &error))
+        service_fail(&list->base, &error);
+}
+
 const struct leadrouter__v1__lead_service__handlers service_lead_handlers = {
     .create_leads = handle_create_leads,
     .get_lead = handle_get_lead,
     .erase_lead = handle_erase_lead,
+    .list_leads = handle_list_leads,
 };

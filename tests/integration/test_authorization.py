@@ -122,6 +122,7 @@ METHODS = [
            lambda workspace: {"workspace_id": workspace, "leads": [leads_pb2.NewLead(email=f"{uuid.uuid4()}@example.com")]}),
     Method(leads_pb2, "LeadService", "GetLead", "member", lambda workspace: {"lead_id": LEADS[workspace], "workspace_id": workspace}),
     Method(leads_pb2, "LeadService", "EraseLead", "admin", lambda workspace: {"lead_id": LEADS[workspace], "workspace_id": workspace}),
+    Method(leads_pb2, "LeadService", "ListLeads", "member", in_workspace, missing="OK"),
     of_rules("CreateRule", "admin", a_rule),
     of_rules("GetRule", "member", lambda workspace: {"rule_id": RULES[workspace]}),
     of_rules("ListRules", "member"),

@@ -38,7 +38,7 @@ PUBLIC_FUNCTIONS = {
 }
 SERVICE_FUNCTIONS = {
     "lock_leads", "lock_due_leads", "next_due", "postpone_retries", "lead_facts", "load_rule_sets", "decide", "find_attempts",
-    "create_leads", "get_lead", "workspace_limits", "health_counts", "schema_version", "require_member", "hold_members",
+    "create_leads", "get_lead", "list_leads", "workspace_limits", "health_counts", "schema_version", "require_member", "hold_members",
     "read_workspaces", "create_workspace", "update_workspace", "list_members", "set_member", "remove_member",
     "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",

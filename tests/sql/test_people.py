@@ -109,6 +109,7 @@ def test_people_read_what_services_read_of_their_own(place):
         db.decide(db.decision(leads[workspace], verdict=3, error_class="unmatched"))
     questions = (
         ("get_lead(%s, %s)", lambda workspace: (leads[workspace], workspace)),
+        ("list_leads(%s, false, null, null, null, null, null, null, null, null, 10, 10)", lambda workspace: (workspace,)),
         ("health_counts(%s)", lambda workspace: (workspace,)),
         ("read_workspaces(%s, null, null, null, 10)", lambda workspace: (workspace,)),
         ("list_members(%s, null, 10)", lambda workspace: (workspace,)),

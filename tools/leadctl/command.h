@@ -45,6 +45,7 @@ int command_audit_verify(int argc, char **argv);
 /* Shows one lead; erases the person it is about. */
 int command_leads_show(int argc, char **argv);
 int command_leads_erase(int argc, char **argv);
+int command_leads_list(int argc, char **argv);
 
 /* Prints a token for development. */
 int command_token(int argc, char **argv);

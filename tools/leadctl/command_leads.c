@@ -1,5 +1,7 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -222,4 +224,161 @@ int command_leads_erase(int argc, char **argv)
     grpc_c_outcome_release(&outcome);
     grpc_c_channel_free(channel);
     return code;
+}
+
+/* --- list --------------------------------------------------------------------------------------------------------- */
+
+enum { LIST_DEFAULT = 100, LIST_MAX = 100000, LIST_PAGE_MAX = 1000 /* leads that the server gives at once */ };
+
+static const char list_usage[] =
+    "Usage: leadctl leads list --workspace W [--received] [--status S] [--source T] [--external-id X]\n"
+    "       [--email E] [--from DAY] [--before DAY] [--limit N]\n\n"
+    "Leads that came in through a workspace, or that it got from others, the newest first. Days are\n"
+    "2026-11-28 or 2026-11-28T13:45:00, in UTC.\n\n"
+    "Example: leadctl leads list --workspace 0b9e… --status failed --from 2026-11-01";
+
+/* A day, or a moment of one, in UTC. */
+static bool read_day(const char *flag, const char *text, Google__Protobuf__Timestamp *ret_time)
+{
+    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"};
+
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        struct tm parts = {0};
+        const char *end = strptime(text, forms[i], &parts);
+        if (end == NULL || *end != '\0')
+            continue;
+        google__protobuf__timestamp__init(ret_time);
+        ret_time->seconds = timegm(&parts);
+        return true;
+    }
+    fprintf(stderr, "leadctl: %s: \"%s\" is not a day as in 2026-11-28 or 2026-11-28T13:45:00\n", flag, text);
+    return false;
+}
+
+static bool read_status(const char *text, Leadrouter__V1__LeadStatus *ret_status)
+{
+    for (unsigned i = 1; i <= LEADROUTER__V1__LEAD_STATUS__LEAD_STATUS_EXPIRED; i++) {
+        if (strcmp(text, status_name((Leadrouter__V1__LeadStatus)i)) == 0) {
+            *ret_status = (Leadrouter__V1__LeadStatus)i;
+            return true;
+        }
+    }
+    fprintf(stderr, "leadctl: --status: \"%s\" is none of pending, routing, routed, failed, expired\n", text);
+    return false;
+}
+
+/* One line of the table; what it says of the person is the e-mail address, or the external id. */
+static void print_line(const Leadrouter__V1__Lead *lead)
+{
+    char created[32];
+    const char *who = lead->data->email[0] != '\0' ? lead->data->email : lead->data->external_id;
+
+    printf("%-36s  %-20.20s  %-8s  %-10s  %s\n", lead->id, time_text(lead->created_at, created),
+        status_name(lead->status), lead->data->source, who);
+}
+
+/* Pages until there are `limit` leads or no more, each shown as it comes (JSON: added to `array`). */
+static int list_leads(struct grpc_c_channel *channel, const char *target, Leadrouter__V1__ListLeadsRequest *request,
+    int limit, json_t *array, int *ret_shown, bool *ret_more)
+{
+    char *token = NULL;
+    int code = EXIT_DONE;
+
+    *ret_shown = 0;
+    *ret_more = true;
+    while (*ret_more && *ret_shown < limit && code == EXIT_DONE) {
+        Leadrouter__V1__ListLeadsResponse *response = NULL;
+        struct grpc_c_outcome outcome = {0};
+        request->page_size = limit - *ret_shown < LIST_PAGE_MAX ? limit - *ret_shown : LIST_PAGE_MAX;
+        request->page_token = token == NULL ? borrowed("") : token;
+        if (leadrouter__v1__lead_service__list_leads(channel, request, NULL, &response, &outcome) != GRPC_C_OK) {
+            code = call_failed(target, &outcome);
+        } else {
+            for (size_t i = 0; i < response->n_leads; i++) {
+                if (array != NULL)
+                    json_array_append_new(array, lead_json(response->leads[i]));
+                else
+                    print_line(response->leads[i]);
+            }
+            *ret_shown += (int)response->n_leads;
+            free(token);
+            token = memory_copy_string(response->next_page_token);
+            *ret_more = token[0] != '\0';
+            leadrouter__v1__list_leads_response__free_unpacked(response, NULL);
+        }
+        grpc_c_outcome_release(&outcome);
+    }
+    free(token);
+    return code;
+}
+
+static int list(const struct common_options *common, Leadrouter__V1__ListLeadsRequest *request, int limit)
+{
+    struct grpc_c_channel *channel = connect_to(common);
+    json_t *array = common->json ? json_array() : NULL;
+    int shown = 0;
+    bool more = false;
+    int code = EXIT_USAGE;
+
+    if (channel != NULL) {
+        if (array == NULL)
+            printf("%-36s  %-20s  %-8s  %-10s  %s\n", "LEAD", "CREATED", "STATUS", "SOURCE", "WHO");
+        code = list_leads(channel, common->target, request, limit, array, &shown, &more);
+    }
+    if (code == EXIT_DONE && array != NULL)
+        print_json(json_pack("{sO, sb}", "leads", array, "more", (int)more));
+    else if (code == EXIT_DONE)
+        printf("%d %s%s\n", shown, shown == 1 ? "lead" : "leads", more ? ", and there are more: --limit" : "");
+    json_decref(array);
+    grpc_c_channel_free(channel);
+    return code;
+}
+
+int command_leads_list(int argc, char **argv)
+{
+    const char *workspace = NULL, *status = NULL, *source = "", *external_id = "", *email = "", *from = NULL,
+               *before = NULL;
+    bool is_received = false;
+    int limit = LIST_DEFAULT;
+    const struct option_spec specs[] = {
+        {"workspace", "W", "whose leads (needed)", OPTION_TEXT, &workspace, 0, 0},
+        {"received", NULL, "those that it got from others", OPTION_SWITCH, &is_received, 0, 0},
+        {"status", "S", "pending, routing, routed, failed or expired", OPTION_TEXT, &status, 0, 0},
+        {"source", "T", "where they came from, such as csv", OPTION_TEXT, &source, 0, 0},
+        {"external-id", "X", "the source's own id", OPTION_TEXT, &external_id, 0, 0},
+        {"email", "E", "the e-mail address", OPTION_TEXT, &email, 0, 0},
+        {"from", "DAY", "in since then", OPTION_TEXT, &from, 0, 0},
+        {"before", "DAY", "in before then", OPTION_TEXT, &before, 0, 0},
+        {"limit", "N", "how many at most; default 100", OPTION_NUMBER, &limit, 1, LIST_MAX},
+    };
+    Leadrouter__V1__ListLeadsRequest request = LEADROUTER__V1__LIST_LEADS_REQUEST__INIT;
+    Google__Protobuf__Timestamp from_time, before_time;
+    struct common_options common;
+    size_t operand_count = 0;
+
+    switch (options_parse(list_usage, specs, COUNT_OF(specs), argc, argv, &common, NULL, 0, &operand_count)) {
+    case OPTIONS_HELP_SHOWN:
+        return EXIT_DONE;
+    case OPTIONS_WRONG:
+        return EXIT_USAGE;
+    case OPTIONS_OK:
+        break;
+    }
+    if (workspace == NULL) {
+        fprintf(stderr, "leadctl: leads list needs --workspace; see --help\n");
+        return EXIT_USAGE;
+    }
+    if ((status != NULL && !read_status(status, &request.status)) ||
+        (from != NULL && !read_day("--from", from, &from_time)) ||
+        (before != NULL && !read_day("--before", before, &before_time)))
+        return EXIT_USAGE;
+    request.workspace_id = borrowed(workspace);
+    request.side =
+        is_received ? LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_RECEIVED : LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_SOURCE;
+    request.source = borrowed(source);
+    request.external_id = borrowed(external_id);
+    request.email = borrowed(email);
+    request.created_from = from == NULL ? NULL : &from_time;
+    request.created_before = before == NULL ? NULL : &before_time;
+    return list(&common, &request, limit);
 }

@@ -24,6 +24,7 @@ static const struct {
     {"retries", "process", command_retries_process, "try those that are due now"},
     {"retries", "cancel", command_retries_cancel, "give leads up"},
     {"audit", "verify", command_audit_verify, "whether anybody tampered with the audit log"},
+    {"leads", "list", command_leads_list, "leads of a workspace, the newest first"},
     {"leads", "show", command_leads_show, "everything about one lead"},
     {"leads", "erase", command_leads_erase, "erase the person that a lead is about, for good"},
     {"history", NULL, command_history, "what became of one lead, and why"},

@@ -123,6 +123,78 @@ begin
 end
 $function$;
 
+-- Leads that came in through a workspace, or that it got from others, the newest first, from behind (p_after_us, p_after_id) on. At most
+-- p_scan leads are looked at for the filters (null: not asked for). When that bound ended it, the last row has no id and says where.
+create function leadrouter.list_leads(p_workspace_id uuid, p_is_received boolean, p_status text, p_source text, p_external_id text,
+        p_email text, p_from_us bigint, p_before_us bigint, p_after_us bigint, p_after_id uuid, p_limit integer, p_scan integer)
+    returns table (id uuid, workspace_id uuid, source_workspace_id uuid, external_id text, email text, phone text, first_name text,
+        last_name text, company_name text, company_industry text, company_size text, company_revenue text, country text, state text,
+        city text, postal_code text, source text, attributes text, routing_status text, decided_outcome text, matched_rule_id uuid,
+        duplicate_lead_id uuid, decision_id uuid, routing_attempts integer, routing_error text, created_us bigint, decided_us bigint,
+        lead_expires_us bigint, next_retry_us bigint, place_us bigint, place_id uuid)
+    language plpgsql stable security definer rows 100
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_sort = off
+    set plan_cache_mode = force_generic_plan
+as $function$
+#variable_conflict use_column
+declare
+    v_from timestamptz := coalesce(leadrouter.from_us(p_from_us), '-infinity');
+    v_before timestamptz := coalesce(leadrouter.from_us(p_before_us), 'infinity');
+    v_after timestamptz := coalesce(leadrouter.from_us(p_after_us), 'infinity');
+    v_after_id uuid := coalesce(p_after_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    v_ids uuid[] := '{}';
+    v_seen integer := 0;
+    v_lead record;
+begin
+    -- Row by row: the bound is on what is looked at, and most of the time little is. One of the two halves is empty and not begun.
+    for v_lead in
+        (select l.id, l.created_at, l.source, l.external_id, l.email, case
+             when l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() then 'expired'
+             else l.routing_status::text end as status
+         from public.leads l
+         where not p_is_received and l.source_workspace_id = p_workspace_id and l.created_at >= v_from and l.created_at < v_before
+           and (l.created_at, l.id) < (v_after, v_after_id)
+         order by l.created_at desc, l.id desc limit p_scan)
+        union all
+        (select l.id, l.created_at, l.source, l.external_id, l.email, case
+             when l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() then 'expired'
+             else l.routing_status::text end
+         from public.leads l
+         where p_is_received and l.workspace_id = p_workspace_id and l.workspace_id <> l.source_workspace_id
+           and l.created_at >= v_from and l.created_at < v_before and (l.created_at, l.id) < (v_after, v_after_id)
+         order by l.created_at desc, l.id desc limit p_scan)
+    loop
+        v_seen := v_seen + 1;
+        if (p_status is null or v_lead.status = p_status) and (p_source is null or v_lead.source = p_source)
+           and (p_external_id is null or v_lead.external_id = p_external_id)
+           and (p_email is null or lower(v_lead.email) = lower(p_email)) then
+            v_ids := v_ids || v_lead.id;
+            exit when cardinality(v_ids) = p_limit;
+        end if;
+    end loop;
+    return query
+    select l.id, l.workspace_id, l.source_workspace_id, l.external_id::text, l.email::text, l.phone::text, l.first_name::text,
+        l.last_name::text, l.company_name::text, l.company_industry::text, l.company_size::text, l.company_revenue::text,
+        l.country::text, l.state::text, l.city::text, l.postal_code::text, l.source::text, l.attributes::text,
+        case when l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() then 'expired' else l.routing_status::text end,
+        l.decided_outcome, l.matched_rule_id, l.duplicate_lead_id, l.decision_id, l.routing_attempts, l.routing_error,
+        leadrouter.to_us(l.created_at), leadrouter.to_us(l.routing_completed_at), leadrouter.to_us(l.lead_expires_at),
+        leadrouter.to_us(q.next_retry_at), leadrouter.to_us(l.created_at), l.id
+    from unnest(v_ids) with ordinality as x (lead_id, n)
+    cross join lateral (select * from public.leads y where y.id = x.lead_id) l
+    left join lateral (
+        select * from public.lead_routing_queue y where y.lead_id = l.id and y.processed_at is null) q on true
+    order by x.n;
+    if v_seen = p_scan and cardinality(v_ids) < p_limit then
+        place_us := leadrouter.to_us(v_lead.created_at);
+        place_id := v_lead.id;
+        return next;
+    end if;
+end
+$function$;
+
 -- NULL counts all workspaces. By partial indexes: decided leads cost nothing, and of open queue rows those that are neither due nor held
 -- an entry of an index.
 create function leadrouter.health_counts(p_workspace_id uuid)
@@ -187,7 +259,7 @@ declare
 begin
     for v_function in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('create_leads', 'workspace_limits', 'get_lead', 'health_counts', 'schema_version') loop
+          and p.proname in ('create_leads', 'workspace_limits', 'get_lead', 'list_leads', 'health_counts', 'schema_version') loop
         execute format('alter function %s owner to leadrouter_owner', v_function);
         execute format('revoke all on function %s from public', v_function);
         execute format('grant execute on function %s to leadrouter_service', v_function);
