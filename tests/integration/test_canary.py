@@ -206,7 +206,7 @@ def right(cage, path, request):
         message.workspace.id = PARTNER if name == "UpdateWorkspace" else str(uuid.uuid4())
     if hasattr(message, "leads") and name == "CreateLeads":
         message.route = True
-    for token in ("page_token", "after_member_id"):
+    for token in ("page_token", "after_member_id", "expected_hash"): # empty ones ask for nothing of before
         if hasattr(message, token):
             setattr(message, token, "")
     if name in ("RunJob", "PauseJob", "ResumeJob"):
