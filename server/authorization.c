@@ -33,6 +33,10 @@ static const struct authorization_rule rules[] = {
     {LEADS "GetLead", RIGHT_MEMBER, workspace_id},
     {LEADS "EraseLead", RIGHT_ADMIN, workspace_id},
     {LEADS "ListLeads", RIGHT_MEMBER, workspace_id},
+    {LEADS "ImportLeads", RIGHT_MEMBER,
+        NULL}, /* the workspace is in the first message: authorization_need_workspace() */
+    {LEADS "GetImport", RIGHT_MEMBER, workspace_id},
+    {LEADS "ListImports", RIGHT_MEMBER, workspace_id},
 
     {RULES "CreateRule", RIGHT_ADMIN, workspace_id},
     {RULES "GetRule", RIGHT_MEMBER, workspace_id},
@@ -168,6 +172,8 @@ static char **find_text(ProtobufCMessage *request, const char *name)
     return (char **)(void *)((char *)request + field->offset);
 }
 
+static const char other_user[] = "user_id: must be the caller's";
+
 /* Whoever acts is the caller, and the record of it says so. */
 static bool set_user(struct grpc_c_call *call, ProtobufCMessage *request, const struct caller *caller)
 {
@@ -183,7 +189,7 @@ static bool set_user(struct grpc_c_call *call, ProtobufCMessage *request, const 
     if (!uuid_parse(*text, &id))
         return refuse(call, GRPC_C_INVALID_ARGUMENT, "user_id: not a UUID");
     if (!uuid_equal(&id, &caller->user_id))
-        return refuse(call, GRPC_C_PERMISSION_DENIED, "user_id: must be the caller's");
+        return refuse(call, GRPC_C_PERMISSION_DENIED, other_user);
     return true;
 }
 
@@ -285,6 +291,20 @@ const struct authorization_need *authorization_need(const struct grpc_c_call *ca
 
     assert(gated != NULL && (gated->caller.kind != CALLER_PERSON || gated->has_need));
     return gated->has_need ? &gated->need : NULL;
+}
+
+bool authorization_need_workspace(
+    struct grpc_c_call *call, const struct uuid *id, struct uuid *user_id, struct error *reterr_error)
+{
+    struct gated *gated = grpc_c_call_caller(call);
+
+    if (gated->caller.kind != CALLER_PERSON)
+        return true;
+    if (!uuid_is_nil(user_id) && !uuid_equal(user_id, &gated->caller.user_id))
+        return error_set(reterr_error, ERROR_FORBIDDEN, "%s", other_user);
+    *user_id = gated->caller.user_id;
+    gated->need.workspace_id = *id;
+    return true;
 }
 
 bool authorization_is_service(const struct grpc_c_call *call)

@@ -56,6 +56,11 @@ const struct authorization_need *authorization_need(const struct grpc_c_call *ca
 /* What somebody is told who has not that right. */
 const char *authorization_refusal(enum right right);
 
+/* For a stream whose first message names the workspace `id` and who asks: from now on the call's transactions ask whether the person may
+ * there, and `user_id` is the person's. Nothing for a service. Errors: ERROR_FORBIDDEN for another person's id. */
+bool authorization_need_workspace(
+    struct grpc_c_call *call, const struct uuid *id, struct uuid *user_id, struct error *reterr_error);
+
 /* Whether the gate knows the caller of this call as a service. */
 bool authorization_is_service(const struct grpc_c_call *call);
 

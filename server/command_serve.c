@@ -209,11 +209,13 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         .batch_leads_max = (unsigned)config->batch_leads_max,
         .waiting_max = (unsigned)config->waiting_max};
 
-    service->pool = pg_pool_new(&serving->database, WORKERS + SERVICE_LONG_WORKERS + LIMITS_READERS);
+    service->pool =
+        pg_pool_new(&serving->database, WORKERS + SERVICE_LONG_WORKERS + SERVICE_IMPORTS_MAX + LIMITS_READERS);
     service->read_pool = pg_pool_new(&serving->database, WORKERS);
     make_partitions(serving);
     if (!worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) ||
         !worker_pool_new(SERVICE_LONG_WORKERS, SERVICE_LONG_WAITING_MAX, &service->long_workers, reterr_error) ||
+        !worker_pool_new(SERVICE_IMPORTS_MAX, SERVICE_IMPORTS_MAX, &service->import_workers, reterr_error) ||
         !routing_engine_new(&options, &service->engine, reterr_error) || !start_limits(serving, reterr_error) ||
         !background_start(&serving->background, config, &serving->database, service->engine, reterr_error))
         return false;
@@ -277,6 +279,7 @@ static void take_apart(struct serving *serving)
     grpc_c_server_free(serving->server);
     worker_pool_free(service->workers);
     worker_pool_free(service->long_workers);
+    worker_pool_free(service->import_workers);
     service_release_retries(service);
     background_stop(&serving->background);
     routing_engine_free(service->engine, serving->config.drain_ms);

@@ -1,5 +1,6 @@
 #include "lead_input.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <stddef.h>
@@ -35,42 +36,51 @@ static const struct {
     {"source", offsetof(Leadrouter__V1__NewLead, source)},
 };
 
-static const char *field_text(const Leadrouter__V1__NewLead *lead, size_t i)
+static_assert(COUNT_OF(text_fields) == LEAD_INPUT_TEXT_COUNT, "the header counts them");
+
+const char *lead_input_name(size_t index)
 {
-    return *(char *const *)(const void *)((const char *)lead + text_fields[i].offset);
+    assert(index < LEAD_INPUT_TEXT_COUNT);
+    return text_fields[index].name;
+}
+
+const char *lead_input_text(const Leadrouter__V1__NewLead *lead, size_t index)
+{
+    assert(index < LEAD_INPUT_TEXT_COUNT);
+    return *(char *const *)(const void *)((const char *)lead + text_fields[index].offset);
 }
 
 /* --- Checking ----------------------------------------------------------------------------------------------------- */
 
-static bool check_texts(const Leadrouter__V1__NewLead *lead, size_t index, struct error *reterr_error)
-{
-    for (size_t i = 0; i < COUNT_OF(text_fields); i++)
-        if (strlen(field_text(lead, i)) > LEAD_INPUT_FIELD_SIZE_MAX)
-            return error_set(reterr_error, ERROR_INVALID, "leads[%zu].%s: longer than %d bytes", index,
-                text_fields[i].name, LEAD_INPUT_FIELD_SIZE_MAX);
-    return true;
-}
-
 /* PostgreSQL's jsonb takes no U+0000, nor does jansson without a flag. */
-static bool check_attributes(const Leadrouter__V1__NewLead *lead, size_t index, struct error *reterr_error)
+static bool check_attributes(const char *text, struct error *reterr_error)
 {
     json_error_t fault;
-    size_t size = strlen(lead->attributes_json);
+    size_t size = strlen(text);
 
     if (size == 0)
         return true;
     if (size > LEAD_INPUT_ATTRIBUTES_SIZE_MAX)
-        return error_set(reterr_error, ERROR_INVALID, "leads[%zu].attributes_json: longer than %d bytes", index,
-            LEAD_INPUT_ATTRIBUTES_SIZE_MAX);
-    json_t *attributes =
-        json_loadb(lead->attributes_json, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
+        return error_set(reterr_error, ERROR_INVALID, "longer than %d bytes", LEAD_INPUT_ATTRIBUTES_SIZE_MAX);
+    json_t *attributes = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     if (attributes == NULL)
-        return error_set(reterr_error, ERROR_INVALID, "leads[%zu].attributes_json: not valid JSON at byte %d", index,
-            fault.position);
+        return error_set(reterr_error, ERROR_INVALID, "not valid JSON at byte %d", fault.position);
     bool is_object = json_is_object(attributes);
     json_decref(attributes);
-    return is_object ||
-           error_set(reterr_error, ERROR_INVALID, "leads[%zu].attributes_json: must be a JSON object", index);
+    return is_object || error_set(reterr_error, ERROR_INVALID, "must be a JSON object");
+}
+
+bool lead_input_check(const Leadrouter__V1__NewLead *lead, const char **reterr_field, struct error *reterr_error)
+{
+    for (size_t i = 0; i < LEAD_INPUT_TEXT_COUNT; i++)
+        if (strlen(lead_input_text(lead, i)) > LEAD_INPUT_FIELD_SIZE_MAX) {
+            *reterr_field = lead_input_name(i);
+            return error_set(reterr_error, ERROR_INVALID, "longer than %d bytes", LEAD_INPUT_FIELD_SIZE_MAX);
+        }
+    if (check_attributes(lead->attributes_json, reterr_error))
+        return true;
+    *reterr_field = "attributes_json";
+    return false;
 }
 
 static bool check(const Leadrouter__V1__CreateLeadsRequest *request, struct error *reterr_error)
@@ -80,9 +90,11 @@ static bool check(const Leadrouter__V1__CreateLeadsRequest *request, struct erro
     if (request->n_leads > LEAD_INPUT_COUNT_MAX)
         return error_set(reterr_error, ERROR_INVALID, "leads: %zu given, at most %d are taken in one call",
             request->n_leads, LEAD_INPUT_COUNT_MAX);
-    for (size_t i = 0; i < request->n_leads; i++)
-        if (!check_texts(request->leads[i], i, reterr_error) || !check_attributes(request->leads[i], i, reterr_error))
-            return false;
+    for (size_t i = 0; i < request->n_leads; i++) {
+        const char *field = NULL;
+        if (!lead_input_check(request->leads[i], &field, reterr_error))
+            return error_add_context(reterr_error, "leads[%zu].%s", i, field);
+    }
     return true;
 }
 
@@ -93,7 +105,7 @@ static void write_lead(struct buffer *json, const Leadrouter__V1__NewLead *lead)
     const char *separator = "{";
 
     for (size_t i = 0; i < COUNT_OF(text_fields); i++) {
-        const char *text = field_text(lead, i);
+        const char *text = lead_input_text(lead, i);
         if (text[0] == '\0')
             continue;
         buffer_append_format(json, "%s\"%s\":", separator, text_fields[i].name);

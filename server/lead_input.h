@@ -15,6 +15,15 @@ enum {
     LEAD_INPUT_HASH_SIZE = 32,
 };
 
+/* The text fields of a new lead: their number, the name of one in messages and database, and what a lead has there. */
+enum { LEAD_INPUT_TEXT_COUNT = 14 };
+const char *lead_input_name(size_t index);
+const char *lead_input_text(const Leadrouter__V1__NewLead *lead, size_t index);
+
+/* Checks one lead. When it is wrong `*reterr_field` is the name of the field at fault and the error the reason alone, as in
+ * "longer than 1000 bytes". Errors: ERROR_INVALID. Any thread. */
+bool lead_input_check(const Leadrouter__V1__NewLead *lead, const char **reterr_field, struct error *reterr_error);
+
 /* Checks the leads of a request and writes them as one JSON array, an object per lead with the columns as keys
  * (sql/README.md, create_leads()), and the SHA-256 of it, by which a repeated request is recognised. Errors:
  * ERROR_INVALID naming lead and field, as in "leads[3].email: longer than 1000 bytes". `*ret_json` is the caller's,

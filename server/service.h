@@ -26,11 +26,13 @@
 #include "worker_pool.h"
 
 struct health_call;
+struct service_call;
 struct jobs;
 struct routing_retries;
 
 enum {
     SERVICE_LONG_WORKERS = 2, /* calls that take long at once: ProcessRetries, RunJob, ExpireLeads, ReleaseStaleLocks */
+    SERVICE_IMPORTS_MAX = 4,  /* imports at once; each has a thread and a connection */
     SERVICE_LONG_WAITING_MAX = 16, /* and that wait for their turn */
 };
 
@@ -41,7 +43,8 @@ struct service {
     struct pg_pool *pool;
     struct pg_pool *read_pool; /* for what people read, with their rights */
     struct worker_pool *workers;
-    struct worker_pool *long_workers; /* for calls that take long, so that the others need not wait for them */
+    struct worker_pool *long_workers;   /* for calls that take long, so that the others need not wait for them */
+    struct worker_pool *import_workers; /* SERVICE_IMPORTS_MAX of them */
     struct jobs *jobs;
     struct limits *limits;
     int32_t rules_max; /* of a workspace that says nothing else; 0: no limit */
@@ -55,6 +58,7 @@ struct service {
     atomic_uint_fast64_t calls;    /* taken by a handler */
     atomic_uint_fast64_t failures; /* of them answered with a status other than OK */
     atomic_uint creates;           /* CreateLeads under way */
+    atomic_uint imports;           /* ImportLeads under way */
     struct descriptors descriptors;
 
     pthread_mutex_t counts_lock;
@@ -108,6 +112,18 @@ void service_handle_route_leads(struct grpc_c_call *call, void *user);
 void service_handle_process_retries(
     struct grpc_c_call *call, const Leadrouter__V1__ProcessRetriesRequest *request, void *user);
 void service_handle_health(struct grpc_c_call *call, const Leadrouter__V1__HealthRequest *request, void *user);
+
+/* LeadService.ImportLeads, GetImport and ListImports; in files of their own. */
+void service_handle_import_leads(struct grpc_c_call *call, void *user);
+void service_handle_get_import(struct grpc_c_call *call, const Leadrouter__V1__GetImportRequest *request, void *user);
+void service_handle_list_imports(
+    struct grpc_c_call *call, const Leadrouter__V1__ListImportsRequest *request, void *user);
+
+/* One import of the call's workspace as a message in the arena, and the database's time. Waits: for workers only. Errors:
+ * ERROR_NOT_FOUND; those of service_query(). */
+bool service_read_import(const struct service_call *call, const struct uuid *import_id, struct arena *arena,
+    int64_t deadline_ns, Leadrouter__V1__Import **ret_import, Google__Protobuf__Timestamp **ret_now,
+    struct error *reterr_error);
 
 /* Closes the connections that ProcessRetries keeps. Before the engine ends, once no call is left. */
 void service_release_retries(struct service *service);

@@ -625,4 +625,7 @@ const struct leadrouter__v1__lead_service__handlers service_lead_handlers = {
     .get_lead = handle_get_lead,
     .erase_lead = handle_erase_lead,
     .list_leads = handle_list_leads,
+    .import_leads = service_handle_import_leads,
+    .get_import = service_handle_get_import,
+    .list_imports = service_handle_list_imports,
 };

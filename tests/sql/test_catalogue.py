@@ -15,7 +15,8 @@ COLUMNS = {
              " company_revenue country state city postal_code source external_id attributes routing_status routing_locked_by"
              " routing_locked_at routing_started_at routing_completed_at routing_failed_at routing_attempts routing_error"
              " matched_rule_id rules_version"
-             " decision_id decided_outcome duplicate_lead_id dedupe_hash lead_expires_at created_at updated_at",
+             " decision_id decided_outcome duplicate_lead_id dedupe_hash lead_expires_at import_id import_row import_key"
+             " created_at updated_at",
     "workspaces": "id name workspace_type is_active routing_config created_at updated_at",
     "user_workspaces": "user_id workspace_id role",
     "lead_routing_rules": "id workspace_id rule_name priority conditions destination_workspace_id is_active created_at updated_at",
@@ -39,6 +40,7 @@ PUBLIC_FUNCTIONS = {
 SERVICE_FUNCTIONS = {
     "lock_leads", "lock_due_leads", "next_due", "postpone_retries", "lead_facts", "load_rule_sets", "decide", "find_attempts",
     "create_leads", "get_lead", "list_leads", "workspace_limits", "health_counts", "schema_version", "require_member", "hold_members",
+    "begin_import", "import_rows", "import_unrouted", "leave_import", "end_import", "read_imports",
     "read_workspaces", "create_workspace", "update_workspace", "list_members", "set_member", "remove_member",
     "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",

@@ -6,6 +6,7 @@ import uuid
 import psycopg2
 import pytest
 
+from support.imports import Import
 from support.tenancy import A, ADAM, ALICE, B, DESK, Kept
 
 FUTURE_US = 4_000_000_000_000_000
@@ -453,6 +454,47 @@ def erase_lead(db, service):
     lead, _ = sold(db)
     assert service.row("select * from leadrouter.erase_lead(%s, %s, null)", lead, A).log_rows == 1
     assert db.state(lead).email is None
+
+
+def begin_import(db, service):
+    going = Import(service, A)
+    assert db.value("select status from bulk_upload_jobs where id = %s", going.id) == "processing"
+
+
+def import_rows(db, service):
+    row, = Import(service, A).take_in({"email": f"{uuid.uuid4()}@example.com"})
+    assert row.result == "created" and db.state(row.lead_id).source_workspace_id == A
+
+
+def import_unrouted(db, service):
+    going = Import(service, A)
+    row, = going.take_in({"email": f"{uuid.uuid4()}@example.com"})
+    assert [one.lead_id for one in service.rows("select * from leadrouter.import_unrouted(%s, 9)", going.id)] == [row.lead_id]
+
+
+def leave_import(db, service):
+    going = Import(service, A)
+    service.execute("select leadrouter.leave_import(%s, %s)", going.id, going.owner)
+    assert db.value("select status from bulk_upload_jobs where id = %s", going.id) == "pending"
+
+
+def end_import(db, service):
+    going = Import(service, A)
+    going.take_in({"email": f"{uuid.uuid4()}@example.com"})
+    service.execute("select leadrouter.end_import(%s, %s)", going.id, going.owner)
+    assert db.value("select routing_summary ->> 'unrouted_count' from bulk_upload_jobs where id = %s", going.id) == "1"
+
+
+def read_imports(db, service):
+    going = Import(service, A)
+    assert [row.id for row in service.rows("select id from leadrouter.read_imports(%s, %s, null, null, 9)", A, going.id)] == [going.id]
+
+
+def list_leads(db, service):
+    lead = db.lead(A, email=f"{uuid.uuid4()}@example.com", external_id=str(uuid.uuid4()))
+    found = service.rows("select id from leadrouter.list_leads(%s, false, null, null, %s, null, null, null, null, null, 9, 99)", A,
+                         db.state(lead).external_id)
+    assert [row.id for row in found] == [lead]
 
 
 def schema_version(db, service):

@@ -7,7 +7,7 @@ import pytest
 from support.tenancy import A, ADAM, ALICE, B, BOB, DESK, KINDS, STRANGER, Kept, claims
 
 TENANT_TABLES = ("leads", "workspaces", "user_workspaces", "lead_routing_rules", "lead_routing_sets", "lead_routing_queue",
-                 "lead_routing_logs", "lead_dedupe_claims")
+                 "lead_routing_logs", "bulk_upload_jobs", "lead_dedupe_claims")
 
 VERSION_TABLES = ("rule_versions", "rule_set_versions", "rule_history", "set_history")
 
@@ -105,6 +105,7 @@ WRITES = {
                           " values (gen_random_uuid(), %(workspace)s, 1, 3, now())",
     "lead_routing_logs": "insert into lead_routing_logs (lead_id, source_workspace_id, routing_result)"
                          " values (gen_random_uuid(), %(workspace)s, 'success')",
+    "bulk_upload_jobs": "insert into bulk_upload_jobs (workspace_id, owner) values (%(workspace)s, gen_random_uuid())",
     "lead_dedupe_claims": "insert into lead_dedupe_claims (dedupe_hash, lead_id, workspace_id, expires_at)"
                           " values ('x', gen_random_uuid(), %(workspace)s, now())",
 }

@@ -10,8 +10,10 @@ from support.product_cluster import wait_until
 
 psycopg2.extras.register_uuid()
 
-TABLES = ("leads", "lead_routing_rules", "lead_routing_queue", "lead_routing_logs", "lead_dedupe_claims", "user_workspaces", "workspaces",
-          "leadrouter.rule_versions", "leadrouter.create_requests", "leadrouter.scheduled_jobs", "leadrouter.log_seal_rows")
+TABLES = ("leads", "lead_routing_rules", "lead_routing_queue", "lead_routing_logs", "lead_dedupe_claims",
+          "leadrouter.import_batches", "bulk_upload_jobs", "user_workspaces", "workspaces",
+          "leadrouter.rule_versions", "leadrouter.create_requests", "leadrouter.scheduled_jobs",
+          "leadrouter.log_seal_rows")
 
 GIVE, DUPLICATE, FAILED, EXPIRE, HOLD = range(1, 6)
 

@@ -221,6 +221,46 @@ create table leadrouter.create_requests (
     primary key (workspace_id, request_id)
 );
 
+-- Imports of many leads, one row each. The columns up to completed_at have the names that readers of such tables know.
+create table public.bulk_upload_jobs (
+    id uuid primary key default gen_random_uuid(),
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    user_id uuid, -- who asked; null: a service
+    source text not null default '', -- what was imported: the name of a file
+    status text not null default 'processing' check (status in
+        ('pending', 'processing', 'completed', 'completed_with_errors', 'failed')), -- pending: broken off, and can be continued
+    total_records bigint not null default 0, -- 0: not known yet
+    processed_records bigint not null default 0,
+    successful_records bigint not null default 0,
+    failed_records bigint not null default 0,
+    file_url text,
+    raw_data jsonb, -- always null: leads are kept once
+    error_log jsonb not null default '[]', -- [{"row", "error"}], the first 100
+    routing_summary jsonb not null default '{}', -- {"routed_workspaces": {id: count}, "unrouted_count": n}
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    completed_at timestamptz,
+    -- ours
+    fingerprint text, -- of the file and of how it is read: the same one again is continued
+    is_routed boolean not null default false, -- whether its leads are routed as they come
+    owner uuid not null, -- of the call that imports: a later one takes the import from it
+    last_row bigint not null default 0, -- rows up to this one are in
+    end_offset bigint not null default 0, -- bytes up to this one have been read
+    created_records bigint not null default 0,
+    updated_records bigint not null default 0,
+    existing_records bigint not null default 0,
+    duplicate_records bigint not null default 0
+) with (fillfactor = 50);
+comment on table public.bulk_upload_jobs is 'Imports of many leads: how far they are, and what became of them';
+
+-- The leads that an import made, in the order of their rows.
+create table leadrouter.import_batches (
+    import_id uuid not null references public.bulk_upload_jobs (id) on delete cascade,
+    first_row bigint not null,
+    lead_ids uuid[] not null,
+    primary key (import_id, first_row)
+);
+
 -- What runs from time to time, one row each, shared by all servers.
 create table leadrouter.scheduled_jobs (
     name text primary key,
@@ -264,6 +304,10 @@ create unique index rule_history_open on leadrouter.rule_history (rule_id) where
 create index rule_history_destination on leadrouter.rule_history (destination_workspace_id) where to_version is null;
 -- Serves: the rule set of a version.
 create index rule_history_versions on leadrouter.rule_history (workspace_id, to_version);
+-- Serves: begin_import(), the import of the same file; it is there once.
+create unique index bulk_upload_jobs_fingerprint on public.bulk_upload_jobs (workspace_id, fingerprint) where fingerprint is not null;
+-- Serves: read_imports(), the newest first.
+create index bulk_upload_jobs_workspace on public.bulk_upload_jobs (workspace_id, created_at, id);
 -- Serves: forgetting old requests.
 create index create_requests_age on leadrouter.create_requests (created_at);
 
@@ -275,7 +319,8 @@ begin
     foreach v_table in array array['public.lead_routing_rules', 'public.lead_routing_queue', 'public.lead_routing_logs',
         'public.lead_dedupe_claims', 'public.lead_routing_sets', 'leadrouter.rule_versions', 'leadrouter.rule_set_versions',
         'leadrouter.rule_history', 'leadrouter.set_history', 'leadrouter.create_requests', 'leadrouter.error_classes',
-        'leadrouter.scheduled_jobs', 'leadrouter.log_seals', 'leadrouter.log_seal_rows']::regclass[] loop
+        'leadrouter.scheduled_jobs', 'leadrouter.log_seals', 'leadrouter.log_seal_rows', 'public.bulk_upload_jobs',
+        'leadrouter.import_batches']::regclass[] loop
         execute format('alter table %s owner to leadrouter_owner', v_table);
         execute format('revoke all on table %s from public', v_table);
     end loop;

@@ -47,6 +47,9 @@ alter table public.leads
     add column duplicate_lead_id uuid,
     add column dedupe_hash text,
     add column lead_expires_at timestamptz,
+    add column import_id uuid, -- of bulk_upload_jobs
+    add column import_row bigint,
+    add column import_key uuid, -- of the content of a row that has no external_id: the same row again is the same lead
     add column if not exists created_at timestamptz not null default now(),
     add column if not exists updated_at timestamptz not null default now();
 

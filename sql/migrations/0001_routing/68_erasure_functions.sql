@@ -20,8 +20,8 @@ begin
         select case when a.attname = 'attributes' then '{}' else '' end as text,
             case when a.attname = 'attributes' then quote_literal('{}') when a.attnotnull then quote_literal('') else 'null' end as empty) c
     where a.attrelid = 'public.leads'::regclass and not a.attisdropped
-      and a.attname in ('email', 'phone', 'first_name', 'last_name', 'company_name', 'city', 'postal_code', 'external_id', 'attributes',
-          'routing_error');
+      and a.attname in ('email', 'phone', 'first_name', 'last_name', 'company_name', 'city', 'postal_code', 'external_id', 'import_key',
+          'attributes', 'routing_error');
     execute format('update public.leads l set %s, updated_at = now() where l.id = $1 and not (%s)', v_set, v_is_empty) using p_lead_id;
     get diagnostics v_count = row_count;
     return v_count > 0;

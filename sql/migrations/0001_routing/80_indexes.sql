@@ -16,3 +16,6 @@ create index concurrently if not exists leads_received on public.leads (workspac
 -- Serves: create_leads(), which takes a lead of an external id once.
 create unique index concurrently if not exists leads_external_id on public.leads (source_workspace_id, external_id)
     where external_id is not null;
+-- Serves: import_rows(), which takes a row without an external id once.
+create unique index concurrently if not exists leads_import_key on public.leads (source_workspace_id, import_key)
+    where import_key is not null;

@@ -120,7 +120,7 @@ as $function$
     where c.relkind in ('r', 'p')
       and case n.nspname
           when 'public' then c.relname in ('leads', 'workspaces', 'user_workspaces', 'lead_routing_rules', 'lead_routing_sets',
-              'lead_routing_queue', 'lead_routing_logs', 'lead_dedupe_claims')
+              'lead_routing_queue', 'lead_routing_logs', 'lead_dedupe_claims', 'bulk_upload_jobs')
           when 'leadrouter' then c.relname not in ('migrations', 'migration_steps', 'migration_objects', 'adopted_tables', 'adopted_grants')
           else false end
       and not (c.relowner = 'leadrouter_owner'::regrole and c.relrowsecurity and c.relforcerowsecurity and b.name is null

@@ -103,7 +103,7 @@ begin
     for v_function, v_name in select p.oid::regprocedure, p.proname from pg_proc p
         where p.pronamespace = 'leadrouter'::regnamespace
           and p.proname in ('get_lead', 'list_leads', 'health_counts', 'read_workspaces', 'list_members', 'rule_set_at',
-              'list_rule_versions', 'lead_history', 'rule_ways_back', 'list_retries') loop
+              'list_rule_versions', 'lead_history', 'rule_ways_back', 'list_retries', 'read_imports') loop
         execute replace(replace(pg_get_functiondef(v_function), 'FUNCTION leadrouter.' || v_name || '(',
             'FUNCTION leadrouter.own_' || v_name || '('), ' SECURITY DEFINER', '');
         v_own := replace(v_function::text, 'leadrouter.' || v_name || '(', 'leadrouter.own_' || v_name || '(')::regprocedure;

@@ -1,0 +1,442 @@
+"""Goal: the rows of an import are in once each, whoever is killed or comes twice, in their order, with one result each; a row that is wrong
+stops no other; what is said of an import is what is there."""
+import collections
+import concurrent.futures
+import json
+import os
+import queue
+import random
+import uuid
+
+import grpc
+import pytest
+
+from support.product_cluster import execute, wait_until
+from support.server import Server
+from support.stubs import leads_pb2, routing_pb2
+from support.tokens import AUDIENCE, jwks, metadata, token
+
+pytestmark = pytest.mark.asan
+PARTNER, DESK, NOBODY = (f"00000000-0000-4000-8000-0000000000{n}" for n in ("01", "02", "ff"))
+DEADLINE_S = 60
+LONG = "LEADROUTER_LONG" in os.environ
+CREATED, UPDATED, EXISTING, DUPLICATE_ROW, REJECTED = range(1, 6)
+
+ROWS = f"""
+insert into workspaces (id, name, workspace_type) values ('{PARTNER}', 'Partner', 'partner'), ('{DESK}', 'Desk', 'standard');
+insert into lead_routing_rules (workspace_id, destination_workspace_id, rule_name, conditions)
+values ('{PARTNER}', '{DESK}', 'Germany', '{{"countries": ["DE"]}}');
+"""
+
+
+@pytest.fixture(autouse=True)
+def workspaces(sql):
+    sql(ROWS)
+
+
+def lead(n, **fields):
+    return leads_pb2.NewLead(**{"external_id": f"x{n}", "email": f"p{n}@example.com", "country": "DE", **fields})
+
+
+def row(n, lead=None, **fields):
+    return leads_pb2.ImportRow(number=n, lead=lead, **fields)
+
+
+def start(**fields):
+    return leads_pb2.ImportLeadsRequest(start=leads_pb2.ImportStart(**{"workspace_id": PARTNER, "source": "file.csv", **fields}))
+
+
+def rows(*some, end_offset=0):
+    return leads_pb2.ImportLeadsRequest(rows=leads_pb2.ImportRows(rows=some, end_offset=end_offset))
+
+
+END = leads_pb2.ImportLeadsRequest(end=leads_pb2.ImportEnd())
+
+
+class Import:
+    """A stream that is written to step by step."""
+
+    def __init__(self, server, metadata=None, **fields):
+        self.outgoing = queue.Queue()
+        self.call = server.leads.ImportLeads(iter(self.outgoing.get, None), timeout=DEADLINE_S, metadata=metadata)
+        self.send(start(**fields))
+        self.started = self.read().started
+
+    def send(self, message):
+        self.outgoing.put(message)
+
+    def read(self):
+        return next(self.call)
+
+    def rows(self, *some, **fields):
+        self.send(rows(*some, **fields))
+        return list(self.read().results.results)
+
+    def end(self):
+        self.send(END)
+        ended = self.read()
+        self.outgoing.put(None)
+        assert ended.WhichOneof("part") == "import" and list(self.call) == []
+        return getattr(ended, "import")
+
+    def break_off(self):
+        self.call.cancel()
+        self.outgoing.put(None)
+
+
+def all_at_once(server, some, size=1000, **fields):
+    """Started, results by number, and the import as it ended."""
+    messages = [start(**fields)] + [rows(*some[i:i + size]) for i in range(0, len(some), size)] + [END]
+    answers = list(server.leads.ImportLeads(iter(messages), timeout=DEADLINE_S))
+    assert [one.WhichOneof("part") for one in answers] == ["started"] + ["results"] * (len(messages) - 2) + ["import"]
+    return answers[0].started, [one for answer in answers[1:-1] for one in answer.results.results], getattr(answers[-1], "import")
+
+
+def refused(server, *messages):
+    with pytest.raises(grpc.RpcError) as caught:
+        list(server.leads.ImportLeads(iter(messages), timeout=DEADLINE_S))
+    return caught.value.code().name, caught.value.details()
+
+
+# --- What becomes of rows -----------------------------------------------------------------------------------------------------
+
+
+def test_each_kind_of_row(server, sql):
+    server.leads.CreateLeads(leads_pb2.CreateLeadsRequest(workspace_id=PARTNER, leads=[
+        leads_pb2.NewLead(external_id="old", email="old@example.com"), lead("same")]), timeout=DEADLINE_S)
+    _, results, ended = all_at_once(server, [
+        row(1, lead(1)), row(2, lead(1, first_name="later")), row(3, lead("same")),
+        row(5, leads_pb2.NewLead(external_id="old", email="new@example.com", city="Bonn", attributes_json='{"a": 1}')),
+        row(6, lead(6, email="x" * 1001)), row(7, rejection={"field": "email", "reason": "not an address"}), row(8),
+        row(9, lead(9, attributes_json="[]")), row(10, leads_pb2.NewLead(email="no-id@example.com")),
+        row(11, leads_pb2.NewLead(email="no-id@example.com"))])
+    assert [(one.number, one.result) for one in results] == [
+        (1, CREATED), (2, DUPLICATE_ROW), (3, EXISTING), (5, UPDATED), (6, REJECTED), (7, REJECTED), (8, REJECTED), (9, REJECTED),
+        (10, CREATED), (11, DUPLICATE_ROW)]
+    assert results[0].lead_id == results[1].lead_id and results[8].lead_id == results[9].lead_id
+    assert [(one.rejection.field, one.rejection.reason) for one in results if one.result == REJECTED] == [
+        ("email", "longer than 1000 bytes"), ("email", "not an address"), ("", "no lead"), ("attributes_json", "must be a JSON object")]
+    assert (ended.processed_rows, ended.created, ended.duplicate_rows, ended.existing, ended.updated, ended.rejected) == (10, 2, 2, 1, 1, 4)
+    assert ended.state == leads_pb2.IMPORT_STATE_COMPLETED_WITH_ERRORS and ended.total_rows == 10 and ended.unrouted == 2
+    assert [(one.number, one.error) for one in ended.errors] == [
+        (6, "email: longer than 1000 bytes"), (7, "email: not an address"), (8, "no lead"), (9, "attributes_json: must be a JSON object")]
+    assert sql("select email, city, attributes from leads where external_id = 'old'") == [("old@example.com", "Bonn", {"a": 1})]
+    assert sql("select count(*), count(distinct import_id) from leads where import_id is not null") == [(2, 1)]
+
+
+def test_filling_in_changes_no_decision(server, sql):
+    _, first, _ = all_at_once(server, [row(1, lead(1, city=""))], route=True)
+    before = sql("select routing_status, decision_id, dedupe_hash, workspace_id from leads")
+    _, again, _ = all_at_once(server, [row(1, lead(1, city="Bonn", first_name="Ann", email="other@example.com"))], route=True)
+    assert (again[0].result, again[0].lead_id, again[0].HasField("routing")) == (UPDATED, first[0].lead_id, False)
+    assert sql("select routing_status, decision_id, dedupe_hash, workspace_id from leads") == before
+    assert sql("select email, city, first_name from leads") == [("p1@example.com", "Bonn", "Ann")]
+
+
+def test_routing(server, sql):
+    _, results, ended = all_at_once(server, [
+        row(1, lead(1)), row(2, lead(2, country="FR")), row(3, lead(3, email="p1@example.com"))], route=True)
+    outcomes = [one.routing.outcome for one in results]
+    assert outcomes == [routing_pb2.ROUTING_OUTCOME_ROUTED, routing_pb2.ROUTING_OUTCOME_QUEUED_FOR_RETRY,
+                        routing_pb2.ROUTING_OUTCOME_DUPLICATE]
+    assert [(one.workspace_id, one.leads) for one in ended.destinations] == [(DESK, 1)]
+    assert (ended.unrouted, ended.duplicate_leads, ended.is_routed) == (2, 1, True)
+    assert sql("select routing_summary->'routed_workspaces', error_log, status from bulk_upload_jobs") == [({DESK: 1}, [], "completed")]
+
+
+def test_a_row_that_the_database_refuses(server, sql):
+    """A host's own constraint says no to some rows among many; the others are in."""
+    sql("alter table leads add constraint hosts_own check (city is distinct from 'Nowhere')")
+    some = [row(n, lead(n, city="Nowhere" if n in (1, 77, 78, 500) else "Bonn")) for n in range(1, 501)]
+    _, results, ended = all_at_once(server, some, route=True)
+    assert {one.number for one in results if one.result == REJECTED} == {1, 77, 78, 500}
+    assert {one.rejection.reason for one in results if one.result == REJECTED} == {
+        "a value does not fit the database's own types or constraints"}
+    assert (ended.created, ended.rejected, ended.destinations[0].leads) == (496, 4, 496)
+
+
+def some_people(count):
+    """Leads of fewer people, from countries that go elsewhere, stay, and find no rule."""
+    chance = random.Random(7)
+    return [lead(n, email=f"p{chance.randrange(count // 2)}@example.com", country=chance.choice(["DE", "FR", "IT"]))
+            for n in range(1, count + 1)]
+
+
+def decisions(results):
+    """What was decided of each row, leads by the numbers of their rows."""
+    number = {one.lead_id: one.number for one in results}
+    return [(one.number, one.routing.outcome, one.routing.destination_workspace_id, one.routing.matched_rule_name,
+             number.get(one.routing.duplicate_lead_id)) for one in results]
+
+
+def test_as_if_one_by_one(cluster, server, sql):
+    """An import decides as if its rows came one after the other: the same destinations, the same duplicates."""
+    people = some_people(10000 if LONG else 1200)
+    france = (f"insert into lead_routing_rules (workspace_id, destination_workspace_id, rule_name, conditions)"
+              f" values ('{PARTNER}', '{PARTNER}', 'France', '{{\"countries\": [\"FR\"]}}')")
+    sql(france)
+    _, imported, _ = all_at_once(server, [row(n, one) for n, one in enumerate(people, 1)], size=130, route=True)
+    other = cluster.database()
+    execute(cluster, other, ROWS + france)
+    with Server(cluster.service_url(other), "--no-jobs") as slow:
+        single = []
+        for n, one in enumerate(people, 1):
+            made = slow.leads.CreateLeads(leads_pb2.CreateLeadsRequest(workspace_id=PARTNER, leads=[one], route=True), timeout=DEADLINE_S)
+            single.append(leads_pb2.ImportRowResult(number=n, lead_id=made.results[0].lead_id, routing=made.results[0].routing))
+    cluster.drop_database(other)
+    assert decisions(imported) == decisions(single)
+    assert len({outcome for _, outcome, _, _, _ in decisions(single)}) == 3, "all kinds of outcomes are among them"
+
+
+def test_all_rows_are_one_person(server):
+    _, results, ended = all_at_once(server, [row(n, lead(n, email="one@example.com")) for n in range(1, 3001)], route=True)
+    outcomes = collections.Counter(one.routing.outcome for one in results)
+    assert outcomes == {routing_pb2.ROUTING_OUTCOME_ROUTED: 1, routing_pb2.ROUTING_OUTCOME_DUPLICATE: 2999}
+    assert results[0].routing.outcome == routing_pb2.ROUTING_OUTCOME_ROUTED, "the first of them"
+    assert ended.duplicate_leads == 2999
+
+
+# --- Going on -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_file_goes_on_where_it_stopped(server, sql):
+    first = Import(server, fingerprint="f", route=True)
+    assert not first.started.is_continued and first.started.last_row == 0
+    assert [one.result for one in first.rows(row(1, lead(1)), row(2, lead(2)), end_offset=200)] == [CREATED] * 2
+    first.break_off()
+    wait_until(lambda: sql("select status from bulk_upload_jobs") == [("pending",)], "the import to be left")
+    second = Import(server, fingerprint="f", route=True)
+    assert (second.started.is_continued, second.started.is_complete, second.started.last_row, second.started.end_offset) == (
+        True, False, 2, 200)
+    assert second.started.import_id == first.started.import_id
+    second.rows(row(3, lead(3)), end_offset=300)
+    ended = second.end()
+    assert (ended.created, ended.destinations[0].leads) == (3, 3)
+    third = Import(server, fingerprint="f")
+    assert third.started.is_complete and third.started.last_row == 3
+    assert third.end() == ended
+    other = Import(server, fingerprint="g")
+    assert other.started.import_id != first.started.import_id
+    other.break_off()
+
+
+def test_rows_after_the_end_are_refused(server):
+    all_at_once(server, [row(1, lead(1))], fingerprint="f")
+    assert refused(server, start(fingerprint="f"), rows(row(2, lead(2)))) == (
+        "ALREADY_EXISTS", "the import has ended already: nothing but its end is to be sent")
+
+
+def test_who_continues_takes_the_import_over(server, sql):
+    """The call that was thought lost changes nothing any more."""
+    lost = Import(server, fingerprint="f")
+    lost.rows(row(1, lead(1)))
+    second = Import(server, fingerprint="f")
+    second.rows(row(2, lead(2)))
+    with pytest.raises(grpc.RpcError) as caught:
+        lost.rows(row(2, lead("two")))
+    assert (caught.value.code().name, caught.value.details()) == ("ABORTED", "the import goes on elsewhere")
+    assert second.end().created == 2
+    assert sql("select external_id from leads order by 1") == [("x1",), ("x2",)]
+
+
+def test_leads_that_a_crash_left_are_routed_by_who_goes_on(server, sql):
+    Import(server, fingerprint="f").rows(row(1, lead(1)), row(2, lead(2))) # without routing: as if it had come before the crash
+    second = Import(server, fingerprint="f", route=True)
+    second.rows(row(3, lead(3)))
+    assert second.end().destinations[0].leads == 3
+
+
+def test_a_stream_without_an_end(server, sql):
+    code, text = refused(server, start(fingerprint="f"), rows(row(1, lead(1))))
+    assert (code, text) == ("INVALID_ARGUMENT", "the stream ended without `end`: the import can be continued")
+    assert sql("select status, processed_records from bulk_upload_jobs") == [("pending", 1)]
+
+
+def send_all(server, some, size, on_answer):
+    """As a client goes on with an import: from where it is told. The last answer."""
+    outgoing = queue.Queue()
+    call = server.leads.ImportLeads(iter(outgoing.get, None), timeout=DEADLINE_S)
+    outgoing.put(start(fingerprint="f", route=True))
+    last_row = next(call).started.last_row
+    for at in range(last_row, len(some), size):
+        outgoing.put(rows(*(row(n + 1, some[n]) for n in range(at, min(at + size, len(some))))))
+    outgoing.put(END)
+    outgoing.put(None)
+    for n, answer in enumerate(call):
+        on_answer(n)
+    return answer
+
+
+def test_killed_servers(cluster, database, sql):
+    """SIGKILL in the middle, again and again: every row is in once, with one outcome, and the import says so."""
+    chance = random.Random(3)
+    some = [lead(n) if n % 3 else leads_pb2.NewLead(email=f"p{n}@example.com", country="DE") for n in range(1, 3001)]
+    answer, kills = None, 0
+    while answer is None:
+        with Server(cluster.service_url(database)) as server:
+            deaths = chance.randrange(1, 6) if kills < 8 else None
+            try:
+                answer = send_all(server, some, 50, lambda n: server.kill() if n == deaths else None)
+            except grpc.RpcError as error:
+                assert error.code().name in ("UNAVAILABLE", "CANCELLED"), error
+                kills += 1
+        last_row, count = sql("select last_row, (select count(*) from leads) from bulk_upload_jobs")[0]
+        assert count == last_row
+    ended = getattr(answer, "import")
+    assert kills >= 3 and (ended.processed_rows, ended.created, ended.duplicate_rows, ended.existing) == (3000, 3000, 0, 0)
+    assert sql("select count(*), count(distinct email), count(distinct import_row) from leads") == [(3000, 3000, 3000)]
+    wait_until(lambda: sql("select count(*) from leads where routing_status <> 'routed'") == [(0,)], "every lead to be routed")
+    assert sql("select count(*), count(distinct lead_id) from lead_routing_logs where routing_result = 'success'") == [(3000, 3000)]
+
+
+def test_the_database_goes_away(cluster, database, sql):
+    with Server(cluster.service_url(database)) as server:
+        going = Import(server, fingerprint="f", route=True)
+        going.rows(row(1, lead(1)))
+        sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'leadrouter_service' and pid <> pg_backend_pid()")
+        with pytest.raises(grpc.RpcError) as caught:
+            for n in range(2, 40): # a connection that was ended is noticed when it is used
+                going.rows(row(n, lead(n)))
+                sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'leadrouter_service'")
+        assert caught.value.code().name in ("UNAVAILABLE", "INTERNAL"), caught.value
+        again = wait_until(lambda: try_again(server), "the import to go on")
+        at = again.started.last_row
+        again.rows(row(at + 1, lead(at + 1)))
+        assert again.end().created == at + 1
+
+
+def try_again(server):
+    try:
+        return Import(server, fingerprint="f", route=True)
+    except grpc.RpcError:
+        return None
+
+
+# --- At once ------------------------------------------------------------------------------------------------------------------
+
+
+def test_several_imports_at_once(server, sql):
+    """Of one workspace, with rows in common: each row is a lead once."""
+    def run(n):
+        return all_at_once(server, [row(i, lead(i % 300 if n % 2 else f"{n}-{i}")) for i in range(1, 601)], size=97, route=True)[2]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(run, range(4)))
+    assert sum(one.created for one in ended) == 2 * 600 + 300 == sql("select count(*) from leads")[0][0]
+    assert all(one.processed_rows == 600 for one in ended)
+
+
+def test_too_many_imports(server):
+    going = [Import(server) for _ in range(4)]
+    with pytest.raises(grpc.RpcError) as caught:
+        Import(server)
+    assert (caught.value.code().name, caught.value.details()) == ("RESOURCE_EXHAUSTED", "4 imports are under way already")
+    assert "grpc-retry-pushback-ms" in dict(caught.value.trailing_metadata())
+    going[0].end()
+    assert wait_until(lambda: try_again(server), "room for another")
+
+
+def test_a_client_that_does_not_read(server):
+    """What it has sent is bounded by what it has read; it goes on when it reads."""
+    call = server.leads.ImportLeads(iter([start()] + [rows(row(n, lead(n))) for n in range(1, 201)] + [END]), timeout=DEADLINE_S)
+    wait_until(lambda: call.is_active(), "the call")
+    parts = [one.WhichOneof("part") for one in call]
+    assert collections.Counter(parts) == {"started": 1, "results": 200, "import": 1}
+
+
+# --- Wrong from the beginning -------------------------------------------------------------------------------------------------
+
+BAD = [
+    ([rows(row(1, lead(1)))], "start: the first message must have it"),
+    ([leads_pb2.ImportLeadsRequest()], "start: the first message must have it"),
+    ([start(), start()], "start: only the first message has it"),
+    ([start(), leads_pb2.ImportLeadsRequest()], "part: missing"),
+    ([start(workspace_id="x")], "start.workspace_id: not a UUID"),
+    ([start(user_id="x")], "start.user_id: not a UUID"),
+    ([start(source="x" * 201)], "start.source: longer than 200 bytes"),
+    ([start(fingerprint="x" * 129)], "start.fingerprint: longer than 128 bytes"),
+    ([start(total_rows=-1)], "start.total_rows: must not be negative"),
+    ([start(), rows()], "rows.rows: 0 given, must be from 1 to 1000"),
+    ([start(), rows(*[row(n, lead(n)) for n in range(1, 1002)])], "rows.rows: 1001 given, must be from 1 to 1000"),
+    ([start(), rows(row(0, lead(1)))], "rows.rows[0].number: 0 does not come after 0, the number of the row before"),
+    ([start(), rows(row(1, lead(1)), row(1, lead(2)))], "rows.rows[1].number: 1 does not come after 1, the number of the row before"),
+    ([start(), rows(row(1, lead(1)), end_offset=-1)], "rows.end_offset: must not be negative"),
+]
+
+
+@pytest.mark.parametrize("messages, text", BAD, ids=[text for _, text in BAD])
+def test_bad_streams(server, messages, text):
+    assert refused(server, *messages) == ("INVALID_ARGUMENT", text)
+
+
+def test_no_such_workspace(server):
+    assert refused(server, start(workspace_id=NOBODY)) == ("NOT_FOUND", "start.workspace_id: no such workspace")
+
+
+# --- Looking at imports -------------------------------------------------------------------------------------------------------
+
+
+def test_get_and_list(server):
+    made = [all_at_once(server, [row(1, lead(n))], source=f"{n}.csv")[2] for n in range(5)]
+    got = server.leads.GetImport(leads_pb2.GetImportRequest(workspace_id=PARTNER, import_id=made[2].id), timeout=DEADLINE_S)
+    assert getattr(got, "import") == made[2] and got.now.seconds
+    pages, token = [], ""
+    while not pages or token:
+        page = server.leads.ListImports(leads_pb2.ListImportsRequest(workspace_id=PARTNER, page_size=2, page_token=token),
+                                        timeout=DEADLINE_S)
+        pages.append([one.source for one in page.imports])
+        token = page.next_page_token
+    assert pages == [["4.csv", "3.csv"], ["2.csv", "1.csv"], ["0.csv"]]
+    for name, fields, code in (("GetImport", {"workspace_id": DESK, "import_id": made[0].id}, "NOT_FOUND"),
+                               ("GetImport", {"workspace_id": PARTNER, "import_id": "x"}, "INVALID_ARGUMENT"),
+                               ("GetImport", {"import_id": made[0].id}, "INVALID_ARGUMENT"),
+                               ("ListImports", {"workspace_id": PARTNER, "page_size": 1001}, "INVALID_ARGUMENT"),
+                               ("ListImports", {"workspace_id": PARTNER, "page_token": "0"}, "INVALID_ARGUMENT"),
+                               ("ListImports", {"workspace_id": ""}, "INVALID_ARGUMENT")):
+        with pytest.raises(grpc.RpcError) as caught:
+            getattr(server.leads, name)(getattr(leads_pb2, f"{name}Request")(**fields), timeout=DEADLINE_S)
+        assert caught.value.code().name == code, (name, fields)
+    assert not server.leads.ListImports(leads_pb2.ListImportsRequest(workspace_id=DESK), timeout=DEADLINE_S).imports
+
+
+def test_more_than_a_hundred_errors(server, sql):
+    some = [row(n, rejection={"reason": json.dumps(n)}) for n in range(1, 301)]
+    _, _, ended = all_at_once(server, some, size=70)
+    assert ended.rejected == 300 and [one.number for one in ended.errors] == list(range(1, 101))
+    assert sql("select jsonb_array_length(error_log), failed_records, successful_records from bulk_upload_jobs") == [(100, 300, 0)]
+
+
+# --- People -------------------------------------------------------------------------------------------------------------------
+
+
+def test_members_import_as_themselves(cluster, database, sql, tmp_path):
+    """Membership is asked for in every transaction of a stream: who leaves the workspace in the middle gets no further row in."""
+    member, keys = str(uuid.uuid4()), jwks(tmp_path / "keys.json")
+    sql("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, 'member')", (member, PARTNER))
+    with Server(cluster.service_url(database), "--token-keys", str(keys), "--token-audience", AUDIENCE) as server:
+        def begin(**fields):
+            return Import(server, metadata=metadata(token(member)), **fields)
+        going = begin(route=True)
+        assert [one.routing.outcome for one in going.rows(row(1, lead(1)))] == [routing_pb2.ROUTING_OUTCOME_ROUTED]
+        assert sql("select user_id::text from bulk_upload_jobs") == [(member,)]
+        assert sql("select distinct actor_id::text from lead_routing_logs") == [(member,)]
+        for fields, text in (({"workspace_id": DESK}, "there is no such workspace, or it is not yours"),
+                             ({"user_id": NOBODY}, "user_id: must be the caller's")):
+            with pytest.raises(grpc.RpcError) as caught:
+                begin(**fields)
+            assert (caught.value.code().name, caught.value.details()) == ("PERMISSION_DENIED", text)
+        sql("delete from user_workspaces")
+        with pytest.raises(grpc.RpcError) as caught:
+            going.rows(row(2, lead(2)))
+        assert caught.value.code().name == "PERMISSION_DENIED"
+        assert sql("select count(*) from leads") == [(1,)]
+
+
+def test_who_was_erased_is_not_filled_in_again(server, sql):
+    """The same file again brings the person in as a lead of its own, which is known to be a copy."""
+    nobody = leads_pb2.NewLead(email="gone@example.com", country="DE")
+    _, first, _ = all_at_once(server, [row(1, lead(1)), row(2, nobody)], route=True)
+    for one in first:
+        server.leads.EraseLead(leads_pb2.EraseLeadRequest(lead_id=one.lead_id, workspace_id=PARTNER), timeout=DEADLINE_S)
+    _, again, _ = all_at_once(server, [row(1, lead(1)), row(2, nobody)], route=True)
+    assert [(one.result, one.routing.outcome) for one in again] == [(CREATED, routing_pb2.ROUTING_OUTCOME_DUPLICATE)] * 2
+    assert sql("select count(*) from leads where email is null and external_id is null and import_key is null") == [(2,)]
