@@ -37,6 +37,7 @@ class Person:
         self.id, self.workspace, self.mark = uuid.uuid4(), uuid.uuid4(), f"mark-{name}"
         self.credentials = metadata(token(self.id))
         self.leads, self.rules, self.tokens, self.other = [], [], [""], None
+        self.strangers = [str(uuid.uuid4()) for _ in range(20)]
 
     def claims(self):
         return json.dumps({"sub": str(self.id), "role": "authenticated"})
@@ -98,8 +99,8 @@ def text_for(world, person, name):
         return one_of(person.rules, other.rules)
     if name == "user_id":
         return chance.choice(("", "", "", str(person.id), str(other.id)))
-    if name in ("member_id", "request_id"):
-        return str(uuid.UUID(int=0x40008000000000000000 + chance.randrange(1000, 1020)))
+    if name in ("member_id", "request_id"): # of each their own: whoever belonged to both would be nobody's secret
+        return chance.choice(person.strangers)
     if name == "after_member_id":
         return ""
     if name == "page_token":
