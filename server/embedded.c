@@ -464,7 +464,8 @@ static bool child_ended(struct embedded *embedded)
 /* True for a start that met what a killed postmaster left: its children, or itself while nobody has waited for it yet. */
 static bool is_about_leftovers(const char *log_line)
 {
-    return strstr(log_line, "another postmaster") != NULL || strstr(log_line, "shared memory block") != NULL ||
+    return strstr(log_line, "postmaster.pid\" already exists") != NULL ||
+           strstr(log_line, "shared memory block") != NULL ||
            strstr(log_line, "Terminate any old server processes") != NULL;
 }
 

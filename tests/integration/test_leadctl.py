@@ -68,7 +68,7 @@ def test_help_of_a_command(words):
 @pytest.mark.parametrize("words, message", [
     (("imprt",), 'leadctl: "imprt" is not a command; did you mean import?'),
     (("zzzzzzzz",), 'leadctl: "zzzzzzzz" is not a command\n'),
-    (("leads",), "leadctl: leads needs a second word: show"),
+    (("leads",), "leadctl: leads needs a second word: list, show, erase"),
     (("health", "--workspce", PARTNER), "leadctl: --workspce: no such flag; did you mean --workspace?"),
     (("health", "--workspace"), "leadctl: --workspace: needs a value"),
     (("health", "extra"), 'leadctl: "extra": not expected here'),
