@@ -114,7 +114,7 @@ static void test_a_failure_while_stopping_is_one(void **state)
     world_run(world,
         "insert into leads (workspace_id, lead_expires_at) values ('00000000-0000-0000-0000-000000000001', now());"
         "create function break_when_let() returns trigger language plpgsql set lock_timeout = 0 as"
-        " $$ begin perform pg_advisory_xact_lock_shared(7); raise exception 'broken'; end $$;"
+        " $$ begin perform pg_advisory_xact_lock_shared(7); raise exception 'broken' using errcode = '58000'; end $$;"
         "create trigger break_when_let before update on leads for each row execute function break_when_let();"
         "select pg_advisory_lock(7)");
     start(&background, world, false);
