@@ -35,7 +35,7 @@ FAULTS = {
     "fail_routing does not ask who holds the lead": (
         "leadrouter.held_source_workspace", "and l.routing_locked_by = p_lock_owner", ""),
     "a released lead has no queue row": (
-        "leadrouter.release_stale_locks", "from released r where not r.is_queued", "from released r where false"),
+        "leadrouter.release_leads", "from released r where not r.is_queued", "from released r where false"),
     "a lead past its time to live is handed out": (
         "public.acquire_routing_lock", "if v_lead.is_expired then", "if false then"),
     "a closed row is opened again": (
@@ -50,7 +50,7 @@ FAULTS = {
     "what is cancelled comes back with a change of rules": (
         "leadrouter.decide", "l.routing_status = 'failed' and j.is_revived", "l.routing_status = 'failed'"),
     "a log row is missing": (
-        "leadrouter.release_stale_locks", "from released r\n    ), moved", "from released r where r.is_queued\n    ), moved"),
+        "leadrouter.release_leads", "from released r\n    ), moved", "from released r where r.is_queued\n    ), moved"),
 }
 
 

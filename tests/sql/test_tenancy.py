@@ -15,7 +15,7 @@ VERSION_TABLES = ("rule_versions", "rule_set_versions", "rule_history", "set_his
 PEOPLE_FUNCTIONS = {
     "admin_workspaces", "from_us", "log_partition_days_ahead", "member_workspaces", "own_claim_holder", "own_get_lead",
     "own_health_counts", "own_lead_history", "own_leads_for_test", "own_list_leads", "own_list_members", "own_list_retries",
-    "own_list_rule_versions", "own_read_workspaces", "own_rule_set_at", "own_rule_ways_back", "to_us"}
+    "own_list_rule_versions", "own_read_imports", "own_read_workspaces", "own_rule_set_at", "own_rule_ways_back", "to_us"}
 
 # Who asks: the role, and the claims of the request.
 PEOPLE = {"alice": ALICE, "adam": ADAM, "bob": BOB, "stranger": STRANGER}

@@ -14,6 +14,7 @@ PEOPLE_READ = {
     "public.lead_routing_rules": "array[workspace_id]",
     "public.lead_routing_sets": "array[workspace_id]",
     "public.lead_routing_queue": "array[workspace_id]",
+    "public.bulk_upload_jobs": "array[workspace_id]",
     "public.lead_routing_logs": "array[source_workspace_id, destination_workspace_id]",
     "leadrouter.rule_versions": "array[workspace_id]",
     "leadrouter.rule_set_versions": "array[workspace_id]",
@@ -26,7 +27,8 @@ ADMINS_WRITE = {
 }
 # Tables that are nobody's to read.
 SEALED = {"public.lead_dedupe_claims", "leadrouter.create_requests", "leadrouter.error_classes", "leadrouter.scheduled_jobs",
-          "leadrouter.log_seals", "leadrouter.log_seal_rows", "leadrouter.migrations", "leadrouter.migration_steps",
+          "leadrouter.log_seals", "leadrouter.log_seal_rows",
+          "leadrouter.import_batches", "leadrouter.migrations", "leadrouter.migration_steps",
           "leadrouter.migration_objects", "leadrouter.adopted_tables", "leadrouter.adopted_grants"}
 # Rows of no workspace: not under row security, but without a right for anybody.
 BOOKKEEPING = {"leadrouter.migrations", "leadrouter.migration_steps", "leadrouter.migration_objects", "leadrouter.adopted_tables",

@@ -67,6 +67,8 @@ def fill(db):
         db.execute("insert into lead_routing_sets (workspace_id, set_name) values (%s, 's')", workspace)
         waiting, sold = (db.lead(workspace, email=f"{uuid.uuid4()}@example.com") for _ in range(2))
         db.decide(db.decision(waiting, verdict=3, error_class="unmatched"), db.decision(sold, destination=other))
+        db.execute("with j as (insert into bulk_upload_jobs (workspace_id, owner) values (%s, gen_random_uuid()) returning id)"
+                   " insert into leadrouter.import_batches (import_id, first_row, lead_ids) select id, 1, '{}' from j", workspace)
     db.execute("select leadrouter.register_jobs(array['job'], array[0]::bigint[])")
     db.execute("select * from leadrouter.create_leads(%s, '[]', gen_random_uuid(), '\\x00')", A)
     db.execute("select leadrouter.make_log_partitions(33)")
