@@ -13,16 +13,17 @@ _Static_assert((int)LEADROUTER_REQUEST_ID_SIZE == (int)UUID_TEXT_SIZE, "a reques
 #define RETRY_POLICY(codes)                                                                                            \
     "\"retryPolicy\":{\"maxAttempts\":5,\"initialBackoff\":\"0.1s\",\"maxBackoff\":\"2s\",\"backoffMultiplier\":2,"    \
     "\"retryableStatusCodes\":[" codes "]}"
+/* CANCELLED: what the core makes of a call that comes in the instant in which its server stops. One that the program cancels is not made
+ * again. */
+#define ASK_AGAIN "\"UNAVAILABLE\",\"RESOURCE_EXHAUSTED\",\"CANCELLED\""
 #define CREATE_LEADS "{\"service\":\"leadrouter.v1.LeadService\",\"method\":\"CreateLeads\"}"
 
 static const char retry_config[] =
     "{\"methodConfig\":["
-    "{\"name\":[{}]," RETRY_POLICY("\"UNAVAILABLE\",\"RESOURCE_EXHAUSTED\"") "},"
-                                                                             "{\"name\":[" CREATE_LEADS
-                                                                             "]," RETRY_POLICY(
-                                                                                 "\"RESOURCE_EXHAUSTED\"") "}]}";
-static const char retry_config_repeatable[] =
-    "{\"methodConfig\":[{\"name\":[{}]," RETRY_POLICY("\"UNAVAILABLE\",\"RESOURCE_EXHAUSTED\"") "}]}";
+    "{\"name\":[{}]," RETRY_POLICY(ASK_AGAIN) "},"
+                                              "{\"name\":[" CREATE_LEADS
+                                              "]," RETRY_POLICY("\"RESOURCE_EXHAUSTED\"") "}]}";
+static const char retry_config_repeatable[] = "{\"methodConfig\":[{\"name\":[{}]," RETRY_POLICY(ASK_AGAIN) "}]}";
 
 static const char *service_config(const struct leadrouter_options *options)
 {

@@ -57,13 +57,13 @@ struct leadrouter_options {
     const char *key_file;         /* PEM: the certificate's private key, without a pass phrase */
     const char *server_name;      /* what the server's certificate is for, when it is not the target's host */
 
-    /* Retries. By default a call that ends with UNAVAILABLE or RESOURCE_EXHAUSTED is made again, at most four more times, after 100 ms
-     * growing to 2 s (with jitter; the server may ask for another time), and never beyond the call's deadline.
-     * CreateLeads is made again after RESOURCE_EXHAUSTED only, since UNAVAILABLE can mean that it was done: a second time would
+    /* Retries. By default a call that ends with UNAVAILABLE, RESOURCE_EXHAUSTED or the server's CANCELLED is made again, at most four
+     * more times, after 100 ms growing to 2 s (with jitter; the server may ask for another time), and never beyond the call's deadline.
+     * CreateLeads is made again after RESOURCE_EXHAUSTED only, since the others can mean that it was done: a second time would
      * insert leads without an external_id again. */
     bool no_retries; /* no call is ever made again, not even one that the server has never seen */
     bool
-        creates_are_repeatable; /* CreateLeads too after UNAVAILABLE: each has a request_id, or each lead an external_id */
+        creates_are_repeatable; /* CreateLeads too after the others: each has a request_id, or each lead an external_id */
 
     size_t message_size_max; /* bytes of a response that is taken; default 4 MiB */
     unsigned threads;        /* threads that run callbacks; default 1 */

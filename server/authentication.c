@@ -135,7 +135,8 @@ void authentication_look(struct authentication *authentication)
 static bool of_claims(const struct authentication *authentication, const struct jwt_claims *claims,
     struct caller *ret_caller, struct error *reterr_error)
 {
-    *ret_caller = (struct caller){.expires_s = claims->expires_s + SKEW_S};
+    ret_caller->expires_s = claims->expires_s + SKEW_S;
+    ret_caller->keys = claims->keys;
     if (strcmp(claims->role, authentication->config->token_service_role) == 0) {
         ret_caller->kind = CALLER_SERVICE;
         return true;
@@ -165,7 +166,9 @@ static bool by_token(const struct authentication *authentication, const char *he
 
     if (token == NULL)
         return error_set(reterr_error, ERROR_UNAUTHENTICATED, "authorization: must be \"Bearer\" and a token");
-    if (!jwt_verify(authentication->verifier, token, size - (size_t)(token - header), time(NULL), &claims, &error))
+    ret_caller->token = token;
+    ret_caller->token_size = size - (size_t)(token - header);
+    if (!jwt_verify(authentication->verifier, token, ret_caller->token_size, time(NULL), &claims, &error))
         return error_set(reterr_error, ERROR_UNAUTHENTICATED, "%s", error.text);
     return of_claims(authentication, &claims, ret_caller, reterr_error);
 }
@@ -200,6 +203,24 @@ bool authentication_identify(const struct authentication *authentication, struct
         return by_token(authentication, header, size, ret_caller, reterr_error);
     if (authentication->services.count > 0 && has_service_certificate(authentication, call))
         ret_caller->kind = CALLER_SERVICE;
+    return true;
+}
+
+bool authentication_stays(
+    const struct authentication *authentication, struct caller *caller, struct error *reterr_error)
+{
+    const int64_t now_s = time(NULL);
+    struct jwt_claims claims;
+
+    if (caller->token == NULL)
+        return true;
+    if (caller->expires_s <= now_s)
+        return error_set(reterr_error, ERROR_UNAUTHENTICATED, "the caller's token has expired");
+    if (jwt_verifier_keys(authentication->verifier) == caller->keys)
+        return true;
+    if (!jwt_verify(authentication->verifier, caller->token, caller->token_size, now_s, &claims, NULL))
+        return error_set(reterr_error, ERROR_UNAUTHENTICATED, "the key of the caller's token is no longer in use");
+    caller->keys = claims.keys;
     return true;
 }
 

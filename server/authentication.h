@@ -21,7 +21,12 @@ enum caller_kind {
 struct caller {
     enum caller_kind kind;
     struct uuid user_id; /* of a person */
-    int64_t expires_s;   /* Unix; 0: never */
+
+    /* of the token, for authentication_stays() */
+    const char *token; /* in the call's arena; NULL: there was none */
+    size_t token_size;
+    int64_t expires_s; /* Unix */
+    uint64_t keys;     /* number of those that verified it */
 };
 
 /* Checks settings that say who may call; nothing is read. Errors: ERROR_INVALID naming the flag. */
@@ -45,6 +50,11 @@ void authentication_look(struct authentication *authentication);
  * token. Any thread. */
 bool authentication_identify(const struct authentication *authentication, struct grpc_c_call *call,
     struct caller *ret_caller, struct error *reterr_error);
+
+/* Whether the caller is still who authentication_identify() has found: the token has not expired, and a key that is in use has signed it.
+ * Any thread, one at a time for a caller. Errors: ERROR_UNAUTHENTICATED. */
+bool authentication_stays(
+    const struct authentication *authentication, struct caller *caller, struct error *reterr_error);
 
 /* The claims of a person whom authentication_identify() has found for this call: a JSON object as text, in the call's arena. Until the
  * answer. */

@@ -2,13 +2,13 @@
 
 #include <assert.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "routing/engine.h"
 #include "service.h"
+#include "tracing.h"
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
@@ -37,6 +37,7 @@ static const struct authorization_rule rules[] = {
         NULL}, /* the workspace is in the first message: authorization_need_workspace() */
     {LEADS "GetImport", RIGHT_MEMBER, workspace_id},
     {LEADS "ListImports", RIGHT_MEMBER, workspace_id},
+    {LEADS "ListRejectedRows", RIGHT_MEMBER, workspace_id},
 
     {RULES "CreateRule", RIGHT_ADMIN, workspace_id},
     {RULES "GetRule", RIGHT_MEMBER, workspace_id},
@@ -84,19 +85,31 @@ const struct authorization_rule *authorization_find(const char *method)
     return NULL;
 }
 
+const struct authorization_rule *authorization_rule_at(size_t index)
+{
+    return index < COUNT_OF(rules) ? &rules[index] : NULL;
+}
+
 /* --- Refusing ----------------------------------------------------------------------------------------------------- */
 
 static bool refuse(struct grpc_c_call *call, enum grpc_c_status status, const char *text)
 {
+    struct call_context_texts texts;
+    struct log_field about_call[CALL_CONTEXT_FIELDS];
+
+    call_context_fields(authorization_context(call), NULL, &texts, about_call);
     const struct log_field fields[] = {
         LOG_STRING("method", grpc_c_call_method(call)),
         LOG_STRING("code", grpc_c_status_name(status)),
         LOG_STRING("error", text),
         LOG_STRING("peer", grpc_c_call_peer(call)),
+        about_call[0],
+        about_call[1],
+        about_call[2],
         LOG_END,
     };
 
-    log_write(LOG_LEVEL_WARNING, "rpc.refused", "the caller may not", fields);
+    log_write_limited(LOG_LEVEL_WARNING, "rpc.refused", "the caller may not", fields, 3);
     grpc_c_call_fail(call, status, text);
     return false;
 }
@@ -133,6 +146,8 @@ struct gated {
     struct authorization_need need; /* of a person's call */
     bool has_need;
     struct limits_hold hold;
+    struct limits_hold import; /* of a stream that is one */
+    struct call_context context;
 };
 
 static bool admit(struct grpc_c_call *call, void *user)
@@ -146,6 +161,9 @@ static bool admit(struct grpc_c_call *call, void *user)
         return refuse_right(call, RIGHT_ANYONE);
     struct gated *gated = arena_alloc(grpc_c_call_arena(call), sizeof(*gated));
     caller = &gated->caller;
+    call_context_read(&gated->context, call);
+    if (rule->right != RIGHT_ANYONE) /* those look after the server, and often */
+        tracer_decide(authorization->tracer, &gated->context.trace);
     grpc_c_call_set_caller(call, gated);
     if (rule->right == RIGHT_ANYONE)
         return true;
@@ -155,9 +173,15 @@ static bool admit(struct grpc_c_call *call, void *user)
         return refuse(call, GRPC_C_UNAUTHENTICATED, "a token or the certificate of a service is needed");
     if (rule->right == RIGHT_SERVICE && caller->kind != CALLER_SERVICE)
         return refuse_right(call, RIGHT_SERVICE);
-    if (caller->expires_s != 0)
-        grpc_c_call_expire_at(call, clock_now_ns() + (caller->expires_s - time(NULL)) * INT64_C(1000000000));
     return true;
+}
+
+static bool stays(struct grpc_c_call *call, struct error *reterr_error, void *user)
+{
+    const struct authorization *authorization = user;
+    struct gated *gated = grpc_c_call_caller(call);
+
+    return authentication_stays(authorization->authentication, &gated->caller, reterr_error);
 }
 
 /* --- Who may ------------------------------------------------------------------------------------------------------ */
@@ -244,7 +268,7 @@ static bool is_within_limits(struct authorization *authorization, const struct a
     if (limits_enter(authorization->limits, &id, person, clock_now_ns(), &gated->hold, &error))
         return true;
     report_refusals(call, &gated->hold, &error);
-    call_refusals_tell(authorization->refusals, call, &error, gated->hold.is_hasty);
+    call_refusals_tell(authorization->refusals, call, &error, gated->hold.tell_ns);
     return false;
 }
 
@@ -253,6 +277,8 @@ static void ended(struct grpc_c_call *call, enum grpc_c_status status, void *use
     struct authorization *authorization = user;
     struct gated *gated = grpc_c_call_caller(call);
 
+    tracing_call_ended(authorization->tracer, &gated->context, grpc_c_call_method(call), status);
+    limits_leave_import(authorization->limits, &gated->import);
     limits_leave(authorization->limits, &gated->hold,
         status == GRPC_C_OK                  ? LIMITS_END_MEMBER
         : status == GRPC_C_PERMISSION_DENIED ? LIMITS_END_STRANGER
@@ -267,6 +293,7 @@ static bool pass(struct grpc_c_call *call, ProtobufCMessage *request, void *user
     struct gated *gated = grpc_c_call_caller(call);
     struct error error = {0};
 
+    assert(rule != NULL); /* or it was not admitted */
     if (!is_within_limits(user, rule, call, request))
         return false;
     if (gated->caller.kind != CALLER_PERSON)
@@ -280,7 +307,8 @@ static bool pass(struct grpc_c_call *call, ProtobufCMessage *request, void *user
 
 void authorization_guard(struct grpc_c_server *server, struct authorization *authorization)
 {
-    const struct grpc_c_gate gate = {.admit = admit, .pass = pass, .ended = ended, .user = authorization};
+    const struct grpc_c_gate gate = {
+        .admit = admit, .pass = pass, .ended = ended, .stays = stays, .user = authorization};
 
     grpc_c_server_set_gate(server, &gate);
 }
@@ -305,6 +333,42 @@ bool authorization_need_workspace(
     *user_id = gated->caller.user_id;
     gated->need.workspace_id = *id;
     return true;
+}
+
+bool authorization_count_stream(
+    struct grpc_c_call *call, struct limits *limits, const struct uuid *id, struct error *reterr_error)
+{
+    struct gated *gated = grpc_c_call_caller(call);
+    const struct uuid *person = gated->caller.kind == CALLER_PERSON ? &gated->caller.user_id : NULL;
+
+    if (limits_enter(limits, id, person, clock_now_ns(), &gated->hold, reterr_error))
+        return true;
+    report_refusals(call, &gated->hold, reterr_error);
+    return false;
+}
+
+bool authorization_count_import(struct grpc_c_call *call, struct limits *limits, struct error *reterr_error)
+{
+    struct gated *gated = grpc_c_call_caller(call);
+
+    if (limits_enter_import(limits, &gated->hold.workspace_id, clock_now_ns(), &gated->import, reterr_error))
+        return true;
+    report_refusals(call, &gated->import, reterr_error);
+    return false;
+}
+
+bool authorization_count_more(struct grpc_c_call *call, struct limits *limits, struct error *reterr_error)
+{
+    struct gated *gated = grpc_c_call_caller(call);
+
+    return limits_spend(limits, &gated->hold, clock_now_ns(), reterr_error);
+}
+
+const struct call_context *authorization_context(const struct grpc_c_call *call)
+{
+    const struct gated *gated = grpc_c_call_caller(call);
+
+    return gated == NULL ? NULL : &gated->context;
 }
 
 bool authorization_is_service(const struct grpc_c_call *call)

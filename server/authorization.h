@@ -6,9 +6,11 @@
 #include <stddef.h>
 
 #include "authentication.h"
+#include "call_context.h"
 #include "call_limits.h"
 #include "call_refusals.h"
 #include "grpc_c/server.h"
+#include "trace/tracer.h"
 
 /* Who may call a method. A service may call all of them. */
 enum right {
@@ -29,6 +31,9 @@ struct authorization_rule {
 /* The row of a method; NULL: none, and nobody may call it. */
 const struct authorization_rule *authorization_find(const char *method);
 
+/* The rows, in order; NULL behind the last. */
+const struct authorization_rule *authorization_rule_at(size_t index);
+
 /* What a person's call stands on. The gate finds it in the request; the database is asked for it in the transactions of the call. */
 struct authorization_need {
     struct uuid user_id;
@@ -42,6 +47,7 @@ struct authorization {
     const struct authentication *authentication;
     struct limits *limits;
     struct call_refusals *refusals;
+    struct tracer *tracer; /* NULL: calls have no spans */
 };
 
 /* Puts the gate in front of all methods. A person's request gets the person's id
@@ -53,6 +59,9 @@ void authorization_guard(struct grpc_c_server *server, struct authorization *aut
  * methods that anyone may call. */
 const struct authorization_need *authorization_need(const struct grpc_c_call *call);
 
+/* What the call is known by in logs and traces; NULL before the gate has looked at it. Borrowed until the call's end. */
+const struct call_context *authorization_context(const struct grpc_c_call *call);
+
 /* What somebody is told who has not that right. */
 const char *authorization_refusal(enum right right);
 
@@ -60,6 +69,18 @@ const char *authorization_refusal(enum right right);
  * there, and `user_id` is the person's. Nothing for a service. Errors: ERROR_FORBIDDEN for another person's id. */
 bool authorization_need_workspace(
     struct grpc_c_call *call, const struct uuid *id, struct uuid *user_id, struct error *reterr_error);
+
+/* For a stream whose first message names the workspace `id`: counts it as one of the workspace's calls until it is ended. Errors:
+ * ERROR_FULL, and when to come back. */
+bool authorization_count_stream(
+    struct grpc_c_call *call, struct limits *limits, const struct uuid *id, struct error *reterr_error);
+
+/* Counts an import of the workspace that authorization_count_stream() has counted the stream for, until the call is ended. For a service,
+ * or a person who was asked about. Errors: ERROR_FULL. */
+bool authorization_count_import(struct grpc_c_call *call, struct limits *limits, struct error *reterr_error);
+
+/* Counts one more call, over a stream that was counted and has succeeded in something. Errors: ERROR_FULL, and when it may come. */
+bool authorization_count_more(struct grpc_c_call *call, struct limits *limits, struct error *reterr_error);
 
 /* Whether the gate knows the caller of this call as a service. */
 bool authorization_is_service(const struct grpc_c_call *call);

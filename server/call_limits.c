@@ -22,19 +22,21 @@ struct limits_entry {
     struct limits_shard *shard; /* constant */
 
     /* under the shard's lock */
-    struct limits_entry *older; /* in the list of those without calls */
+    struct limits_entry *older; /* in the list of those that nobody holds */
     struct limits_entry *newer;
-    size_t calls; /* under way */
+    size_t holds;   /* calls and imports */
+    size_t calls;   /* under way */
+    size_t imports; /* the same */
     struct limits_values values;
     int64_t loaded_ns; /* 0: never */
     bool is_wanted;
     /* The bucket, as a time: so far in the future are the calls of the last moments paid for. It is empty, and calls are refused,
      * when that is more than the burst's worth away. */
     int64_t paid_until_ns;
-    int64_t unmetered;        /* calls since the values were set, where they have no rate */
-    int64_t promised_ns;      /* when the last of those who were refused was told to come back */
-    int64_t refused_until_ns; /* the bucket of refusals, in the same way */
-    uint64_t refused;         /* since the last report */
+    int64_t unmetered;     /* calls since the values were set, where they have no rate */
+    int64_t promised_ns;   /* when the last of those who were refused was told to come back */
+    int64_t told_until_ns; /* the bucket of refusals, in the same way; those that it has no room for wait */
+    uint64_t refused;      /* since the last report */
     int64_t next_report_ns;
 };
 
@@ -42,7 +44,7 @@ struct limits_shard {
     pthread_mutex_t lock;
     /* under the lock */
     struct hash_table entries;
-    struct limits_entry *oldest; /* of those without calls */
+    struct limits_entry *oldest; /* of those that nobody holds */
     struct limits_entry *newest;
 };
 
@@ -91,7 +93,7 @@ static void list_append(struct limits_entry *entry)
 
 static void entry_free(struct limits_entry *entry)
 {
-    assert(entry->calls == 0);
+    assert(entry->holds == 0);
     list_remove(entry);
     hash_table_remove(&entry->shard->entries, &entry->node);
     free(entry);
@@ -196,8 +198,13 @@ static bool drain(int64_t *paid_until_ns, int32_t rate, int32_t burst, int64_t n
     return true;
 }
 
+static const char *name_of(const struct limits_entry *entry)
+{
+    return uuid_is_nil(&entry->key.user_id) ? "the workspace" : "the caller";
+}
+
 /* Takes one call out of the bucket. Under the lock. */
-static bool take_token(struct limits_entry *entry, const char *who, int64_t now_ns, struct error *reterr_error)
+static bool take_token(struct limits_entry *entry, int64_t now_ns, struct error *reterr_error)
 {
     const struct limits_values *values = &entry->values;
     int64_t wait_ns = 0;
@@ -208,33 +215,74 @@ static bool take_token(struct limits_entry *entry, const char *who, int64_t now_
     }
     if (!drain(&entry->paid_until_ns, values->calls_per_second, burst_of(values), now_ns, &wait_ns))
         return error_set_full(reterr_error, promise(entry, wait_ns, NS_PER_S / values->calls_per_second, now_ns),
-            "limits.calls_per_second: %s may make %d calls a second here, %d of them at once", who,
+            "limits.calls_per_second: %s may make %d calls a second here, %d of them at once", name_of(entry),
             values->calls_per_second, burst_of(values));
     return true;
+}
+
+/* One more of what is counted. Under the lock, as the next. */
+static void hold(struct limits_entry *entry, size_t *count)
+{
+    if (entry->holds++ == 0)
+        list_remove(entry);
+    (*count)++;
+}
+
+/* One less. */
+static void let_go(const struct limits *limits, struct limits_entry *entry, size_t *count)
+{
+    assert(*count > 0);
+    (*count)--;
+    if (--entry->holds == 0) {
+        list_append(entry);
+        trim(limits, entry->shard, 0);
+    }
 }
 
 /* Under the lock. */
 static bool take(struct limits_entry *entry, int64_t now_ns, struct error *reterr_error)
 {
-    const char *who = uuid_is_nil(&entry->key.user_id) ? "the workspace" : "the caller";
     int32_t most = entry->values.calls_in_flight;
 
     if (most != 0 && entry->calls >= (size_t)most)
         return error_set_full(
-            reterr_error, 0, "limits.calls_in_flight: %s may have %d calls under way here", who, most);
-    if (!take_token(entry, who, now_ns, reterr_error))
+            reterr_error, 0, "limits.calls_in_flight: %s may have %d calls under way here", name_of(entry), most);
+    if (!take_token(entry, now_ns, reterr_error))
         return false;
-    if (entry->calls++ == 0)
-        list_remove(entry);
+    hold(entry, &entry->calls);
     return true;
+}
+
+/* Under the lock. */
+static bool take_import(struct limits_entry *entry, struct error *reterr_error)
+{
+    int32_t most = entry->values.imports;
+
+    if (most != 0 && entry->imports >= (size_t)most)
+        return error_set_full(
+            reterr_error, 0, "limits.imports: the workspace may have %d imports under way here", most);
+    hold(entry, &entry->imports);
+    return true;
+}
+
+/* When a refusal is to be told, 0 for at once. Callers that do not wait as they are told to are made to: each by another time, or those
+ * that were refused together would come back together, to a bucket that has filled meanwhile. Under the lock. */
+static int64_t when_to_tell(struct limits_entry *entry, int64_t now_ns)
+{
+    const int64_t step_ns = NS_PER_S / LIMITS_REFUSALS;
+    int64_t free_ns = larger(entry->told_until_ns, now_ns) + step_ns - (int64_t)NS_PER_S;
+    int64_t latest_ns = now_ns + (int64_t)LIMITS_LATE_MS * NS_PER_MS;
+
+    if (free_ns > latest_ns)
+        free_ns = latest_ns;
+    entry->told_until_ns = free_ns + NS_PER_S;
+    return free_ns > now_ns ? free_ns : 0;
 }
 
 /* Counts a refusal, and says in the hold what there is to say of it. Under the lock. */
 static void count_refusal(struct limits_entry *entry, int64_t now_ns, struct limits_hold *hold)
 {
-    int64_t ignored_ns = 0;
-
-    hold->is_hasty = !drain(&entry->refused_until_ns, LIMITS_REFUSALS, LIMITS_REFUSALS, now_ns, &ignored_ns);
+    hold->tell_ns = when_to_tell(entry, now_ns);
     entry->refused++;
     if (now_ns < entry->next_report_ns)
         return;
@@ -269,35 +317,64 @@ static bool is_known_member(struct limits *limits, const struct key *key)
     return entry != NULL;
 }
 
+/* Lets in whom the entry has room for: a call, or an import. */
+static bool enter(struct limits *limits, const struct key *key, bool is_import, int64_t now_ns,
+    struct limits_hold *hold, struct error *reterr_error)
+{
+    uint64_t hash = key_hash(key);
+    struct limits_shard *shard = shard_of(limits, hash);
+
+    pthread_mutex_lock(&shard->lock);
+    struct limits_entry *entry = entry_get(limits, shard, key, hash);
+    bool ok = is_import ? take_import(entry, reterr_error) : take(entry, now_ns, reterr_error);
+    bool is_wanted = becomes_wanted(entry, now_ns);
+    if (ok)
+        hold->entry = entry;
+    else
+        count_refusal(entry, now_ns, hold);
+    pthread_mutex_unlock(&shard->lock);
+    if (!ok)
+        atomic_fetch_add_explicit(&limits->refused, 1, memory_order_relaxed);
+    if (is_wanted && limits->options.on_wanted != NULL)
+        limits->options.on_wanted(limits->options.user);
+    return ok;
+}
+
 bool limits_enter(struct limits *limits, const struct uuid *workspace_id, const struct uuid *user_id, int64_t now_ns,
     struct limits_hold *ret_hold, struct error *reterr_error)
 {
     struct key key = {.workspace_id = *workspace_id, .user_id = user_id == NULL ? uuid_nil : *user_id};
-    struct limits_hold hold = {.workspace_id = key.workspace_id, .user_id = key.user_id};
 
+    *ret_hold = (struct limits_hold){.workspace_id = key.workspace_id, .user_id = key.user_id};
     if (user_id != NULL) {
         if (is_known_member(limits, &key))
             key.user_id = uuid_nil;
         else
             key.workspace_id = uuid_nil;
     }
-    uint64_t hash = key_hash(&key);
-    struct limits_shard *shard = shard_of(limits, hash);
-    pthread_mutex_lock(&shard->lock);
-    struct limits_entry *entry = entry_get(limits, shard, &key, hash);
-    bool ok = take(entry, now_ns, reterr_error);
-    bool is_wanted = becomes_wanted(entry, now_ns);
-    if (ok)
-        hold.entry = entry;
-    else
-        count_refusal(entry, now_ns, &hold);
-    pthread_mutex_unlock(&shard->lock);
-    if (!ok)
-        atomic_fetch_add_explicit(&limits->refused, 1, memory_order_relaxed);
-    if (is_wanted && limits->options.on_wanted != NULL)
-        limits->options.on_wanted(limits->options.user);
-    *ret_hold = hold;
-    return ok;
+    return enter(limits, &key, false, now_ns, ret_hold, reterr_error);
+}
+
+bool limits_enter_import(struct limits *limits, const struct uuid *workspace_id, int64_t now_ns,
+    struct limits_hold *ret_hold, struct error *reterr_error)
+{
+    const struct key key = {.workspace_id = *workspace_id};
+
+    *ret_hold = (struct limits_hold){.workspace_id = *workspace_id};
+    return enter(limits, &key, true, now_ns, ret_hold, reterr_error);
+}
+
+void limits_leave_import(struct limits *limits, struct limits_hold *hold)
+{
+    struct limits_entry *entry = hold->entry;
+
+    if (entry == NULL)
+        return;
+    pthread_mutex_t *lock = &entry->shard->lock;
+    pthread_mutex_lock(lock);
+    let_go(limits, entry, &entry->imports);
+    pthread_mutex_unlock(lock);
+    *hold = (struct limits_hold){0};
 }
 
 /* --- The end of a call -------------------------------------------------------------------------------------------- */
@@ -325,15 +402,30 @@ void limits_leave(struct limits *limits, struct limits_hold *hold, enum limits_e
     struct limits_shard *shard = entry->shard;
     bool was_member = uuid_is_nil(&entry->key.user_id);
     pthread_mutex_lock(&shard->lock);
-    assert(entry->calls > 0);
-    if (--entry->calls == 0) {
-        list_append(entry);
-        trim(limits, shard, 0);
-    }
+    let_go(limits, entry, &entry->calls);
     pthread_mutex_unlock(&shard->lock);
     if (!uuid_is_nil(&key.user_id) && end != LIMITS_END_UNSAID && (end == LIMITS_END_MEMBER) != was_member)
         know_member(limits, &key, end == LIMITS_END_MEMBER);
     *hold = (struct limits_hold){0};
+}
+
+bool limits_spend(struct limits *limits, struct limits_hold *hold, int64_t now_ns, struct error *reterr_error)
+{
+    const struct uuid workspace_id = hold->workspace_id;
+    const struct uuid user_id = hold->user_id;
+    struct limits_entry *entry = hold->entry;
+
+    if (entry == NULL || !uuid_is_nil(&entry->key.user_id)) { /* a person's; or was, and the workspace had no room */
+        limits_leave(limits, hold, LIMITS_END_MEMBER);
+        return limits_enter(limits, &workspace_id, uuid_is_nil(&user_id) ? NULL : &user_id, now_ns, hold, reterr_error);
+    }
+    pthread_mutex_lock(&entry->shard->lock);
+    bool ok = take_token(entry, now_ns, reterr_error);
+    bool is_wanted = becomes_wanted(entry, now_ns);
+    pthread_mutex_unlock(&entry->shard->lock);
+    if (is_wanted && limits->options.on_wanted != NULL)
+        limits->options.on_wanted(limits->options.user);
+    return ok;
 }
 
 uint64_t limits_refused(const struct limits *limits)

@@ -17,8 +17,8 @@ enum {
     LIMITS_MAX = 1000000,     /* the highest value of any limit */
     LIMITS_REFRESH_MS = 2000, /* values that are older are read anew once a call uses them */
     LIMITS_REPORT_MS = 10000, /* refusals of one workspace are reported once in this time */
-    LIMITS_REFUSALS =
-        200, /* of a workspace in a second; when there are more their callers do not wait as they are told to */
+    LIMITS_REFUSALS = 200,    /* that a workspace is told in a second; more are told later, one after the other */
+    LIMITS_LATE_MS = 1000,    /* within this, though, and then more of them in a second */
     LIMITS_SPREAD_MS = 1000, /* those who are refused together are told to come back one after the other, within this */
 };
 
@@ -27,6 +27,7 @@ struct limits_values {
     int32_t calls_per_second;
     int32_t calls_burst; /* that may come at once; 0: as many as in a second. Of no effect without calls_per_second */
     int32_t calls_in_flight;
+    int32_t imports; /* that may run at once */
 };
 
 struct limits;
@@ -37,7 +38,7 @@ struct limits_hold {
     struct limits_entry *entry;
     struct uuid workspace_id;
     struct uuid user_id; /* of a person */
-    bool is_hasty;       /* after a refusal: there were too many of late, more than LIMITS_REFUSALS in a second */
+    int64_t tell_ns;     /* after a refusal: when it is to be told; 0: at once */
     uint64_t refused;    /* after a refusal: how many to report for this workspace, this one among them; 0: not now */
 };
 
@@ -68,6 +69,18 @@ void limits_free(struct limits *limits);
  * Errors: ERROR_FULL with the limit and its value, and when a call may be let in. */
 bool limits_enter(struct limits *limits, const struct uuid *workspace_id, const struct uuid *user_id, int64_t now_ns,
     struct limits_hold *ret_hold, struct error *reterr_error);
+
+/* Counts a further call under the hold of one that is under way and has succeeded in something: a stream is one call, and what comes over
+ * it are many. A person is a member by then, and counts for the workspace from here on. Errors: ERROR_FULL, and when it may come. */
+bool limits_spend(struct limits *limits, struct limits_hold *hold, int64_t now_ns, struct error *reterr_error);
+
+/* Counts an import of a workspace, for a service or a person who is a member. It is no call: that, its stream is already. `ret_hold` as for
+ * limits_enter(), to be given to limits_leave_import(). Errors: ERROR_FULL with the limit and its value. */
+bool limits_enter_import(struct limits *limits, const struct uuid *workspace_id, int64_t now_ns,
+    struct limits_hold *ret_hold, struct error *reterr_error);
+
+/* The end of an import. Empties the hold; an empty one is fine. */
+void limits_leave_import(struct limits *limits, struct limits_hold *hold);
 
 /* The end of a call. Empties the hold; an empty one is fine. */
 void limits_leave(struct limits *limits, struct limits_hold *hold, enum limits_end end);

@@ -3,9 +3,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -45,8 +45,8 @@ static bool query(struct limits_loader *loader, const struct uuid *ids, size_t c
 {
     static const struct pg_statement statement = {
         .name = "workspace_limits",
-        .sql =
-            "select workspace_id, calls_per_second, calls_burst, calls_in_flight from leadrouter.workspace_limits($1)",
+        .sql = "select workspace_id, calls_per_second, calls_burst, calls_in_flight, imports"
+               " from leadrouter.workspace_limits($1)",
         .param_count = 1,
         .param_types = {PG_UUID_ARRAY},
     };
@@ -73,6 +73,8 @@ static struct limits_values read_row(const struct limits_values *standard, const
     }
     if (!pg_result_is_null(rows, row, 3))
         values.calls_in_flight = pg_result_int4(rows, row, 3);
+    if (!pg_result_is_null(rows, row, 4))
+        values.imports = pg_result_int4(rows, row, 4);
     return values;
 }
 
@@ -113,14 +115,12 @@ static bool load(struct limits_loader *loader, size_t *ret_count)
 /* Waits until something is wanted; false when the thread is to end. */
 static bool wait_until_wanted(struct limits_loader *loader, bool is_late)
 {
-    int64_t until_ns = clock_after_ms(AGAIN_MS);
-    const struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
-    int late = 0;
+    const int64_t until_ns = is_late ? clock_after_ms(AGAIN_MS) : CLOCK_NEVER;
+    bool in_time = true;
 
     pthread_mutex_lock(&loader->lock);
-    while (!loader->is_stopping && late == 0 && (is_late || !loader->is_wanted))
-        late = is_late ? pthread_cond_timedwait(&loader->changed, &loader->lock, &until)
-                       : pthread_cond_wait(&loader->changed, &loader->lock);
+    while (!loader->is_stopping && in_time && (is_late || !loader->is_wanted))
+        in_time = condition_wait(&loader->changed, &loader->lock, until_ns);
     loader->is_wanted = false;
     bool goes_on = !loader->is_stopping;
     pthread_mutex_unlock(&loader->lock);
@@ -147,16 +147,12 @@ bool limits_loader_new(const struct limits_values *standard, struct pg_pool *poo
     struct limits_loader *loader = memory_new(sizeof(*loader));
     const struct limits_options options = {
         .standard = *standard, .entries_max = ENTRIES_MAX, .on_wanted = on_wanted, .user = loader};
-    pthread_condattr_t attributes;
 
     loader->pool = pool;
     loader->standard = *standard;
     loader->limits = limits_new(&options);
     pthread_mutex_init(&loader->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&loader->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&loader->changed);
     int failure = pthread_create(&loader->thread, NULL, load_main, loader);
     if (failure != 0) {
         pthread_cond_destroy(&loader->changed);

@@ -1,20 +1,26 @@
 #include "call_refusals.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 #include "service.h"
 
-/* A call that waits; in its arena. */
+enum { NS_PER_MS = 1000000 };
+
+/* A call that waits; in its arena, which lives as long as the call's caller may still be seen to go. */
 struct late_call {
-    struct late_call *next;
+    struct call_refusals *refusals;
     struct grpc_c_call *call;
     struct error error;
     int64_t due_ns;
+    /* under the lock */
+    size_t place; /* among those that wait, from 1; 0: it is not there. Who takes it away ends the call */
+    bool is_gone; /* its caller has gone */
 };
 
 struct call_refusals {
@@ -23,11 +29,66 @@ struct call_refusals {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* monotonic clock */
     /* under the lock */
-    struct late_call *first; /* in the order in which they are due: all wait for the same time */
-    struct late_call **end;
+    struct late_call *waiting[CALL_REFUSALS_MAX + 1]; /* a heap: the one at n is due before those at 2n and 2n + 1 */
     size_t count;
+    uint64_t late;
+    bool is_hurrying;
     bool is_stopping;
 };
+
+/* --- Those that wait ---------------------------------------------------------------------------------------------- */
+
+static void put_at(struct call_refusals *refusals, size_t place, struct late_call *late)
+{
+    refusals->waiting[place] = late;
+    late->place = place;
+}
+
+/* Puts a call where it belongs, on the way from a free place to the first or to the last. Under the lock. */
+static void settle(struct call_refusals *refusals, size_t place, struct late_call *late)
+{
+    struct late_call **waiting = refusals->waiting;
+
+    for (; place > 1 && waiting[place / 2]->due_ns > late->due_ns; place /= 2)
+        put_at(refusals, place, waiting[place / 2]);
+    for (size_t next = place * 2; next <= refusals->count; next = place * 2) {
+        if (next < refusals->count && waiting[next + 1]->due_ns < waiting[next]->due_ns)
+            next++;
+        if (waiting[next]->due_ns >= late->due_ns)
+            break;
+        put_at(refusals, place, waiting[next]);
+        place = next;
+    }
+    put_at(refusals, place, late);
+}
+
+/* False when there is no room, or no reason to wait. */
+static bool add(struct call_refusals *refusals, struct late_call *late)
+{
+    pthread_mutex_lock(&refusals->lock);
+    bool ok = refusals->count < CALL_REFUSALS_MAX && !refusals->is_hurrying && !late->is_gone;
+    if (ok) {
+        refusals->late++;
+        settle(refusals, ++refusals->count, late);
+        if (late->place == 1)
+            pthread_cond_signal(&refusals->changed);
+    }
+    pthread_mutex_unlock(&refusals->lock);
+    return ok;
+}
+
+/* Under the lock. */
+static void take_away(struct call_refusals *refusals, struct late_call *late)
+{
+    size_t place = late->place;
+    struct late_call *last = refusals->waiting[refusals->count--];
+
+    late->place = 0;
+    if (last != late)
+        settle(refusals, place, last);
+}
+
+/* --- Telling ------------------------------------------------------------------------------------------------------ */
 
 static void tell(struct grpc_c_call *call, const struct error *error)
 {
@@ -42,22 +103,15 @@ static struct late_call *next_call(struct call_refusals *refusals)
 
     pthread_mutex_lock(&refusals->lock);
     for (;;) {
-        late = refusals->first;
-        if (refusals->is_stopping || (late != NULL && late->due_ns <= clock_now_ns()))
+        late = refusals->count == 0 ? NULL : refusals->waiting[1];
+        if (late != NULL && (refusals->is_hurrying || late->due_ns <= clock_now_ns()))
             break;
-        if (late == NULL) {
-            pthread_cond_wait(&refusals->changed, &refusals->lock);
-            continue;
-        }
-        const struct timespec until = {.tv_sec = late->due_ns / 1000000000, .tv_nsec = late->due_ns % 1000000000};
-        pthread_cond_timedwait(&refusals->changed, &refusals->lock, &until);
+        if (late == NULL && refusals->is_stopping)
+            break;
+        (void)condition_wait(&refusals->changed, &refusals->lock, late == NULL ? CLOCK_NEVER : late->due_ns);
     }
-    if (late != NULL) {
-        refusals->first = late->next;
-        if (refusals->first == NULL)
-            refusals->end = &refusals->first;
-        refusals->count--;
-    }
+    if (late != NULL)
+        take_away(refusals, late);
     pthread_mutex_unlock(&refusals->lock);
     return late;
 }
@@ -72,17 +126,61 @@ static void *tell_main(void *argument)
     return NULL;
 }
 
+/* Its place is free for others; nobody hears the answer. */
+static void caller_gone(struct grpc_c_call *call, void *user)
+{
+    struct late_call *late = user;
+    struct call_refusals *refusals = late->refusals;
+
+    pthread_mutex_lock(&refusals->lock);
+    bool was_waiting = late->place != 0;
+    if (was_waiting)
+        take_away(refusals, late);
+    late->is_gone = true;
+    pthread_mutex_unlock(&refusals->lock);
+    if (was_waiting)
+        tell(call, &late->error);
+}
+
+/* What is told later comes so much nearer to the time to come back. */
+static struct error error_at(const struct error *error, int64_t late_ns)
+{
+    struct error changed = *error;
+    int64_t left_ms = changed.retry_after_ms - late_ns / NS_PER_MS;
+
+    if (changed.retry_after_ms > 0)
+        changed.retry_after_ms = left_ms < 1 ? 1 : (int32_t)left_ms;
+    return changed;
+}
+
+void call_refusals_tell(
+    struct call_refusals *refusals, struct grpc_c_call *call, const struct error *error, int64_t tell_ns)
+{
+    int64_t now_ns = clock_now_ns();
+    /* A caller who has run out of time learns nothing of limits. */
+    int64_t latest_ns = now_ns + (grpc_c_call_deadline_ns(call) - now_ns) / 10 * 9;
+    int64_t due_ns = tell_ns < latest_ns ? tell_ns : latest_ns;
+
+    if (due_ns <= now_ns) {
+        tell(call, error);
+        return;
+    }
+    struct late_call *late = arena_alloc(grpc_c_call_arena(call), sizeof(*late));
+    *late = (struct late_call){
+        .refusals = refusals, .call = call, .error = error_at(error, due_ns - now_ns), .due_ns = due_ns};
+    grpc_c_call_on_gone(call, caller_gone, late); /* first: once it waits somebody else may end it */
+    if (!add(refusals, late))
+        tell(call, error);
+}
+
+/* --- Life --------------------------------------------------------------------------------------------------------- */
+
 bool call_refusals_new(struct call_refusals **ret_refusals, struct error *reterr_error)
 {
     struct call_refusals *refusals = memory_new(sizeof(*refusals));
-    pthread_condattr_t attributes;
 
-    refusals->end = &refusals->first;
     pthread_mutex_init(&refusals->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&refusals->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&refusals->changed);
     int failure = pthread_create(&refusals->thread, NULL, tell_main, refusals);
     if (failure != 0) {
         pthread_cond_destroy(&refusals->changed);
@@ -95,29 +193,22 @@ bool call_refusals_new(struct call_refusals **ret_refusals, struct error *reterr
     return true;
 }
 
-void call_refusals_tell(
-    struct call_refusals *refusals, struct grpc_c_call *call, const struct error *error, bool is_late)
+void call_refusals_hurry(struct call_refusals *refusals)
 {
-    struct late_call *late = is_late ? arena_alloc(grpc_c_call_arena(call), sizeof(*late)) : NULL;
+    if (refusals == NULL)
+        return;
+    pthread_mutex_lock(&refusals->lock);
+    refusals->is_hurrying = true;
+    pthread_cond_signal(&refusals->changed);
+    pthread_mutex_unlock(&refusals->lock);
+}
 
-    if (late != NULL) {
-        *late = (struct late_call){.call = call, .error = *error, .due_ns = clock_after_ms(CALL_REFUSALS_MS)};
-        if (late->error.retry_after_ms > CALL_REFUSALS_MS)
-            late->error.retry_after_ms -= CALL_REFUSALS_MS;
-        else if (late->error.retry_after_ms > 0)
-            late->error.retry_after_ms = 1;
-        pthread_mutex_lock(&refusals->lock);
-        is_late = refusals->count < CALL_REFUSALS_MAX;
-        if (is_late) {
-            *refusals->end = late;
-            refusals->end = &late->next;
-            if (refusals->count++ == 0)
-                pthread_cond_signal(&refusals->changed);
-        }
-        pthread_mutex_unlock(&refusals->lock);
-    }
-    if (!is_late)
-        tell(call, error);
+void call_refusals_count(struct call_refusals *refusals, size_t *ret_waiting, uint64_t *ret_late)
+{
+    pthread_mutex_lock(&refusals->lock);
+    *ret_waiting = refusals->count;
+    *ret_late = refusals->late;
+    pthread_mutex_unlock(&refusals->lock);
 }
 
 void call_refusals_free(struct call_refusals *refusals)
@@ -125,6 +216,7 @@ void call_refusals_free(struct call_refusals *refusals)
     if (refusals == NULL)
         return;
     pthread_mutex_lock(&refusals->lock);
+    assert(refusals->count == 0);
     refusals->is_stopping = true;
     pthread_cond_signal(&refusals->changed);
     pthread_mutex_unlock(&refusals->lock);

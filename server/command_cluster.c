@@ -12,12 +12,12 @@
 #include "embedded.h"
 #include "migrate.h"
 
-static const char usage[] =
-    "Usage: leadrouterd cluster --embedded DIR [--migrate]\n\n"
-    "Runs the embedded database alone, for psql, backups and tests. When it takes connections, one line of JSON on\n"
-    "standard output says how: {\"admin_url\": …, \"service_url\": …, \"pid\": …}. It stays until SIGTERM or SIGINT, "
-    "or,\n"
-    "where standard input is a pipe, until that is closed. PostgreSQL is started again when it dies.";
+const char command_cluster_usage[] = "Usage: leadrouterd cluster --embedded DIR [--migrate]\n\n"
+                                     "Runs the embedded database alone, for psql, backups and tests. When it takes\n"
+                                     "connections, one line of JSON on standard output says how:\n"
+                                     "{\"admin_url\": …, \"service_url\": …, \"pid\": …}. It stays until SIGTERM or\n"
+                                     "SIGINT, or, where standard input is a pipe, until that is closed. PostgreSQL is\n"
+                                     "started again when it dies.";
 
 static int fail(const struct error *error)
 {
@@ -80,7 +80,7 @@ int command_cluster(int argc, char **argv)
     sigset_t watched;
     int code = EXIT_DONE;
 
-    switch (config_parse(CONFIG_CLUSTER, usage, argc, argv, false, &config, &operand)) {
+    switch (config_parse(CONFIG_CLUSTER, command_cluster_usage, argc, argv, false, &config, &operand)) {
     case CONFIG_HELP_SHOWN:
         return EXIT_DONE;
     case CONFIG_WRONG:

@@ -7,18 +7,20 @@
 #include "embedded.h"
 #include "migrate.h"
 
-static const char usage[] =
-    "Usage: leadrouterd migrate up|down|status (--database URL | --database-file FILE | --embedded DIR)\n"
-    "           [--dry-run] [--yes] [--adopt [--adopt-losing ROLE,...]]\n\n"
-    "up      applies what is missing; safe to run by several at once and to run again\n"
-    "down    removes exactly what up made; the host application's tables stay\n"
-    "status  says which steps are done\n\n"
-    "The URL must be a direct connection, not a pooler's, as a role that may create roles and alter the table leads.";
+const char command_migrate_usage[] = "Usage: leadrouterd migrate up|down|status|verify\n"
+                                     "           (--database URL | --database-file FILE | --embedded DIR)\n"
+                                     "           [--dry-run] [--yes] [--adopt [--adopt-losing ROLE,...]]\n\n"
+                                     "up      applies what is missing; safe to run by several at once, and again\n"
+                                     "down    removes exactly what up made; the host application's tables stay\n"
+                                     "status  says which steps are done\n"
+                                     "verify  looks whether the database is what up makes of it; changes nothing\n\n"
+                                     "The URL must be a direct connection, not a pooler's, as a role that may create\n"
+                                     "roles and alter the table leads.";
 
 static const struct {
     const char *name;
     bool (*run)(const struct migrate_options *options, struct error *reterr_error);
-} actions[] = {{"up", migrate_up}, {"down", migrate_down}, {"status", migrate_status}};
+} actions[] = {{"up", migrate_up}, {"down", migrate_down}, {"status", migrate_status}, {"verify", migrate_verify}};
 
 static int fail(const struct error *error)
 {
@@ -35,7 +37,7 @@ int command_migrate(int argc, char **argv)
     struct error error = {0};
     int code = EXIT_USAGE;
 
-    switch (config_parse(CONFIG_MIGRATE, usage, argc, argv, true, &config, &action)) {
+    switch (config_parse(CONFIG_MIGRATE, command_migrate_usage, argc, argv, true, &config, &action)) {
     case CONFIG_HELP_SHOWN:
         return EXIT_DONE;
     case CONFIG_WRONG:
@@ -44,9 +46,9 @@ int command_migrate(int argc, char **argv)
         break;
     }
     if (action == NULL || !config_has_database(&config)) {
-        fprintf(stderr,
-            "leadrouterd: migrate needs up, down or status, and one of --database, --database-file and --embedded; "
-            "see --help\n");
+        fprintf(stderr, "leadrouterd: migrate needs up, down, status or verify, and one of --database, --database-file "
+                        "and --embedded; "
+                        "see --help\n");
         return EXIT_USAGE;
     }
     if ((config.adopt && strcmp(action, "up") != 0) || (config.adopt_losing != NULL && !config.adopt)) {
@@ -70,7 +72,7 @@ int command_migrate(int argc, char **argv)
         if (strcmp(action, actions[i].name) == 0)
             code = actions[i].run(&migrate, &error) ? EXIT_DONE : fail(&error);
     if (code == EXIT_USAGE)
-        fprintf(stderr, "leadrouterd: \"%s\" is not up, down or status\n", action);
+        fprintf(stderr, "leadrouterd: \"%s\" is not up, down, status or verify\n", action);
     embedded_stop(embedded);
     config_wipe(&config);
     return code;

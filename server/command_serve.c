@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "admin_pages.h"
 #include "authentication.h"
 #include "authorization.h"
 #include "background.h"
@@ -17,11 +18,16 @@
 #include "command.h"
 #include "config.h"
 #include "database_role.h"
+#include "decision_log.h"
 #include "embedded.h"
 #include "grpc_c/log.h"
 #include "migrate.h"
+#include "recent_errors.h"
 #include "self_probe.h"
+#include "server_metrics.h"
 #include "service.h"
+#include "supervisor.h"
+#include "tracing.h"
 #include "transport_security.h"
 #include "version.h"
 
@@ -29,6 +35,7 @@ enum {
     WORKERS = 4,
     WORKERS_WAITING_MAX = 1000,
     LIMITS_READERS = 1,
+    SAMPLERS = 1,
     DATABASE_WAIT_MS = 5000,
     DATABASE_POLL_MS = 100,
     KEEPING_MS = 500, /* how often everything is looked after */
@@ -36,17 +43,19 @@ enum {
     PARTITIONS_MS = 10000,
     PROBE_PATIENCE_MS = 5000,
     ADDRESS_SIZE = 128,
+    LOG_QUEUE_SIZE = 1024 * 1024,
+    LOG_END_MS = 1000, /* what a reader of the log who does not read is waited for */
 };
 
-static const char usage[] =
-    "Usage: leadrouterd serve (--database URL | --database-file FILE | --embedded DIR) [SETTINGS]\n\n"
-    "Serves gRPC until SIGTERM or SIGINT, then lets the calls under way end. A second signal ends them at once.\n"
-    "The database must have the schema of this build (leadrouterd migrate up); the URL should log in as\n"
-    "leadrouter_service. A database that does not answer within 5 s ends the start; one that goes away later is\n"
-    "waited for. Certificates are read again on SIGHUP and when their files change, keys of tokens too. Logs are JSON, "
-    "a line each, on\n"
-    "standard error.\n\n"
-    "Example: leadrouterd serve --embedded /var/lib/leadrouter";
+const char command_serve_usage[] = "Usage: leadrouterd serve\n"
+                                   "           (--database URL | --database-file FILE | --embedded DIR) [SETTINGS]\n\n"
+                                   "Serves gRPC until SIGTERM or SIGINT, then lets the calls under way end. A\n"
+                                   "second signal ends them at once. The database must have the schema of this\n"
+                                   "build (leadrouterd migrate up); the URL should log in as leadrouter_service.\n"
+                                   "A database that does not answer within 5 s ends the start; one that goes away\n"
+                                   "later is waited for. Certificates are read again on SIGHUP and when their files\n"
+                                   "change, keys of tokens too. Logs are JSON, a line each, on standard error.\n\n"
+                                   "Example: leadrouterd serve --embedded /var/lib/leadrouter";
 
 /* Everything a server has; taken apart in reverse. */
 struct serving {
@@ -55,6 +64,8 @@ struct serving {
     struct pg_config database;
     struct service service;
     struct background background;
+    struct decision_log decision_log;
+    struct tracer *tracer; /* NULL: no spans are wanted */
     struct authentication *authentication;
     struct authorization authorization;
     struct limits_loader *limits_loader;
@@ -62,6 +73,12 @@ struct serving {
     struct grpc_c_server *server;
     struct transport_security security;
     struct self_probe *probe; /* NULL: none is wanted */
+    struct sampler *sampler;  /* NULL, as the next: no admin listener is wanted */
+    struct live_history *history;
+    struct admin_listener *admin;
+    struct admin_pages pages;
+    struct server_metrics metrics;
+    int64_t started_s;
     int64_t descriptors_limit;
     sigset_t watched;           /* blocked, and waited for: SIGTERM, SIGINT, SIGCHLD, with TLS SIGHUP */
     char address[ADDRESS_SIZE]; /* with the real port */
@@ -192,7 +209,8 @@ static bool start_limits(struct serving *serving, struct error *reterr_error)
     const struct config *config = &serving->config;
     const struct limits_values standard = {.calls_per_second = config->workspace_calls_per_second,
         .calls_burst = config->workspace_calls_burst,
-        .calls_in_flight = config->workspace_calls_in_flight};
+        .calls_in_flight = config->workspace_calls_in_flight,
+        .imports = config->workspace_imports};
 
     serving->service.rules_max = config->workspace_rules;
     return call_refusals_new(&serving->refusals, reterr_error) &&
@@ -207,11 +225,25 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
     struct routing_engine_options options = {.database = &serving->database,
         .lanes = (unsigned)config->lanes,
         .batch_leads_max = (unsigned)config->batch_leads_max,
-        .waiting_max = (unsigned)config->waiting_max};
+        .waiting_max = (unsigned)config->waiting_max,
+        .observer = decision_log_observe,
+        .observer_user = &serving->decision_log};
+    struct pg_config people = {0};
 
-    service->pool =
-        pg_pool_new(&serving->database, WORKERS + SERVICE_LONG_WORKERS + SERVICE_IMPORTS_MAX + LIMITS_READERS);
-    service->read_pool = pg_pool_new(&serving->database, WORKERS);
+    serving->decision_log = (struct decision_log){.sample_per_mille = (unsigned)config->log_sample_per_mille,
+        .slow_ns = config->log_slow_ms * INT64_C(1000000),
+        .tracer = serving->tracer};
+    server_metrics_make(&serving->metrics, service->schema_version);
+    service->metrics = serving->metrics.metrics;
+    if (config->no_metrics)
+        metrics_turn_off(service->metrics);
+    serving->database.metrics = service->metrics;
+    options.metrics = service->metrics;
+    service->pool = pg_pool_new(
+        &serving->database, WORKERS + SERVICE_LONG_WORKERS + SERVICE_IMPORTS_MAX + LIMITS_READERS + SAMPLERS);
+    people = serving->database;
+    people.pool = METRICS_POOL_PEOPLE;
+    service->read_pool = pg_pool_new(&people, WORKERS);
     make_partitions(serving);
     if (!worker_pool_new(WORKERS, WORKERS_WAITING_MAX, &service->workers, reterr_error) ||
         !worker_pool_new(SERVICE_LONG_WORKERS, SERVICE_LONG_WAITING_MAX, &service->long_workers, reterr_error) ||
@@ -220,8 +252,10 @@ static bool start_service(struct serving *serving, struct error *reterr_error)
         !background_start(&serving->background, config, &serving->database, service->engine, reterr_error))
         return false;
     service->jobs = serving->background.jobs;
-    serving->authorization = (struct authorization){
-        .authentication = serving->authentication, .limits = service->limits, .refusals = serving->refusals};
+    serving->authorization = (struct authorization){.authentication = serving->authentication,
+        .limits = service->limits,
+        .refusals = serving->refusals,
+        .tracer = serving->tracer};
     return true;
 }
 
@@ -241,6 +275,8 @@ static bool start_server(struct serving *serving, struct error *reterr_error)
     serving->server = grpc_c_server_new(&options);
     service_register(serving->server, &serving->service);
     authorization_guard(serving->server, &serving->authorization);
+    serving->metrics.engine = serving->service.engine;
+    server_metrics_watch(&serving->metrics, serving->server);
     if (!transport_security_listen(&serving->security, &serving->config, serving->server, &port, reterr_error))
         return false;
     snprintf(serving->address, sizeof(serving->address), "%.*s:%d", (int)(colon - serving->config.listen),
@@ -254,6 +290,7 @@ static void on_listener_lost(const struct error *error, void *user)
 {
     (void)user;
     log_error(LOG_LEVEL_ERROR, "listener.lost", "new connections are not answered; ending", error);
+    log_flush(clock_after_ms(LOG_END_MS));
     _exit(EXIT_FAILED);
 }
 
@@ -270,12 +307,50 @@ static bool start_probe(struct serving *serving, struct error *reterr_error)
     return serving->config.self_probe_ms == 0 || self_probe_new(&options, &serving->probe, reterr_error);
 }
 
+static bool start_admin(struct serving *serving, struct error *reterr_error)
+{
+    const struct config *config = &serving->config;
+    const struct admin_listener_options options = {
+        .address = config->admin_listen,
+        .certificate_file = config->tls_certificate,
+        .key_file = config->tls_key,
+        .token_file = config->admin_token_file,
+        .routes = admin_routes,
+        .route_count = admin_route_count,
+        .user = &serving->pages,
+        .metrics = serving->service.metrics,
+    };
+
+    if (config->admin_listen == NULL)
+        return true;
+    serving->pages = (struct admin_pages){
+        .service = &serving->service,
+        .refusals = serving->refusals,
+        .probe = serving->probe,
+        .security = &serving->security,
+        .own_listener = {.address = serving->address, .is_tls = transport_security_is_on(config)},
+        .started_s = serving->started_s,
+        .is_counting = !config->no_metrics,
+        .tracer = serving->tracer,
+    };
+    if (!sampler_new(&serving->service, &serving->sampler, reterr_error) ||
+        !live_history_new(serving->service.metrics, &serving->history, reterr_error))
+        return false;
+    serving->pages.sampler = serving->sampler;
+    serving->pages.history = serving->history;
+    return admin_listener_new(&options, &serving->admin, reterr_error);
+}
+
 /* No new calls; those under way are answered by the engine and the workers, which must therefore outlive the server. */
 static void take_apart(struct serving *serving)
 {
     struct service *service = &serving->service;
 
+    admin_listener_free(serving->admin);
+    live_history_free(serving->history);
+    sampler_free(serving->sampler);
     self_probe_free(serving->probe);
+    call_refusals_hurry(serving->refusals);
     grpc_c_server_free(serving->server);
     worker_pool_free(service->workers);
     worker_pool_free(service->long_workers);
@@ -283,6 +358,7 @@ static void take_apart(struct serving *serving)
     service_release_retries(service);
     background_stop(&serving->background);
     routing_engine_free(service->engine, serving->config.drain_ms);
+    tracing_stop(serving->tracer, &serving->config);
     call_refusals_free(serving->refusals);
     limits_loader_free(serving->limits_loader);
     pg_pool_free(service->pool);
@@ -290,6 +366,7 @@ static void take_apart(struct serving *serving)
     authentication_free(serving->authentication);
     service_release(service);
     embedded_stop(serving->embedded);
+    metrics_free(service->metrics);
     config_wipe(&serving->config);
 }
 
@@ -300,6 +377,7 @@ static void log_started(const struct serving *serving)
     const struct log_field fields[] = {
         LOG_STRING("version", SERVER_VERSION),
         LOG_STRING("listen", serving->address),
+        LOG_STRING("admin", serving->admin == NULL ? NULL : admin_listener_address(serving->admin)),
         LOG_STRING("security", !transport_security_is_on(&serving->config) ? "plain text"
                                : serving->config.no_client_certificates    ? "TLS"
                                                                            : "mutual TLS"),
@@ -333,6 +411,7 @@ static void log_stopped(struct serving *serving, int signal_number)
         LOG_INTEGER("leads", statistics.leads),
         LOG_INTEGER("transaction_retries", statistics.transaction_retries),
         LOG_INTEGER("unknown_commits", statistics.unknown_commits),
+        LOG_INTEGER("log_lines_lost", log_lost()),
         LOG_END,
     };
     log_write(LOG_LEVEL_INFO, "server.stopped", "all calls are answered", fields);
@@ -353,10 +432,10 @@ static int wait_for_signal(struct serving *serving)
         if (serving->embedded != NULL)
             keep_database(serving);
         if (number == SIGHUP)
-            transport_security_reload(&serving->security, serving->server);
+            transport_security_reload(&serving->security, serving->server, serving->admin);
         if (clock_now_ns() >= look_ns) {
             if (has_tls)
-                transport_security_look(&serving->security, serving->server);
+                transport_security_look(&serving->security, serving->server, serving->admin);
             authentication_look(serving->authentication);
             look_ns = clock_after_ms(TRANSPORT_LOOK_MS);
         }
@@ -376,6 +455,7 @@ static void *hurry(void *argument)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     log_write(LOG_LEVEL_WARNING, "server.hurried", "a second signal: calls under way are cut off", NULL);
     embedded_stop(serving->embedded);
+    log_flush(clock_after_ms(LOG_END_MS));
     _exit(EXIT_FAILED);
 }
 
@@ -385,6 +465,7 @@ static void drain(struct serving *serving)
     pthread_t thread;
     bool is_watched = pthread_create(&thread, NULL, hurry, serving) == 0;
 
+    call_refusals_hurry(serving->refusals);
     grpc_c_server_stop(serving->server, serving->config.drain_ms);
     if (is_watched) {
         pthread_cancel(thread);
@@ -397,10 +478,12 @@ static void serve(struct serving *serving)
     int signal_number = 0;
 
     log_started(serving);
+    supervisor_tell("READY=1");
     signal_number = wait_for_signal(serving);
     log_write(LOG_LEVEL_INFO, "server.stopping", "taking no more calls", NULL);
-    self_probe_free(serving->probe);
-    serving->probe = NULL;
+    supervisor_tell("STOPPING=1");
+    atomic_store(&serving->service.is_draining, true);
+    self_probe_stop(serving->probe);
     service_stop_health(&serving->service);
     service_end_streams(&serving->service);
     jobs_stop(serving->background.jobs);
@@ -434,7 +517,8 @@ static bool check_config(const struct config *config, enum log_level *ret_level)
         fprintf(stderr, "leadrouterd: --log-level: \"%s\" is not debug, info, warning or error\n", config->log_level);
         return false;
     }
-    if (!transport_security_check(config, &error) || !authentication_check(config, &error)) {
+    if (!transport_security_check(config, &error) || !authentication_check(config, &error) ||
+        !tracing_check(config, &error)) {
         fprintf(stderr, "leadrouterd: %s\n", error.text);
         return false;
     }
@@ -452,9 +536,11 @@ static void log_core(bool is_error, const char *message, uint64_t dropped, void 
 }
 
 /* What belongs to the process rather than to a part of it. The signals are blocked in every thread made later. */
-static void set_up_process(struct serving *serving, enum log_level level)
+static bool set_up_process(struct serving *serving, enum log_level level, struct error *reterr_error)
 {
     log_setup(STDERR_FILENO, level);
+    supervisor_begin();
+    recent_errors_watch();
     grpc_c_log_observe(level == LOG_LEVEL_DEBUG ? log_core : NULL, NULL);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&serving->watched);
@@ -466,6 +552,7 @@ static void set_up_process(struct serving *serving, enum log_level level)
     pthread_sigmask(SIG_BLOCK, &serving->watched, NULL);
     /* A listener that runs out of descriptors once is dead for good (SECURITY.md). */
     serving->descriptors_limit = descriptors_raise();
+    return log_writer_begin(LOG_QUEUE_SIZE, reterr_error);
 }
 
 int command_serve(int argc, char **argv)
@@ -476,7 +563,7 @@ int command_serve(int argc, char **argv)
     struct error error = {0};
     int code = EXIT_DONE;
 
-    switch (config_parse(CONFIG_SERVE, usage, argc, argv, false, &serving.config, &operand)) {
+    switch (config_parse(CONFIG_SERVE, command_serve_usage, argc, argv, false, &serving.config, &operand)) {
     case CONFIG_HELP_SHOWN:
         return EXIT_DONE;
     case CONFIG_WRONG:
@@ -486,16 +573,19 @@ int command_serve(int argc, char **argv)
     }
     if (!check_config(&serving.config, &level))
         return EXIT_USAGE;
-    set_up_process(&serving, level);
+    serving.started_s = time(NULL);
     service_init(&serving.service);
-    if (config_read_files(&serving.config, &error) &&
-        authentication_new(&serving.config, &serving.authentication, &error) && open_database(&serving, &error) &&
-        start_service(&serving, &error) && start_server(&serving, &error) && start_probe(&serving, &error)) {
+    if (set_up_process(&serving, level, &error) && config_read_files(&serving.config, &error) &&
+        authentication_new(&serving.config, &serving.authentication, &error) &&
+        tracing_start(&serving.config, &serving.tracer, &error) && open_database(&serving, &error) &&
+        start_service(&serving, &error) && start_server(&serving, &error) && start_probe(&serving, &error) &&
+        start_admin(&serving, &error)) {
         serve(&serving);
     } else {
         log_error(LOG_LEVEL_ERROR, "server.failed", "could not start", &error);
         code = EXIT_FAILED;
     }
     take_apart(&serving);
+    log_writer_end(clock_after_ms(LOG_END_MS));
     return code;
 }

@@ -6,8 +6,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/display.h"
 #include "base/memory.h"
+#include "base/nearest.h"
+#include "base/roff.h"
 #include "call_limits.h"
 #include "pg/pg.h"
 
@@ -91,6 +95,16 @@ static const struct setting settings[] = {
         SETTING_SWITCH, CONFIG_SERVE, FIELD(no_jobs), 0, 0},
     {"drain-ms", "LEADROUTER_DRAIN_MS", "MS", "10000", "how long calls under way may take once the server stops",
         SETTING_NUMBER, CONFIG_SERVE, FIELD(drain_ms), 0, 600000},
+    {"admin-listen", "LEADROUTER_ADMIN_LISTEN", "HOST:PORT", NULL,
+        "serve metrics and health over HTTP there, 127.0.0.1:7451 for example; loopback only, unless there are TLS and "
+        "--admin-token-file",
+        SETTING_TEXT, CONFIG_SERVE, FIELD(admin_listen), 0, 0},
+    {"admin-token-file", "LEADROUTER_ADMIN_TOKEN_FILE", "FILE", NULL,
+        "show metrics and health to those only who show the token in this file (Authorization: Bearer)", SETTING_TEXT,
+        CONFIG_SERVE, FIELD(admin_token_file), 0, 0},
+    {"no-metrics", "LEADROUTER_NO_METRICS", NULL, NULL,
+        "count nothing: /metrics then shows what is read from the database only; to measure what counting costs",
+        SETTING_SWITCH, CONFIG_SERVE, FIELD(no_metrics), 0, 0},
     {"self-probe-ms", "LEADROUTER_SELF_PROBE_MS", "MS", "5000",
         "how often to try a new connection to ourselves; two failures in a row end the process; 0: never",
         SETTING_NUMBER, CONFIG_SERVE, FIELD(self_probe_ms), 0, 3600000},
@@ -108,6 +122,9 @@ static const struct setting settings[] = {
     {"workspace-calls-in-flight", "LEADROUTER_WORKSPACE_CALLS_IN_FLIGHT", "N", "1024",
         "calls of it that may be under way; 0: no limit", SETTING_NUMBER, CONFIG_SERVE,
         FIELD(workspace_calls_in_flight), 0, LIMITS_MAX},
+    {"workspace-imports", "LEADROUTER_WORKSPACE_IMPORTS", "N", "2",
+        "imports of it that may run at once, of the four that a server has room for; 0: no limit", SETTING_NUMBER,
+        CONFIG_SERVE, FIELD(workspace_imports), 0, LIMITS_MAX},
     {"workspace-rules", "LEADROUTER_WORKSPACE_RULES", "N", "0", "rules of it that RuleService makes; 0: no limit",
         SETTING_NUMBER, CONFIG_SERVE, FIELD(workspace_rules), 0, LIMITS_MAX},
     {"unnamed-statements", "LEADROUTER_UNNAMED_STATEMENTS", NULL, NULL,
@@ -115,6 +132,43 @@ static const struct setting settings[] = {
         CONFIG_SERVE, FIELD(unnamed_statements), 0, 0},
     {"log-level", "LEADROUTER_LOG_LEVEL", "LEVEL", "info", "debug, info, warning or error", SETTING_TEXT, CONFIG_SERVE,
         FIELD(log_level), 0, 0},
+    {"log-sample-per-mille", "LEADROUTER_LOG_SAMPLE_PER_MILLE", "N", "10",
+        "of a thousand leads routed without trouble, how many get a line; what failed, was slow or a duplicate always "
+        "has one",
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(log_sample_per_mille), 0, 1000},
+    {"log-slow-ms", "LEADROUTER_LOG_SLOW_MS", "MS", "1000", "a decision that takes so long is slow", SETTING_NUMBER,
+        CONFIG_SERVE, FIELD(log_slow_ms), 1, 3600000},
+    {"trace-endpoint", "LEADROUTER_TRACE_ENDPOINT", "HOST:PORT", NULL,
+        "export spans by OTLP over gRPC to this collector; loopback only, unless there is TLS; none without it",
+        SETTING_TEXT, CONFIG_SERVE, FIELD(trace_endpoint), 0, 0},
+    {"trace-tls-ca", "LEADROUTER_TRACE_TLS_CA", "FILE", NULL,
+        "reach the collector by TLS, its certificate signed by one of these", SETTING_TEXT, CONFIG_SERVE,
+        FIELD(trace_tls_ca), 0, 0},
+    {"trace-tls-certificate", "LEADROUTER_TRACE_TLS_CERTIFICATE", "FILE", NULL,
+        "show the collector this certificate, in PEM form", SETTING_TEXT, CONFIG_SERVE, FIELD(trace_tls_certificate), 0,
+        0},
+    {"trace-tls-key", "LEADROUTER_TRACE_TLS_KEY", "FILE", NULL, "its private key", SETTING_TEXT, CONFIG_SERVE,
+        FIELD(trace_tls_key), 0, 0},
+    {"trace-headers-file", "LEADROUTER_TRACE_HEADERS_FILE", "FILE", NULL,
+        "send the collector what is in this file with each export, lines of the form name: value", SETTING_TEXT,
+        CONFIG_SERVE, FIELD(trace_headers_file), 0, 0},
+    {"trace-sample-per-mille", "LEADROUTER_TRACE_SAMPLE_PER_MILLE", "N", "10",
+        "of a thousand calls whose callers trace nothing, how many have spans", SETTING_NUMBER, CONFIG_SERVE,
+        FIELD(trace_sample_per_mille), 0, 1000},
+    {"trace-parents-per-second", "LEADROUTER_TRACE_PARENTS_PER_SECOND", "N", "100",
+        "calls a second that have spans because their callers say so (traceparent); others as above", SETTING_NUMBER,
+        CONFIG_SERVE, FIELD(trace_parents_per_second), 0, 1000000},
+    {"trace-batch-spans", "LEADROUTER_TRACE_BATCH_SPANS", "N", "512", "spans in one export at most", SETTING_NUMBER,
+        CONFIG_SERVE, FIELD(trace_batch_spans), 1, 10000},
+    {"trace-queue-spans", "LEADROUTER_TRACE_QUEUE_SPANS", "N", "4096", "spans that may wait; more are dropped",
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(trace_queue_spans), 1, 1000000},
+    {"trace-interval-ms", "LEADROUTER_TRACE_INTERVAL_MS", "MS", "1000", "what a span waits for others at most",
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(trace_interval_ms), 1, 600000},
+    {"trace-timeout-ms", "LEADROUTER_TRACE_TIMEOUT_MS", "MS", "5000", "how long the collector may take for an export",
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(trace_timeout_ms), 1, 600000},
+    {"trace-flush-ms", "LEADROUTER_TRACE_FLUSH_MS", "MS", "2000",
+        "how long the server, once it has ended all calls, waits for the collector", SETTING_NUMBER, CONFIG_SERVE,
+        FIELD(trace_flush_ms), 0, 600000},
     {"migrate", NULL, NULL, NULL, "bring the schema up to date first", SETTING_SWITCH, CONFIG_CLUSTER, FIELD(migrate),
         0, 0},
     {"disposable", NULL, NULL, NULL, "for tests: flush nothing to disk, and end with the process that started it",
@@ -233,24 +287,82 @@ static bool check_environment(const struct config *config)
     return false;
 }
 
+/* A variable that is nobody's but nearly one of ours was meant to be it, and would change nothing without a word. Others may begin alike:
+ * leadctl's, and those that Kubernetes makes for a service called leadrouter. */
+static bool check_variables(void)
+{
+    static const char prefix[] = "LEADROUTER_";
+    const char *names[COUNT_OF(settings)];
+    size_t name_count = 0;
+
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        if (settings[i].variable != NULL)
+            names[name_count++] = settings[i].variable;
+    for (char **entry = environ; *entry != NULL; entry++) {
+        char name[NEAREST_WORD_MAX + 1];
+        size_t size = strcspn(*entry, "=");
+        if (strncmp(*entry, prefix, strlen(prefix)) != 0 || size >= sizeof(name))
+            continue;
+        snprintf(name, sizeof(name), "%.*s", (int)size, *entry);
+        const char *nearest = nearest_word(name, names, name_count);
+        if (nearest != NULL && strcmp(nearest, name) != 0) {
+            fprintf(stderr, "leadrouterd: %s: no such variable; did you mean %s?\n", name, nearest);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- Help --------------------------------------------------------------------------------------------------------- */
+
+enum { HELP_INDENT = 2, HELP_FLAG_WIDTH = 24, HELP_COLUMNS = 80 };
+
+/* A line or two on a setting: the flag, what it is for, and below that where else it is taken from. */
+static void put_setting(const struct setting *setting)
+{
+    const size_t column = HELP_INDENT + HELP_FLAG_WIDTH + 1;
+    char flag[64];
+
+    snprintf(flag, sizeof(flag), "--%s%s%s", setting->flag, setting->placeholder == NULL ? "" : " ",
+        setting->placeholder == NULL ? "" : setting->placeholder);
+    if (strlen(flag) > HELP_FLAG_WIDTH)
+        printf("%*s%s\n%*s", HELP_INDENT, "", flag, (int)column, "");
+    else
+        printf("%*s%-*s ", HELP_INDENT, "", HELP_FLAG_WIDTH, flag);
+    display_wrap(stdout, setting->help, column, column, HELP_COLUMNS);
+    if (setting->variable != NULL)
+        printf("\n%*s%s%s%s", (int)column, "", setting->variable, setting->standard == NULL ? "" : ", default ",
+            setting->standard == NULL ? "" : setting->standard);
+    putchar('\n');
+}
 
 static void show_help(enum config_command command, const char *usage)
 {
     printf("%s\n\nSettings (flag, environment variable, default):\n", usage);
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        if ((settings[i].commands & command) != 0)
+            put_setting(&settings[i]);
+    printf("%*s%-*s %s\n", HELP_INDENT, "", HELP_FLAG_WIDTH, "--help", "show this");
+}
+
+void config_put_manual(enum config_command command, FILE *output)
+{
     for (size_t i = 0; i < COUNT_OF(settings); i++) {
         const struct setting *setting = &settings[i];
-        char flag[64];
         if ((setting->commands & command) == 0)
             continue;
-        snprintf(flag, sizeof(flag), "--%s%s%s", setting->flag, setting->placeholder == NULL ? "" : " ",
-            setting->placeholder == NULL ? "" : setting->placeholder);
-        printf("  %-24s %s\n", flag, setting->help);
-        if (setting->variable != NULL || setting->standard != NULL)
-            printf("  %-24s %s%s%s\n", "", setting->variable == NULL ? "" : setting->variable,
-                setting->standard == NULL ? "" : ", default ", setting->standard == NULL ? "" : setting->standard);
+        roff_put_flag(output, setting->flag, setting->placeholder);
+        roff_put(output, setting->help);
+        if (setting->variable != NULL)
+            fprintf(output, "; \\fB%s\\fR", setting->variable);
+        if (setting->standard != NULL) {
+            fputs("; default ", output);
+            roff_put(output, setting->standard);
+        }
+        fputs(".\n", output);
     }
-    printf("  %-24s %s\n", "--help", "show this");
+    roff_put_flag(output, "help", NULL);
+    fputs("show this.\n", output);
 }
 
 /* --- Flags -------------------------------------------------------------------------------------------------------- */
@@ -276,6 +388,23 @@ static void forget_variables(struct config *config, const struct setting *settin
     }
 }
 
+/* The reason, with what may have been meant. */
+static void wrong_flag(enum config_command command, const char *typed)
+{
+    const char *names[COUNT_OF(settings)];
+    size_t name_count = 0;
+    const char *nearest = NULL;
+
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        if ((settings[i].commands & command) != 0)
+            names[name_count++] = settings[i].flag;
+    nearest = nearest_word(typed + strspn(typed, "-"), names, name_count);
+    if (nearest != NULL)
+        fprintf(stderr, "leadrouterd: %s: no such flag; did you mean --%s?\n", typed, nearest);
+    else
+        fprintf(stderr, "leadrouterd: %s: no such flag; see --help\n", typed);
+}
+
 /* Takes the flag at argv[*index], and the word after it when that is its value. */
 static bool take_flag(enum config_command command, int argc, char **argv, int *index, struct config *config)
 {
@@ -287,7 +416,7 @@ static bool take_flag(enum config_command command, int argc, char **argv, int *i
 
     snprintf(source, sizeof(source), "%.*s", (int)size, word);
     if (setting == NULL) {
-        fprintf(stderr, "leadrouterd: %s: no such flag; see --help\n", source);
+        wrong_flag(command, source);
         return false;
     }
     if (value != NULL)
@@ -329,7 +458,7 @@ enum config_result config_parse(enum config_command command, const char *usage, 
             return CONFIG_WRONG;
         }
     }
-    return check_environment(ret_config) ? CONFIG_OK : CONFIG_WRONG;
+    return check_variables() && check_environment(ret_config) ? CONFIG_OK : CONFIG_WRONG;
 }
 
 /* --- The database ------------------------------------------------------------------------------------------------- */

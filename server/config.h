@@ -23,6 +23,20 @@ struct config {
     const char *database_file; /* NULL: none; config_read_files() makes `database` of it */
     const char *embedded;      /* NULL: none */
     const char *log_level;
+    int log_sample_per_mille;
+    int log_slow_ms;
+    const char *trace_endpoint; /* NULL: no spans */
+    const char *trace_tls_ca;   /* NULL: plain text */
+    const char *trace_tls_certificate;
+    const char *trace_tls_key;
+    const char *trace_headers_file; /* NULL: none */
+    int trace_sample_per_mille;
+    int trace_parents_per_second;
+    int trace_batch_spans;
+    int trace_queue_spans;
+    int trace_interval_ms;
+    int trace_timeout_ms;
+    int trace_flush_ms;
     const char *tls_certificate; /* NULL: plain text */
     const char *tls_key;
     const char *tls_client_ca;
@@ -42,12 +56,16 @@ struct config {
     int log_keep_days;
     bool no_jobs;
     int drain_ms;
+    const char *admin_listen;     /* NULL: none */
+    const char *admin_token_file; /* NULL: none */
+    bool no_metrics;
     int self_probe_ms; /* 0: no probes */
     int connection_age_s;
     int streams_max;
-    int workspace_calls_per_second; /* 0: no limit; so for the next three */
+    int workspace_calls_per_second; /* 0: no limit; so for the next four */
     int workspace_calls_burst;
     int workspace_calls_in_flight;
+    int workspace_imports;
     int workspace_rules;
     bool unnamed_statements;
     bool disposable;
@@ -66,6 +84,9 @@ enum config_result { CONFIG_OK, CONFIG_HELP_SHOWN, CONFIG_WRONG };
  * (migrate's up, down, status), or NULL; `wants_operand` says whether there may be one. */
 enum config_result config_parse(enum config_command command, const char *usage, int argc, char **argv,
     bool wants_operand, struct config *ret_config, const char **ret_operand);
+
+/* Writes the settings of a command as entries of a manual page. */
+void config_put_manual(enum config_command command, FILE *output);
 
 /* True when exactly one place was named where the database is. */
 bool config_has_database(const struct config *config);

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "levels/levels.h"
 
 enum { KEPT_MS = 1000 };
 
@@ -58,5 +59,5 @@ int64_t descriptors_used(struct descriptors *descriptors)
 
 bool descriptors_are_short(int64_t used, int64_t limit)
 {
-    return used * 100 > limit * DESCRIPTORS_USED_PERCENT_MAX;
+    return band_judge(BAND_DESCRIPTORS, (double)used / (double)limit) > BAND_WELL;
 }

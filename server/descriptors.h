@@ -6,8 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { DESCRIPTORS_USED_PERCENT_MAX = 80 }; /* more: the server is not ready for new connections */
-
 /* Counts, kept for a second. Zero is empty. Any thread. */
 struct descriptors {
     atomic_int_fast64_t counted_ns;
@@ -23,7 +21,7 @@ int64_t descriptors_limit(void);
 /* How many are open; counted at most once a second. All of them when not even one more can be opened. */
 int64_t descriptors_used(struct descriptors *descriptors);
 
-/* Whether `used` of `limit` is more than DESCRIPTORS_USED_PERCENT_MAX percent. */
+/* Whether `used` of `limit` is more than levels/levels.h allows (BAND_DESCRIPTORS): then the server is not ready for new connections. */
 bool descriptors_are_short(int64_t used, int64_t limit);
 
 #endif

@@ -438,10 +438,11 @@ static bool launch(struct embedded *embedded, struct error *reterr_error)
     char postgres[PATH_SIZE];
     char sockets[PATH_SIZE + 32];
     const char *flush = embedded->disposable ? "fsync=off" : "fsync=on";
+    const char *wal = embedded->disposable ? "max_wal_size=256MB" : "max_wal_size=4GB"; /* it may lie in memory */
     const char *const arguments[] = {postgres, "-D", embedded->data, "-c", "listen_addresses=", "-c", sockets, "-c",
         "port=5432", "-c", "unix_socket_permissions=0700", "-c", "max_connections=100", "-c", "shared_buffers=256MB",
-        "-c", "max_wal_size=4GB", "-c", "checkpoint_timeout=15min", "-c", "jit=off", "-c", "timezone=UTC", "-c",
-        "log_timezone=UTC", "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic", "-c",
+        "-c", wal, "-c", "checkpoint_timeout=15min", "-c", "jit=off", "-c", "timezone=UTC", "-c", "log_timezone=UTC",
+        "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic", "-c",
         "log_error_verbosity=terse", /* details quote rows */
         "-c", flush, NULL};
 

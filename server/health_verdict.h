@@ -15,6 +15,10 @@ enum { HEALTH_JOBS_MAX = 32, HEALTH_JOB_NAME_SIZE = 64, HEALTH_PROBLEMS_MAX = 13
 struct health_counts {
     int64_t pending, routing, failed, retry_queue_depth, retries_due, stale_locks, oldest_pending_age_seconds,
         counted_us, held, oldest_due_age_seconds;
+    double stale_mean_seconds, stale_max_seconds; /* how long stale locks have been held */
+    double due_attempt_mean;                      /* attempts made of retries that are due */
+    int32_t due_attempt_max;
+    int64_t sealed_us;            /* when the audit log was sealed last; 0: never; not of one workspace */
     int32_t log_days_ahead;       /* days after today that the audit log has partitions for */
     int64_t unsealed_age_seconds; /* how old the oldest row of the audit log is that no seal covers; 0: none */
     bool is_sealing_held;         /* a transaction that is under way keeps it from being sealed */
@@ -29,6 +33,9 @@ struct health_job {
     int32_t failures;  /* in a row */
     int64_t next_run_us;
     int64_t last_ended_us; /* 0: never */
+    int64_t last_done_us;  /* when it last ended well; 0: never */
+    int64_t last_duration_ms;
+    int64_t runs;
 };
 
 /* Everything that is judged. */

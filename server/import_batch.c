@@ -21,10 +21,12 @@ enum {
 struct import_input {
     struct arena *arena;
     int64_t *numbers;
-    const char **reasons; /* with the field in front; NULL: the row is taken */
+    const char **fields;  /* of rows that are rejected */
+    const char **reasons; /* NULL: the row is taken */
     struct uuid *keys;
     const char **texts[LEAD_INPUT_TEXT_COUNT];
     const char **attributes;
+    const char **hashes; /* of the identities; "" for a blank one */
 };
 
 static struct import_input *input_new(size_t count)
@@ -33,9 +35,11 @@ static struct import_input *input_new(size_t count)
 
     input->arena = arena_new(ARENA_SIZE);
     input->numbers = arena_alloc_array(input->arena, count, sizeof(*input->numbers));
+    input->fields = arena_alloc_array(input->arena, count, sizeof(*input->fields));
     input->reasons = arena_alloc_array(input->arena, count, sizeof(*input->reasons));
     input->keys = arena_alloc_array(input->arena, count, sizeof(*input->keys));
     input->attributes = arena_alloc_array(input->arena, count, sizeof(*input->attributes));
+    input->hashes = arena_alloc_array(input->arena, count, sizeof(*input->hashes));
     for (size_t i = 0; i < LEAD_INPUT_TEXT_COUNT; i++)
         input->texts[i] = arena_alloc_array(input->arena, count, sizeof(*input->texts[i]));
     return input;
@@ -68,12 +72,20 @@ static bool check_numbers(const Leadrouter__V1__ImportRows *message, int64_t aft
     return true;
 }
 
-/* Of a text of the client's, at most so many bytes; cut on a code point. */
+/* Of a text of the client's, at most so many bytes, cut on a code point; control characters become blanks: it is shown to people. */
 static const char *cut_copy(struct arena *arena, const char *text, size_t size_max)
 {
     size_t size = strlen(text);
+    char *copy = arena_copy(arena, text, size > size_max ? utf8_cut(text, size_max) : size);
 
-    return arena_copy(arena, text, size > size_max ? utf8_cut(text, size_max) : size);
+    for (unsigned char *at = (unsigned char *)copy; *at != '\0'; at++) {
+        bool is_c1 = at[0] == 0xC2 && at[1] < 0xA0; /* two bytes */
+        if (*at < ' ' || *at == 0x7F || is_c1)
+            at[0] = ' ';
+        if (is_c1)
+            at[1] = ' ';
+    }
+    return copy;
 }
 
 /* Marks a row as rejected. The texts are copied. */
@@ -83,8 +95,8 @@ static void reject(struct import_batch *batch, size_t index, const char *field, 
 
     row->field = cut_copy(batch->arena, field, FIELD_SIZE_MAX);
     row->reason = cut_copy(batch->arena, reason, REASON_SIZE_MAX);
-    batch->input->reasons[index] =
-        row->field[0] == '\0' ? row->reason : arena_format(batch->arena, "%s: %s", row->field, row->reason);
+    batch->input->fields[index] = row->field;
+    batch->input->reasons[index] = row->reason;
 }
 
 /* What a row without an external id is known by: the same content again is the same lead. The first bytes of a SHA-256 over its fields,
@@ -109,6 +121,19 @@ static struct uuid key_of(const Leadrouter__V1__NewLead *lead)
     return key;
 }
 
+/* The same as the table's trigger would make of it, at a fraction of the cost. */
+static const char *hash_of(struct arena *arena, const Leadrouter__V1__NewLead *lead)
+{
+    const struct dedupe_identity identity = {.email = lead->email,
+        .phone = lead->phone,
+        .company_name = lead->company_name,
+        .first_name = lead->first_name,
+        .last_name = lead->last_name};
+    char hash[DEDUPE_HASH_SIZE];
+
+    return dedupe_hash(&identity, hash) ? arena_copy_string(arena, hash) : "";
+}
+
 /* Copies what goes into the database. */
 static void copy_lead(struct import_input *input, size_t index, const Leadrouter__V1__NewLead *lead)
 {
@@ -117,6 +142,7 @@ static void copy_lead(struct import_input *input, size_t index, const Leadrouter
     input->attributes[index] =
         arena_copy_string(input->arena, lead->attributes_json[0] == '\0' ? "{}" : lead->attributes_json);
     input->keys[index] = key_of(lead);
+    input->hashes[index] = hash_of(input->arena, lead);
 }
 
 static void read_row(struct import_batch *batch, size_t index, const Leadrouter__V1__ImportRow *message)
@@ -179,11 +205,13 @@ void import_batch_free(struct import_batch *batch)
 static void add_rows(struct pg_params *params, const struct import_input *input, size_t from, size_t count)
 {
     pg_params_add_int8_array(params, input->numbers + from, NULL, count);
+    pg_params_add_text_array(params, input->fields + from, count);
     pg_params_add_text_array(params, input->reasons + from, count);
     pg_params_add_uuid_array(params, input->keys + from, NULL, count);
     for (size_t i = 0; i < LEAD_INPUT_TEXT_COUNT; i++)
         pg_params_add_text_array(params, input->texts[i] + from, count);
     pg_params_add_text_array(params, input->attributes + from, count);
+    pg_params_add_text_array(params, input->hashes + from, count);
 }
 
 static Leadrouter__V1__ImportResult result_of(const char *name)
@@ -218,11 +246,12 @@ static bool take_in_some(const struct service_call *call, struct import_batch *b
         .name = "import_rows",
         .sql =
             "select ord, result, lead_id, dedupe_hash from leadrouter.import_rows($1, $2, $3, $4, $5, $6, $7, $8, $9,"
-            " $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
-        .param_count = 22,
-        .param_types = {PG_UUID, PG_UUID, PG_INT8, PG_INT8, PG_INT8_ARRAY, PG_TEXT_ARRAY, PG_UUID_ARRAY, PG_TEXT_ARRAY,
+            " $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)",
+        .param_count = 24,
+        .param_types = {PG_UUID, PG_UUID, PG_INT8, PG_INT8, PG_INT8_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_UUID_ARRAY,
             PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY,
-            PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY},
+            PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY,
+            PG_TEXT_ARRAY, PG_TEXT_ARRAY},
     };
     struct arena *arena = arena_new(ARENA_SIZE);
     struct pg_params params;
@@ -253,6 +282,12 @@ static bool is_about_data(const struct error *error)
     return strncmp(error->sqlstate, "22", 2) == 0 || strncmp(error->sqlstate, "23", 2) == 0;
 }
 
+void import_batch_note_fenced(const struct service_call *call, struct error *error)
+{
+    metrics_add(call->service->metrics, METRIC_FENCED, METRICS_FENCED_IMPORT, 0, 1);
+    error->code = ERROR_BUSY;
+}
+
 /* By halves, until a row that the database refuses stands alone. */
 static bool take_in_range(const struct service_call *call, struct import_batch *batch, struct import_place *place,
     size_t from, size_t count, int64_t deadline_ns, struct error *reterr_error)
@@ -265,11 +300,16 @@ static bool take_in_range(const struct service_call *call, struct import_batch *
         return take_in_range(call, batch, place, from, count / 2, deadline_ns, reterr_error) &&
                take_in_range(call, batch, place, from + count / 2, count - count / 2, deadline_ns, reterr_error);
     if (is_about_data(&error) && batch->rows[from].reason == NULL) {
-        reject(batch, from, "", "a value does not fit the database's own types or constraints");
+        char reason[REASON_SIZE_MAX];
+        snprintf(reason, sizeof(reason), "a value does not fit the database's own types or constraints (SQLSTATE %s)",
+            error.sqlstate);
+        reject(batch, from, "", reason);
         return take_in_some(call, batch, place, from, 1, deadline_ns, reterr_error);
     }
     if (strcmp(error.sqlstate, "LR412") == 0)
-        error.code = ERROR_BUSY;
+        import_batch_note_fenced(call, &error);
+    else
+        service_find_limit(&error);
     *reterr_error = error;
     return false;
 }

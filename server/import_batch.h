@@ -73,6 +73,9 @@ bool import_batch_recover(const struct service_call *call, const struct import_p
 /* NULL is fine. */
 void import_batch_free(struct import_batch *batch);
 
+/* Makes ERROR_BUSY of the database's word (LR412) that the import goes on in another call, and counts it. */
+void import_batch_note_fenced(const struct service_call *call, struct error *error);
+
 /* Takes the rows in and says what became of each; a row that the database refuses is found and rejected, the others go in. Raises
  * `place->last_row`. Waits: for workers only. Errors: ERROR_BUSY when another call has taken the import over; those of
  * service_query(). */

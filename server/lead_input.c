@@ -38,12 +38,6 @@ static const struct {
 
 static_assert(COUNT_OF(text_fields) == LEAD_INPUT_TEXT_COUNT, "the header counts them");
 
-const char *lead_input_name(size_t index)
-{
-    assert(index < LEAD_INPUT_TEXT_COUNT);
-    return text_fields[index].name;
-}
-
 const char *lead_input_text(const Leadrouter__V1__NewLead *lead, size_t index)
 {
     assert(index < LEAD_INPUT_TEXT_COUNT);
@@ -74,7 +68,7 @@ bool lead_input_check(const Leadrouter__V1__NewLead *lead, const char **reterr_f
 {
     for (size_t i = 0; i < LEAD_INPUT_TEXT_COUNT; i++)
         if (strlen(lead_input_text(lead, i)) > LEAD_INPUT_FIELD_SIZE_MAX) {
-            *reterr_field = lead_input_name(i);
+            *reterr_field = text_fields[i].name;
             return error_set(reterr_error, ERROR_INVALID, "longer than %d bytes", LEAD_INPUT_FIELD_SIZE_MAX);
         }
     if (check_attributes(lead->attributes_json, reterr_error))

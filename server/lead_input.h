@@ -15,9 +15,8 @@ enum {
     LEAD_INPUT_HASH_SIZE = 32,
 };
 
-/* The text fields of a new lead: their number, the name of one in messages and database, and what a lead has there. */
+/* The text fields of a new lead: their number, and what a lead has in one. */
 enum { LEAD_INPUT_TEXT_COUNT = 14 };
-const char *lead_input_name(size_t index);
 const char *lead_input_text(const Leadrouter__V1__NewLead *lead, size_t index);
 
 /* Checks one lead. When it is wrong `*reterr_field` is the name of the field at fault and the error the reason alone, as in

@@ -1,31 +1,41 @@
 /* leadrouterd: picks the command. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/memory.h"
+#include "base/nearest.h"
 #include "command.h"
 #include "config.h"
 #include "version.h"
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-} commands[] = {
-    {"serve", command_serve, "serve gRPC on a database, or on an embedded one"},
-    {"migrate", command_migrate, "bring the schema up, take it down, or say where it stands"},
-    {"cluster", command_cluster, "run the embedded database alone, for psql and backups"},
-};
+enum { COMMANDS_MAX = 8 };
 
 static void show_help(FILE *output)
 {
     fprintf(output,
         "leadrouterd %s: decides which workspace gets a lead, once\n\nUsage: leadrouterd COMMAND [SETTINGS]\n\n",
         SERVER_VERSION);
-    for (size_t i = 0; i < COUNT_OF(commands); i++)
-        fprintf(output, "  %-10s %s\n", commands[i].name, commands[i].help);
+    for (const struct server_command *command = server_commands; command->name != NULL; command++)
+        fprintf(output, "  %-10s %s\n", command->name, command->help);
     fprintf(output, "\nleadrouterd COMMAND --help lists the settings. To try it:\n"
                     "  leadrouterd serve --embedded /var/lib/leadrouter\n");
+}
+
+static int wrong_command(const char *typed)
+{
+    const char *names[COMMANDS_MAX];
+    size_t count = 0;
+    const char *nearest = NULL;
+
+    for (; server_commands[count].name != NULL && count < COMMANDS_MAX; count++)
+        names[count] = server_commands[count].name;
+    assert(server_commands[count].name == NULL);
+    nearest = nearest_word(typed, names, count);
+    if (nearest != NULL)
+        fprintf(stderr, "leadrouterd: \"%s\" is not a command; did you mean %s?\n", typed, nearest);
+    else
+        fprintf(stderr, "leadrouterd: \"%s\" is not a command; see leadrouterd --help\n", typed);
+    return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -42,9 +52,8 @@ int main(int argc, char **argv)
         printf("leadrouterd %s\n", SERVER_VERSION);
         return EXIT_DONE;
     }
-    for (size_t i = 0; i < COUNT_OF(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "leadrouterd: \"%s\" is not a command; see leadrouterd --help\n", argv[1]);
-    return EXIT_USAGE;
+    for (const struct server_command *command = server_commands; command->name != NULL; command++)
+        if (strcmp(argv[1], command->name) == 0)
+            return command->run(argc - 1, argv + 1);
+    return wrong_command(argv[1]);
 }

@@ -35,15 +35,29 @@ static bool refuse_foreign(struct migrate_runner *runner, struct error *reterr_e
     return true;
 }
 
-/* Prints the statements that make what is needed, each after `indent`. */
-static void print_needs(const struct migrate_runner *runner, const struct pg_result *needs, const char *indent)
+/* What a restore can have lost of a schema that is there: the rest is for making one. */
+static bool servers_need(const struct pg_result *needs, int i)
 {
-    for (int i = 0; i < pg_result_row_count(needs); i++)
-        fprintf(runner->options->output, "%s%s;\n", indent, pg_result_text(needs, i, 2));
+    return pg_result_bool(needs, i, 3);
 }
 
-/* Roles and grants that are missing; the result has type, identity (both NULL where the catalogue shows them) and
- * statement. */
+/* Prints the statements that make what is needed, each after `indent`, and returns their number. */
+static int print_needs(
+    const struct migrate_runner *runner, const struct pg_result *needs, bool of_servers, const char *indent)
+{
+    int count = 0;
+
+    for (int i = 0; i < pg_result_row_count(needs); i++) {
+        if (of_servers && !servers_need(needs, i))
+            continue;
+        fprintf(runner->options->output, "%s%s;\n", indent, pg_result_text(needs, i, 2));
+        count++;
+    }
+    return count;
+}
+
+/* Roles and grants that are missing; the result has type, identity (both NULL where the catalogue shows them),
+ * statement, and whether servers need it. */
 static bool read_needs(struct migrate_runner *runner, struct pg_result **ret_needs, struct error *reterr_error)
 {
     return migrate_runner_query(runner, sql_runner_needs, NULL, ret_needs, reterr_error);
@@ -64,19 +78,21 @@ static bool record_needs(struct migrate_runner *runner, const struct pg_result *
     return migrate_runner_execute(runner, sql_runner_record, reterr_error);
 }
 
-/* Makes what is needed and the bookkeeping, in one transaction: a role that is made is recorded. */
+/* Makes what is needed (`argument`, a bool: of servers only) and the bookkeeping, in one transaction: a role that is
+ * made is recorded. */
 static bool prepare(struct migrate_runner *runner, void *argument, struct error *reterr_error)
 {
+    const bool *of_servers = argument;
     struct pg_result *needs = NULL;
     bool ok = false;
 
-    (void)argument;
     if (!migrate_runner_execute(runner, sql_runner_snapshot, reterr_error) ||
         !migrate_runner_execute(runner, "set local leadrouter.migration = 0", reterr_error) ||
         !read_needs(runner, &needs, reterr_error))
         goto cleanup;
     for (int i = 0; i < pg_result_row_count(needs); i++)
-        if (!migrate_runner_execute(runner, pg_result_text(needs, i, 2), reterr_error))
+        if ((!*of_servers || servers_need(needs, i)) &&
+            !migrate_runner_execute(runner, pg_result_text(needs, i, 2), reterr_error))
             goto cleanup;
     ok = migrate_runner_execute(runner, sql_runner_bookkeeping, reterr_error) &&
          record_needs(runner, needs, reterr_error);
@@ -86,7 +102,7 @@ cleanup:
 }
 
 /* Says what to run where making it is not allowed. */
-static bool explain_needs(struct migrate_runner *runner, struct error *reterr_error)
+static bool explain_needs(struct migrate_runner *runner, bool of_servers, struct error *reterr_error)
 {
     struct pg_result *needs = NULL;
 
@@ -94,7 +110,7 @@ static bool explain_needs(struct migrate_runner *runner, struct error *reterr_er
         return false;
     if (pg_result_row_count(needs) > 0) {
         fprintf(runner->options->output, "A role that may create roles must run this in the same database first:\n\n");
-        print_needs(runner, needs, "  ");
+        print_needs(runner, needs, of_servers, "  ");
         fprintf(runner->options->output, "\n");
         error_set_sql(reterr_error, ERROR_PERMISSION, "42501", "not allowed to make the roles leadrouter needs: %s",
             reterr_error->text);
@@ -158,7 +174,7 @@ static bool show_up(struct migrate_runner *runner, struct error *reterr_error)
         return false;
     fprintf(
         output, "would migrate from version %d to %d; nothing is changed\n", runner->version, migrate_schema_version);
-    print_needs(runner, needs, "would run: ");
+    print_needs(runner, needs, false, "would run: ");
     pg_result_free(needs);
     for (size_t i = 0; i < sql_step_count; i++) {
         const struct sql_step *step = &sql_steps[i];
@@ -174,22 +190,40 @@ static bool show_up(struct migrate_runner *runner, struct error *reterr_error)
     return true;
 }
 
+/* What a schema of this version has lost that is no part of a database, as in a restore: the limits of the server's
+ * role, or what it is a member of. */
+static bool keep_up(struct migrate_runner *runner, struct error *reterr_error)
+{
+    struct pg_result *needs = NULL;
+    bool of_servers = true;
+
+    if (!read_needs(runner, &needs, reterr_error))
+        return false;
+    int missing = print_needs(runner, needs, of_servers, runner->options->dry_run ? "would run: " : "missing: ");
+    pg_result_free(needs);
+    if (missing > 0 && !runner->options->dry_run &&
+        (!migrate_runner_execute(runner, sql_runner_catalogue, reterr_error) ||
+            !migrate_runner_transact(runner, NULL, prepare, &of_servers, reterr_error)))
+        return explain_needs(runner, of_servers, reterr_error);
+    fprintf(runner->options->output, "the schema is up to date at version %d\n", runner->version);
+    return true;
+}
+
 static bool bring_up(struct migrate_runner *runner, struct error *reterr_error)
 {
     FILE *output = runner->options->output;
+    bool of_servers = false;
 
     assert(sql_steps[sql_step_count - 1].migration == migrate_schema_version);
-    if (runner->version == migrate_schema_version) {
-        fprintf(output, "the schema is up to date at version %d\n", runner->version);
-        return true;
-    }
+    if (runner->version == migrate_schema_version)
+        return keep_up(runner, reterr_error);
     if (runner->options->dry_run)
         return show_up(runner, reterr_error);
     fprintf(output, "migrating from version %d to %d\n", runner->version, migrate_schema_version);
     if (!migrate_runner_execute(runner, sql_runner_catalogue, reterr_error))
         return false;
-    if (!migrate_runner_transact(runner, NULL, prepare, NULL, reterr_error))
-        return explain_needs(runner, reterr_error);
+    if (!migrate_runner_transact(runner, NULL, prepare, &of_servers, reterr_error))
+        return explain_needs(runner, of_servers, reterr_error);
     runner->has_bookkeeping = true;
     if (!run_steps(runner, reterr_error))
         return false;

@@ -22,7 +22,8 @@ struct migrate_options {
     FILE *output;             /* Required. What is done, a line per step, for people */
 };
 
-/* Applies what is missing, and takes over what `adopt` asks for. Safe to run by several at once: the others wait. A
+/* Applies what is missing, and takes over what `adopt` asks for. On a schema of this version it makes what servers need
+ * beside it and a restored database may not have: the limits of their role. Safe to run by several at once: the others wait. A
  * runner that was killed is taken up where it stopped. Errors: ERROR_UNAVAILABLE, ERROR_BUSY (another runner took too
  * long), ERROR_PERMISSION (not allowed to make the roles: the statements have been printed; or roles would lose sight of
  * rows that `adopt_losing` does not name), ERROR_DATABASE, ERROR_EXISTS (names that we need are taken: by the old system's
@@ -36,6 +37,11 @@ bool migrate_down(const struct migrate_options *options, struct error *reterr_er
 
 /* Prints the version, the migrations and when their steps were done. Errors as migrate_up(). */
 bool migrate_status(const struct migrate_options *options, struct error *reterr_error);
+
+/* Prints, line by line, whether the database is what migrate_up() makes of it: objects, functions, row security, the
+ * server's role, hashes and claims, what a stranger sees; and counts of leads. Changes nothing. ERROR_INVALID when
+ * something is not so, or the schema is of another version; else as migrate_up(). */
+bool migrate_verify(const struct migrate_options *options, struct error *reterr_error);
 
 /* Tables of workspaces' rows that row security does not guard as it was made, each with the reason, as one text in `arena`; NULL
  * when there are none. Works as leadrouter_service. Errors as pg_conn_open(). */

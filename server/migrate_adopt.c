@@ -118,15 +118,21 @@ static bool take_over(struct migrate_runner *runner, void *argument, struct erro
 bool migrate_adopt(struct migrate_runner *runner, struct error *reterr_error)
 {
     const char *tables = NULL;
+    const char *lock = NULL;
 
     if (!runner->options->adopt || runner->options->dry_run)
         return migrate_adopt_tell(runner, reterr_error);
+    /* Leads before workspaces, as whoever inserts leads locks them: triggers look at the workspace. The other way round we would meet
+     * every insert crosswise, and give way each time. */
     if (!migrate_runner_text(
-            runner, "select string_agg(name, ', ') from pg_temp.migrate_adoptable()", NULL, &tables, reterr_error))
+            runner, "select string_agg(name, ', ') from pg_temp.migrate_adoptable()", NULL, &tables, reterr_error) ||
+        !migrate_runner_text(runner,
+            "select format('lock table %s in access exclusive mode', string_agg(name, ', ' order by name))"
+            " from pg_temp.migrate_adoptable()",
+            NULL, &lock, reterr_error))
         return false;
     if (tables == NULL)
         return migrate_adopt_tell(runner, reterr_error);
-    const char *lock = arena_format(runner->arena, "lock table %s in access exclusive mode", tables);
     if (!migrate_runner_execute(runner, sql_runner_bookkeeping, reterr_error) ||
         !migrate_runner_execute(runner, sql_runner_catalogue, reterr_error) ||
         !migrate_runner_transact(runner, lock, take_over, NULL, reterr_error))

@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,12 @@ struct self_probe {
     char address[ADDRESS_SIZE];
     pthread_t thread;
     int stop; /* eventfd: readable once the probe is to end */
+    bool is_stopped;
+
+    /* any thread */
+    atomic_int_fast64_t answered_ns;
+    atomic_bool answered;
+    atomic_uint_fast64_t failures;
 };
 
 /* What a client says first in HTTP/2: the preface and an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5). */
@@ -186,11 +193,16 @@ static void *run(void *argument)
         wait_ready(-1, 0, self->stop, clock_after_ms(self->options.interval_ms), &pause);
         if (pause.code == ERROR_CANCELLED)
             return NULL;
-        if (probe(&self->options, self->stop, &error))
+        if (probe(&self->options, self->stop, &error)) {
             failures = 0;
-        else if (error.code == ERROR_CANCELLED)
+            atomic_store(&self->answered_ns, clock_now_ns());
+            atomic_store(&self->answered, true);
+            continue;
+        }
+        if (error.code == ERROR_CANCELLED)
             return NULL;
-        else if (++failures == SELF_PROBE_FAILURES_MAX)
+        atomic_fetch_add(&self->failures, 1);
+        if (++failures == SELF_PROBE_FAILURES_MAX)
             break;
     }
     self->options.observer(&error, self->options.user);
@@ -205,6 +217,7 @@ bool self_probe_new(const struct self_probe_options *options, struct self_probe 
     self->options = *options;
     snprintf(self->address, sizeof(self->address), "%s", options->address);
     self->options.address = self->address;
+    atomic_init(&self->answered_ns, clock_now_ns());
     self->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->stop < 0) {
         free(self);
@@ -220,12 +233,29 @@ bool self_probe_new(const struct self_probe_options *options, struct self_probe 
     return true;
 }
 
+void self_probe_read(const struct self_probe *probe, struct self_probe_status *ret_status)
+{
+    *ret_status = (struct self_probe_status){
+        .answered_ns = atomic_load(&probe->answered_ns),
+        .answered = atomic_load(&probe->answered),
+        .failures = atomic_load(&probe->failures),
+    };
+}
+
+void self_probe_stop(struct self_probe *probe)
+{
+    if (probe == NULL || probe->is_stopped)
+        return;
+    eventfd_write(probe->stop, 1);
+    pthread_join(probe->thread, NULL);
+    probe->is_stopped = true;
+}
+
 void self_probe_free(struct self_probe *probe)
 {
     if (probe == NULL)
         return;
-    eventfd_write(probe->stop, 1);
-    pthread_join(probe->thread, NULL);
+    self_probe_stop(probe);
     close(probe->stop);
     free(probe);
 }

@@ -4,6 +4,7 @@
 #define SERVER_SELF_PROBE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -33,7 +34,18 @@ bool self_probe_once(const struct self_probe_options *options, struct error *ret
 bool self_probe_new(
     const struct self_probe_options *options, struct self_probe **ret_probe, struct error *reterr_error);
 
-/* Ends the thread, at once also in mid-probe, and releases. Call before the listener is closed. NULL is fine. */
+/* How it went so far. */
+struct self_probe_status {
+    int64_t answered_ns; /* monotonic: when a probe was answered last; without any, when the probe was made */
+    bool answered;       /* at least once */
+    uint64_t failures;
+};
+void self_probe_read(const struct self_probe *probe, struct self_probe_status *ret_status);
+
+/* Ends the thread, at once also in mid-probe. Call before the listener is closed. NULL is fine. */
+void self_probe_stop(struct self_probe *probe);
+
+/* The same, if it was not done, and releases. NULL is fine. */
 void self_probe_free(struct self_probe *probe);
 
 #endif

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-enum { PUSHBACK_MS = 100, REQUEST_TEXT_MAX = 1000 };
+enum { PUSHBACK_MS = 100, REQUEST_TEXT_MAX = 1000, KEY_FIELDS = 4 /* of a line: what makes it like others */ };
 
 void service_init(struct service *service)
 {
@@ -153,7 +153,11 @@ static void log_call(const struct service_call *call)
 
 void service_begin(struct service_call *ret_call, struct grpc_c_call *call, void *user)
 {
+    const struct call_context *context = authorization_context(call);
+
     *ret_call = (struct service_call){.call = call, .service = user, .started_ns = clock_now_ns()};
+    if (context != NULL)
+        ret_call->context = *context;
     atomic_fetch_add_explicit(&ret_call->service->calls, 1, memory_order_relaxed);
     if (log_is_on(LOG_LEVEL_DEBUG))
         log_call(ret_call);
@@ -176,8 +180,12 @@ static const char *id_text(const struct uuid *id, char ret_text[UUID_TEXT_SIZE])
 static void log_failure(const struct service_call *call, const struct error *error)
 {
     enum grpc_c_status status = service_status(error);
-    char workspace[UUID_TEXT_SIZE], lead[UUID_TEXT_SIZE], request[UUID_TEXT_SIZE];
+    char workspace[UUID_TEXT_SIZE], lead[UUID_TEXT_SIZE];
     struct buffer message = {.size_max = REQUEST_TEXT_MAX};
+    struct call_context_texts texts;
+    struct log_field about_call[CALL_CONTEXT_FIELDS];
+
+    call_context_fields(&call->context, &call->request_id, &texts, about_call);
     const struct log_field fields[] = {
         LOG_STRING("method", grpc_c_call_method(call->call)),
         LOG_STRING("code", grpc_c_status_name(status)),
@@ -185,14 +193,17 @@ static void log_failure(const struct service_call *call, const struct error *err
         LOG_STRING("sqlstate", error->sqlstate[0] == '\0' ? NULL : error->sqlstate),
         LOG_STRING("workspace_id", id_text(&call->workspace_id, workspace)),
         LOG_STRING("lead_id", id_text(&call->lead_id, lead)),
-        LOG_STRING("request_id", id_text(&call->request_id, request)),
+        about_call[0],
+        about_call[1],
+        about_call[2],
         LOG_STRING("request", safe_request(call, &message)),
         LOG_STRING("peer", grpc_c_call_peer(call->call)),
         LOG_INTEGER("duration_us", (clock_now_ns() - call->started_ns) / 1000),
         LOG_END,
     };
 
-    log_write(status == GRPC_C_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "rpc.failed", "request failed", fields);
+    log_write_limited(status == GRPC_C_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "rpc.failed", "request failed",
+        fields, KEY_FIELDS);
     buffer_release(&message);
 }
 
@@ -222,14 +233,17 @@ void service_add_pushback(struct grpc_c_call *call, const struct error *error)
     grpc_c_call_add_trailing_metadata(call, "grpc-retry-pushback-ms", pushback, (size_t)size);
 }
 
-void service_fail(struct service_call *call, const struct error *error)
+void service_fail_unlogged(struct service_call *call, const struct error *error)
 {
-    enum grpc_c_status status = service_status(error);
-
-    log_failure(call, error);
     atomic_fetch_add_explicit(&call->service->failures, 1, memory_order_relaxed);
     service_add_pushback(call->call, error);
-    grpc_c_call_fail(call->call, status, service_text(error));
+    grpc_c_call_fail(call->call, service_status(error), service_text(error));
+}
+
+void service_fail(struct service_call *call, const struct error *error)
+{
+    log_failure(call, error);
+    service_fail_unlogged(call, error);
 }
 
 /* --- Values ------------------------------------------------------------------------------------------------------- */
@@ -284,7 +298,7 @@ static void log_refusal(const char *method, enum grpc_c_status status, const cha
 
     atomic_fetch_add_explicit(&service->calls, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&service->failures, 1, memory_order_relaxed);
-    log_write(LOG_LEVEL_WARNING, "rpc.failed", "request refused", fields);
+    log_write_limited(LOG_LEVEL_WARNING, "rpc.failed", "request refused", fields, 3);
 }
 
 void service_register(struct grpc_c_server *server, struct service *service)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "call_context.h"
 #include "call_limits.h"
 #include "descriptors.h"
 #include "grpc_c/server.h"
@@ -20,6 +21,7 @@
 #include "leadrouter/v1/routing.grpc.h"
 #include "leadrouter/v1/rules.grpc.h"
 #include "leadrouter/v1/workspaces.grpc.h"
+#include "metrics/metrics.h"
 #include "pg/pg.h"
 #include "privacy.h"
 #include "routing/engine.h"
@@ -49,6 +51,8 @@ struct service {
     struct limits *limits;
     int32_t rules_max; /* of a workspace that says nothing else; 0: no limit */
     int schema_version;
+    struct metrics *metrics; /* or NULL */
+    atomic_bool is_draining; /* set by the owner once no more calls are taken */
 
     /* the standard services; set by service_init() and service_register() */
     struct privacy *privacy; /* what of requests may be logged */
@@ -113,11 +117,13 @@ void service_handle_process_retries(
     struct grpc_c_call *call, const Leadrouter__V1__ProcessRetriesRequest *request, void *user);
 void service_handle_health(struct grpc_c_call *call, const Leadrouter__V1__HealthRequest *request, void *user);
 
-/* LeadService.ImportLeads, GetImport and ListImports; in files of their own. */
+/* LeadService.ImportLeads, GetImport, ListImports and ListRejectedRows; in files of their own. */
 void service_handle_import_leads(struct grpc_c_call *call, void *user);
 void service_handle_get_import(struct grpc_c_call *call, const Leadrouter__V1__GetImportRequest *request, void *user);
 void service_handle_list_imports(
     struct grpc_c_call *call, const Leadrouter__V1__ListImportsRequest *request, void *user);
+void service_handle_list_rejected_rows(
+    struct grpc_c_call *call, const Leadrouter__V1__ListRejectedRowsRequest *request, void *user);
 
 /* One import of the call's workspace as a message in the arena, and the database's time. Waits: for workers only. Errors:
  * ERROR_NOT_FOUND; those of service_query(). */
@@ -149,6 +155,7 @@ struct service_job {
     bool is_running;
     int64_t last_started_us;
     int64_t last_ended_us;
+    int64_t last_done_us; /* when it last ended well */
     int64_t last_duration_ms;
     const char *last_result;
     const char *last_detail;
@@ -188,7 +195,9 @@ struct service_call {
     /* For the log; uuid_nil: not known. */
     struct uuid workspace_id;
     struct uuid lead_id;
-    struct uuid request_id;
+    struct uuid request_id; /* the one in the request */
+    struct call_context context;
+    atomic_uint traced_leads; /* whose spans were exported */
 };
 
 /* Begins a call: fills `ret_call` and counts it. First thing in a handler. */
@@ -199,6 +208,9 @@ int64_t service_work_deadline_ns(const struct service_call *call);
 
 /* Answers with a failure and writes one log line; RESOURCE_EXHAUSTED carries push-back. Ends the call. */
 void service_fail(struct service_call *call, const struct error *error);
+
+/* The same for a failure that the log has already (decision_log_tells()). */
+void service_fail_unlogged(struct service_call *call, const struct error *error);
 
 /* Tells the caller of a RESOURCE_EXHAUSTED when to come back, as gRPC clients understand it; nothing for other failures. Before the call
  * is ended. */
@@ -245,6 +257,10 @@ struct service_reading {
             }                                                                                                          \
         }                                                                                                              \
     }
+
+/* Only whether the caller may, for work that takes something before its first transaction. Errors: ERROR_FORBIDDEN, and what a query may
+ * fail with. */
+bool service_ask_need(const struct service_call *call, int64_t deadline_ns, struct error *reterr_error);
 
 /* As service_query(), for what only reads: a person reads with the person's own rights and claims, on connections for nothing else. */
 bool service_read(const struct service_call *call, const struct service_reading *reading,

@@ -539,6 +539,21 @@ static bool is_of_rules(const char *result)
            strcmp(result, "failed") == 0;
 }
 
+/* What rules say of a lead that was found to be a copy: nobody got it, whatever they say. */
+static void explain_copy(struct arena *arena, Leadrouter__V1__RoutingAttempt *attempt)
+{
+    Leadrouter__V1__LeadExplanation *explanation = attempt->explanation;
+
+    explanation->summary =
+        explanation->matched_rule_id[0] == '\0'
+            ? arena_copy_string(arena, "it is a copy and stays in its source workspace; no rule would take it")
+            : arena_format(arena, "it is a copy and stays in its source workspace; otherwise rule \"%s\" would take it",
+                  explanation->matched_rule_name);
+    explanation->matched_rule_id = arena_copy_string(arena, "");
+    explanation->matched_rule_name = explanation->matched_rule_id;
+    explanation->destination_workspace_id = attempt->destination_workspace_id;
+}
+
 static bool explain_attempt(struct explain_call *call, const struct pg_result *rows, int row, struct versions *versions,
     Leadrouter__V1__RoutingAttempt *attempt, struct error *reterr_error)
 {
@@ -557,7 +572,9 @@ static bool explain_attempt(struct explain_call *call, const struct pg_result *r
         return true;
     lead.now_us = pg_result_int8(rows, row, 12);
     /* Rules that could not be used then cannot be explained now: the attempt's own reason says so. */
-    (void)explain(&versions->state, &source_id, &lead, true, arena, &attempt->explanation, &ignored);
+    if (explain(&versions->state, &source_id, &lead, true, arena, &attempt->explanation, &ignored) &&
+        strcmp(attempt->result, "duplicate") == 0)
+        explain_copy(arena, attempt);
     return true;
 }
 

@@ -3,9 +3,8 @@
  * The counts of all workspaces cost the database some work and are asked for by every load balancer at once. They are
  * kept for a second, and whoever asks while they are being counted gets the same answer: one count at a time, and one
  * worker at most, however many ask. */
-#include <stdio.h>
-
 #include "base/clock.h"
+#include "health_reading.h"
 #include "service.h"
 #include "version.h"
 
@@ -46,22 +45,31 @@ static Leadrouter__V1__ServerRates *rates_message(const struct routing_rates *ra
     message->duplicate_share = rates->duplicate_share;
     message->expired_share = rates->expired_share;
     message->lock_share = rates->lock_share;
+    message->routed = (int64_t)rates->routed;
+    message->duplicates = (int64_t)rates->duplicates;
+    message->requeued = (int64_t)rates->requeued;
+    message->failed = (int64_t)rates->failed;
+    message->expired = (int64_t)rates->expired;
+    message->max_us = rates->max_us;
     message->p50_us = rates->p50_us;
     message->p95_us = rates->p95_us;
     message->p99_us = rates->p99_us;
+    message->final_decisions = (int64_t)rates->finals;
+    message->leads_asked_for = (int64_t)rates->locks;
+    message->calls = (int64_t)rates->calls;
+    message->calls_failed = (int64_t)rates->calls_failed;
+    message->waits = (int64_t)rates->waits;
+    message->waits_late_p95 = (int64_t)rates->waits_late_p95;
+    message->waits_late_p99 = (int64_t)rates->waits_late_p99;
     return message;
 }
 
-/* The descriptors are those of this moment, the rest is what was counted. */
 static void add_verdict(const struct health_facts *facts, struct service *service, struct arena *arena,
     Leadrouter__V1__HealthResponse *response)
 {
     struct health_verdict *verdict = arena_alloc(arena, sizeof(*verdict));
-    struct health_facts judged = *facts;
 
-    judged.descriptors_used = descriptors_used(&service->descriptors);
-    judged.descriptors_limit = descriptors_limit();
-    health_judge(&judged, arena, verdict);
+    health_judge_now(service, facts, arena, verdict);
     response->status = (Leadrouter__V1__HealthStatus)verdict->status;
     response->problems = verdict->problems;
     response->n_problems = verdict->problem_count;
@@ -82,6 +90,9 @@ static void answer(struct health_call *health, const struct health_facts *facts)
     response.oldest_pending_age_seconds = counts->oldest_pending_age_seconds;
     response.oldest_due_age_seconds = counts->oldest_due_age_seconds;
     response.held = counts->held;
+    response.stale_locks_age_seconds = counts->stale_mean_seconds;
+    response.retries_due_attempt_mean = counts->due_attempt_mean;
+    response.retries_due_attempt_max = counts->due_attempt_max;
     response.counted_at = service_time(arena, counts->counted_us);
     response.server_version = arena_copy_string(arena, SERVER_VERSION);
     response.schema_version = health->base.service->schema_version;
@@ -95,82 +106,21 @@ static void answer(struct health_call *health, const struct health_facts *facts)
 
 /* --- Counting ----------------------------------------------------------------------------------------------------- */
 
+/* Of one workspace. */
 static bool count(
     struct health_call *health, int64_t deadline_ns, struct health_counts *ret_counts, struct error *reterr_error)
 {
-    static const struct service_reading reading =
-        SERVICE_READING("pending, routing, failed, retry_queue_depth, retries_due, stale_locks, "
-                        "oldest_pending_age_seconds, counted_us, held, oldest_due_age_seconds, "
-                        "leadrouter.log_partition_days_ahead()",
-            "health_counts", "($1)", 1, PG_UUID);
-    const struct uuid *workspace_id = &health->base.workspace_id;
+    static const struct service_reading reading = SERVICE_READING(HEALTH_COLUMNS, "health_counts", "($1)", 1, PG_UUID);
     struct pg_result *result = NULL;
     struct pg_params params;
 
     pg_params_init(&params, grpc_c_call_arena(health->base.call));
-    pg_params_add_uuid(&params, uuid_is_nil(workspace_id) ? NULL : workspace_id);
+    pg_params_add_uuid(&params, &health->base.workspace_id);
     if (!service_read(&health->base, &reading, &params, deadline_ns, &result, reterr_error))
         return false;
-    *ret_counts = (struct health_counts){
-        .pending = pg_result_int8(result, 0, 0),
-        .routing = pg_result_int8(result, 0, 1),
-        .failed = pg_result_int8(result, 0, 2),
-        .retry_queue_depth = pg_result_int8(result, 0, 3),
-        .retries_due = pg_result_int8(result, 0, 4),
-        .stale_locks = pg_result_int8(result, 0, 5),
-        .oldest_pending_age_seconds = pg_result_int8(result, 0, 6),
-        .counted_us = pg_result_int8(result, 0, 7),
-        .held = pg_result_int8(result, 0, 8),
-        .oldest_due_age_seconds = pg_result_int8(result, 0, 9),
-        .log_days_ahead = pg_result_int4(result, 0, 10),
-    };
+    health_take_counts(result, ret_counts);
     pg_result_free(result);
     return true;
-}
-
-/* What no seal covers yet. */
-static bool read_unsealed(
-    struct health_call *health, int64_t deadline_ns, struct health_counts *ret_counts, struct error *reterr_error)
-{
-    static const struct pg_statement statement = {
-        .name = "log_unsealed",
-        .sql = "select since_us, is_held from leadrouter.log_unsealed()",
-    };
-    struct pg_result *result = NULL;
-
-    if (!service_query_unasked(health->base.service, &statement, NULL, deadline_ns, &result, reterr_error))
-        return false;
-    if (!pg_result_is_null(result, 0, 0))
-        ret_counts->unsealed_age_seconds = (ret_counts->counted_us - pg_result_int8(result, 0, 0)) / 1000000;
-    ret_counts->is_sealing_held = pg_result_bool(result, 0, 1);
-    pg_result_free(result);
-    return true;
-}
-
-static bool read_jobs(
-    struct service *service, int64_t deadline_ns, struct health_facts *facts, struct error *reterr_error)
-{
-    struct service_job *jobs = NULL;
-    struct arena *arena = arena_new(0);
-    size_t count = 0;
-    int64_t now_us = 0;
-    bool ok = service_read_jobs(service, arena, deadline_ns, &jobs, &count, &now_us, reterr_error);
-
-    facts->job_count = count < HEALTH_JOBS_MAX ? count : HEALTH_JOBS_MAX;
-    for (size_t i = 0; i < facts->job_count; i++) {
-        struct health_job *job = &facts->jobs[i];
-        *job = (struct health_job){
-            .is_paused = jobs[i].is_paused,
-            .is_running = jobs[i].is_running,
-            .has_schedule = jobs[i].next_run_us != 0,
-            .failures = jobs[i].failures,
-            .next_run_us = jobs[i].next_run_us,
-            .last_ended_us = jobs[i].last_ended_us,
-        };
-        snprintf(job->name, sizeof(job->name), "%s", jobs[i].name);
-    }
-    arena_free(arena);
-    return ok;
 }
 
 /* Ends counting: keeps what was counted (NULL: it failed) and answers everybody who waited. */
@@ -206,11 +156,8 @@ static void run_count_all(struct work *work)
     int64_t deadline_ns = clock_after_ms(COUNT_MS_MAX);
     struct health_facts facts = {0};
     struct error error = {0};
-    bool ok = count(health, deadline_ns, &facts.counts, &error) &&
-              read_unsealed(health, deadline_ns, &facts.counts, &error) &&
-              read_jobs(service, deadline_ns, &facts, &error);
+    bool ok = health_read(service, deadline_ns, &facts, &error);
 
-    routing_engine_rates(service->engine, &facts.rates);
     settle(service, ok ? &facts : NULL, began_ns, &error);
 }
 

@@ -5,6 +5,7 @@
 
 #include "authorization.h"
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "import_batch.h"
@@ -15,6 +16,7 @@ enum {
     WINDOW = 512,     /* leads of one import at the engine: two full batches, so that others get their turn */
     LEAD_MS = 30000,  /* what each lead is given */
     QUERY_MS = 30000, /* and each transaction */
+    TURN_MS = 100,    /* until a place is looked for again that the workspace's other calls have */
     SOURCE_SIZE_MAX = 200,
     FINGERPRINT_SIZE_MAX = 128,
 };
@@ -22,8 +24,8 @@ enum {
 /* A message of the client's, read and copied. */
 enum arrival { ARRIVED_NOTHING, ARRIVED_START, ARRIVED_ROWS, ARRIVED_END, ARRIVED_BAD };
 
-/* A stream. A thread of its own reads what has arrived, takes it in and writes results; reading ahead and routing go on beside it, by
- * callbacks. */
+/* A stream. When its start has been read and may be, it gets one of the few places and a thread of its own, which takes in what has
+ * arrived and writes results; reading ahead and routing go on beside it, by callbacks. */
 struct import_stream {
     struct work work; /* first: work comes back as addresses of these */
     struct service_call base;
@@ -34,9 +36,11 @@ struct import_stream {
     char source[SOURCE_SIZE_MAX + 1];
     char fingerprint[FINGERPRINT_SIZE_MAX + 1];
     bool is_routed;
+    bool only_continue;
     bool is_begun;
     bool is_complete; /* it had ended before */
     int64_t total_rows;
+    int64_t turn_ns; /* when what has arrived may be looked at, as far as the workspace's limits go */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -46,6 +50,7 @@ struct import_stream {
     struct error arrived_error;         /* of ARRIVED_BAD */
     int64_t read_row;                   /* number of the last row that was read */
     bool has_start;
+    bool is_at_work; /* it has a place, or has been refused one */
     bool is_reading;
     bool has_ended; /* no more will be read */
     bool is_gone;   /* nobody is left who listens */
@@ -84,7 +89,7 @@ static routing_callback row_answered;
 /* Hands a row to the engine, if that has room. */
 static bool submit(struct import_stream *stream, struct import_row *row, struct error *reterr_error)
 {
-    row->ticket = (struct routing_ticket){.callback = row_answered, .user = row};
+    row->ticket = (struct routing_ticket){.callback = row_answered, .user = row, .context = &stream->base};
     row->ticket.request = (struct routing_request){.lead_id = row->lead_id,
         .source_workspace_id = stream->place.workspace_id,
         .actor_id = stream->actor_id,
@@ -199,7 +204,9 @@ static void read_start(struct import_stream *stream, const Leadrouter__V1__Impor
     stream->arrived = ARRIVED_BAD;
     if (!service_parse_id("start.workspace_id", start->workspace_id, false, &stream->place.workspace_id, error) ||
         !service_parse_id("start.user_id", start->user_id, true, &stream->actor_id, error) ||
-        !authorization_need_workspace(stream->base.call, &stream->place.workspace_id, &stream->actor_id, error))
+        !authorization_need_workspace(stream->base.call, &stream->place.workspace_id, &stream->actor_id, error) ||
+        !authorization_count_stream(
+            stream->base.call, stream->base.service->limits, &stream->place.workspace_id, error))
         return;
     if (strlen(start->source) > SOURCE_SIZE_MAX)
         error_set(error, ERROR_INVALID, "start.source: longer than %d bytes", SOURCE_SIZE_MAX);
@@ -215,6 +222,7 @@ static void read_start(struct import_stream *stream, const Leadrouter__V1__Impor
     memcpy(stream->source, start->source, strlen(start->source) + 1);
     memcpy(stream->fingerprint, start->fingerprint, strlen(start->fingerprint) + 1);
     stream->is_routed = start->route != 0;
+    stream->only_continue = start->only_continue != 0;
     stream->total_rows = start->total_rows;
 }
 
@@ -252,16 +260,79 @@ static void take_message(struct import_stream *stream, const Leadrouter__V1__Imp
     }
 }
 
+static const char broken_off[] = "the stream was broken off: the import can be continued";
+
 static void stream_unref(struct import_stream *stream);
+static void run_import(struct work *work);
+
+/* A start that may be: takes one of the workspace's places and one of the few that there are, and begins. Otherwise the call ends. */
+static void take_place(struct import_stream *stream)
+{
+    struct service *service = stream->base.service;
+    struct error error = {0};
+
+    if (authorization_count_import(stream->base.call, service->limits, &error)) {
+        stream->work.run = run_import;
+        if (atomic_fetch_add(&service->imports, 1) >= SERVICE_IMPORTS_MAX)
+            error_set(&error, ERROR_FULL, "%d imports are under way already", SERVICE_IMPORTS_MAX);
+        else if (worker_pool_submit(service->import_workers, &stream->work, &error))
+            return;
+        atomic_fetch_sub(&service->imports, 1);
+    }
+    service_fail(&stream->base, &error);
+    stream_unref(stream);
+}
+
+/* On a worker's thread. */
+static void ask_need(struct work *work)
+{
+    struct import_stream *stream = (struct import_stream *)(void *)work;
+    struct error error = {0};
+
+    if (service_ask_need(&stream->base, clock_after_ms(QUERY_MS), &error)) {
+        take_place(stream);
+        return;
+    }
+    service_fail(&stream->base, &error);
+    stream_unref(stream);
+}
+
+/* The first message is there. A good start takes a place, a person's once the person is known as a member; with anything else the call
+ * ends. So who says nothing, or may not, keeps nobody out. */
+static void begin_work(struct import_stream *stream)
+{
+    struct error error = stream->arrived_error;
+
+    if (stream->is_gone) {
+        grpc_c_call_fail(stream->base.call, GRPC_C_CANCELLED, broken_off);
+        stream_unref(stream);
+        return;
+    }
+    if (stream->arrived == ARRIVED_NOTHING)
+        error_set(&error, ERROR_INVALID, "start: the first message must have it");
+    if (stream->arrived == ARRIVED_START) {
+        if (authorization_need(stream->base.call) == NULL) {
+            take_place(stream);
+            return;
+        }
+        if (worker_pool_submit(stream->base.service->workers, &stream->work, &error))
+            return;
+    }
+    service_fail(&stream->base, &error);
+    stream_unref(stream);
+}
 
 static void message_read(
     struct grpc_c_call *call, enum grpc_c_read result, const Leadrouter__V1__ImportLeadsRequest *message, void *user)
 {
     struct import_stream *stream = user;
+    bool is_first = false;
 
     (void)call;
     pthread_mutex_lock(&stream->lock);
     stream->is_reading = false;
+    is_first = !stream->is_at_work;
+    stream->is_at_work = true;
     switch (result) {
     case GRPC_C_READ_MESSAGE:
         if (!stream->is_over)
@@ -278,6 +349,8 @@ static void message_read(
     }
     pthread_cond_signal(&stream->changed);
     pthread_mutex_unlock(&stream->lock);
+    if (is_first)
+        begin_work(stream);
     stream_unref(stream);
 }
 
@@ -352,9 +425,9 @@ static bool begin(struct import_stream *stream, struct error *reterr_error)
     static const struct pg_statement statement = {
         .name = "begin_import",
         .sql = "select import_id, is_continued, status, last_row, end_offset"
-               " from leadrouter.begin_import($1, $2, $3, $4, $5, $6, $7)",
-        .param_count = 7,
-        .param_types = {PG_UUID, PG_TEXT, PG_TEXT, PG_UUID, PG_BOOL, PG_INT8, PG_UUID},
+               " from leadrouter.begin_import($1, $2, $3, $4, $5, $6, $7, $8)",
+        .param_count = 8,
+        .param_types = {PG_UUID, PG_TEXT, PG_TEXT, PG_UUID, PG_BOOL, PG_INT8, PG_UUID, PG_BOOL},
     };
     Leadrouter__V1__ImportLeadsResponse response = LEADROUTER__V1__IMPORT_LEADS_RESPONSE__INIT;
     Leadrouter__V1__ImportStarted started = LEADROUTER__V1__IMPORT_STARTED__INIT;
@@ -374,9 +447,12 @@ static bool begin(struct import_stream *stream, struct error *reterr_error)
     pg_params_add_bool(&params, stream->is_routed);
     pg_params_add_int8(&params, stream->total_rows);
     pg_params_add_uuid(&params, &place->owner);
+    pg_params_add_bool(&params, stream->only_continue);
     ok = service_query(&stream->base, &statement, &params, clock_after_ms(QUERY_MS), &result, reterr_error);
     if (!ok && strcmp(reterr_error->sqlstate, "LR404") == 0)
         error_set(reterr_error, ERROR_NOT_FOUND, "start.workspace_id: no such workspace");
+    if (!ok && strcmp(reterr_error->sqlstate, "LR405") == 0)
+        error_set(reterr_error, ERROR_NOT_FOUND, "start.only_continue: there is no unfinished import of it");
     if (ok) {
         const char *status = pg_result_text(result, 0, 2);
         place->import_id = pg_result_uuid(result, 0, 0);
@@ -503,7 +579,7 @@ static bool end(struct import_stream *stream, struct error *reterr_error)
         ok = service_query(&stream->base, &statement, &params, deadline_ns, &result, reterr_error);
         pg_result_free(result);
         if (!ok && strcmp(reterr_error->sqlstate, "LR412") == 0)
-            reterr_error->code = ERROR_BUSY;
+            import_batch_note_fenced(&stream->base, reterr_error);
     }
     if (ok) {
         stream->is_complete = true;
@@ -528,7 +604,8 @@ static bool handle(struct import_stream *stream, bool *ret_done, struct error *r
     stream->arrived_batch = NULL;
     switch (arrived) {
     case ARRIVED_BAD:
-        return error_set(reterr_error, stream->arrived_error.code, "%s", stream->arrived_error.text);
+        *reterr_error = stream->arrived_error;
+        return false;
     case ARRIVED_START:
         pthread_mutex_unlock(&stream->lock);
         ok = start(stream, reterr_error);
@@ -551,13 +628,31 @@ static bool handle(struct import_stream *stream, bool *ret_done, struct error *r
     return ok;
 }
 
+/* Whether the limits of the workspace let the rows that have arrived in. If not, waits until they may, or something else happens: who
+ * sends is held back meanwhile. Under the lock, which is given up meanwhile. */
+static bool is_its_turn(struct import_stream *stream)
+{
+    struct error error = {0};
+
+    if (stream->arrived != ARRIVED_ROWS)
+        return true;
+    if (clock_now_ns() < stream->turn_ns) {
+        (void)condition_wait(&stream->changed, &stream->lock, stream->turn_ns);
+        return false;
+    }
+    if (authorization_count_more(stream->base.call, stream->base.service->limits, &error))
+        return true;
+    stream->turn_ns = clock_after_ms(error.retry_after_ms == 0 ? TURN_MS : error.retry_after_ms);
+    return false;
+}
+
 /* Works until the import is done, nobody listens any more, or something fails. Under the lock. */
 static bool work_off(struct import_stream *stream, bool *ret_done, struct error *reterr_error)
 {
     while (!*ret_done && !stream->is_gone) {
         tell(stream, false);
         if (stream->arrived != ARRIVED_NOTHING) {
-            if (!handle(stream, ret_done, reterr_error))
+            if (is_its_turn(stream) && !handle(stream, ret_done, reterr_error))
                 return false;
         } else if (stream->has_ended) {
             return error_set(
@@ -625,7 +720,7 @@ static void run_import(struct work *work)
     else if (!ok)
         service_fail(&stream->base, &error);
     else
-        grpc_c_call_fail(stream->base.call, GRPC_C_CANCELLED, "the stream was broken off: the import can be continued");
+        grpc_c_call_fail(stream->base.call, GRPC_C_CANCELLED, broken_off);
     while (stream->batches != NULL) {
         struct import_batch *batch = stream->batches;
         stream->batches = batch->next;
@@ -637,20 +732,16 @@ static void run_import(struct work *work)
 void service_handle_import_leads(struct grpc_c_call *call, void *user)
 {
     struct import_stream *stream = memory_new(sizeof(*stream));
-    struct error error = {0};
 
     service_begin(&stream->base, call, user);
-    stream->work.run = run_import;
+    stream->work.run = ask_need;
     stream->batches_end = &stream->batches;
-    atomic_init(&stream->references, 1);
+    atomic_init(&stream->references, 2);
     pthread_mutex_init(&stream->lock, NULL);
-    pthread_cond_init(&stream->changed, NULL);
+    condition_init(&stream->changed);
     hash_table_init(&stream->identities, WINDOW);
-    if (atomic_fetch_add(&stream->base.service->imports, 1) >= SERVICE_IMPORTS_MAX)
-        error_set(&error, ERROR_FULL, "%d imports are under way already", SERVICE_IMPORTS_MAX);
-    else if (worker_pool_submit(stream->base.service->import_workers, &stream->work, &error))
-        return;
-    atomic_fetch_sub(&stream->base.service->imports, 1);
-    service_fail(&stream->base, &error);
+    pthread_mutex_lock(&stream->lock);
+    read_on(stream);
+    pthread_mutex_unlock(&stream->lock);
     stream_unref(stream);
 }

@@ -1,23 +1,19 @@
-/* LeadService: imports as they are, GetImport and ListImports. */
+/* LeadService: imports as they are, GetImport, ListImports and ListRejectedRows. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "page_token.h"
+#include "page.h"
 #include "service.h"
-
-enum { PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
 
 /* One call; in its arena. */
 struct imports_call {
     struct work work; /* first: work comes back as addresses of these */
     struct service_call base;
     struct uuid import_id;
-    int page_size;
-    struct page_place place;
-    bool has_place;
-    const char *list; /* what a page token is for */
+    struct page page;
+    int64_t after_row; /* of rejected rows */
 };
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
@@ -118,8 +114,8 @@ static Leadrouter__V1__Import *import_message(struct arena *arena, const struct 
 }
 
 /* One import, or with uuid_nil a page of them and one more when there is another page. */
-static bool read_rows(const struct service_call *call, const struct uuid *import_id, const struct page_place *place,
-    int limit, struct arena *arena, int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
+static bool read_rows(const struct service_call *call, const struct uuid *import_id, const struct page *page,
+    struct arena *arena, int64_t deadline_ns, struct pg_result **ret_result, struct error *reterr_error)
 {
     static const struct service_reading reading =
         SERVICE_READING("id, workspace_id, source, status, is_routed, total, processed, created, updated, existing,"
@@ -130,14 +126,7 @@ static bool read_rows(const struct service_call *call, const struct uuid *import
     pg_params_init(&params, arena);
     pg_params_add_uuid(&params, &call->workspace_id);
     pg_params_add_uuid(&params, uuid_is_nil(import_id) ? NULL : import_id);
-    if (place != NULL) {
-        pg_params_add_int8(&params, place->time_us);
-        pg_params_add_uuid(&params, &place->id);
-    } else {
-        pg_params_add_null(&params);
-        pg_params_add_null(&params);
-    }
-    pg_params_add_int4(&params, limit);
+    page_add_params(page, &params);
     return service_read(call, &reading, &params, deadline_ns, ret_result, reterr_error);
 }
 
@@ -145,8 +134,9 @@ bool service_read_import(const struct service_call *call, const struct uuid *imp
     int64_t deadline_ns, Leadrouter__V1__Import **ret_import, Google__Protobuf__Timestamp **ret_now,
     struct error *reterr_error)
 {
+    const struct page one = {0};
     struct pg_result *result = NULL;
-    bool ok = read_rows(call, import_id, NULL, 1, arena, deadline_ns, &result, reterr_error);
+    bool ok = read_rows(call, import_id, &one, arena, deadline_ns, &result, reterr_error);
 
     if (ok && pg_result_row_count(result) == 0)
         ok = error_set(reterr_error, ERROR_NOT_FOUND, "no such import in that workspace");
@@ -200,13 +190,13 @@ static void run_list(struct work *work)
     struct imports_call *call = (struct imports_call *)(void *)work;
     Leadrouter__V1__ListImportsResponse response = LEADROUTER__V1__LIST_IMPORTS_RESPONSE__INIT;
     struct arena *arena = grpc_c_call_arena(call->base.call);
-    const int size = call->page_size;
+    const int size = call->page.size;
     struct pg_result *result = NULL;
     struct error error = {0};
     int rows = 0;
 
-    if (!read_rows(&call->base, &uuid_nil, call->has_place ? &call->place : NULL, size + 1, arena,
-            grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
+    if (!read_rows(
+            &call->base, &uuid_nil, &call->page, arena, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
         service_fail(&call->base, &error);
         return;
     }
@@ -219,7 +209,7 @@ static void run_list(struct work *work)
     if (rows > size) {
         const struct page_place last = {
             .time_us = pg_result_int8(result, size - 1, 14), .id = pg_result_uuid(result, size - 1, 0)};
-        response.next_page_token = page_token_write(&last, call->list, arena_alloc(arena, PAGE_TOKEN_SIZE));
+        response.next_page_token = page_next(&call->page, &last, arena);
     }
     pg_result_free(result);
     leadrouter__v1__lead_service__list_imports__reply(call->base.call, &response);
@@ -230,17 +220,90 @@ void service_handle_list_imports(
 {
     struct imports_call *imports = begin_call(call, user, run_list);
     char workspace[UUID_TEXT_SIZE];
+    const char *list = NULL;
     struct error error = {0};
     bool ok = service_parse_id("workspace_id", request->workspace_id, false, &imports->base.workspace_id, &error);
 
-    if (ok && (request->page_size < 0 || request->page_size > PAGE_MAX))
-        ok = error_set(&error, ERROR_INVALID, "page_size: must be from 1 to %d, or 0 for %d", PAGE_MAX, PAGE_DEFAULT);
-    imports->page_size = request->page_size == 0 ? PAGE_DEFAULT : request->page_size;
-    imports->list =
-        arena_format(grpc_c_call_arena(call), "ListImports %s", uuid_format(&imports->base.workspace_id, workspace));
-    imports->has_place = request->page_token[0] != '\0';
-    if (ok && imports->has_place)
-        ok = page_token_read(request->page_token, imports->list, &imports->place, &error);
+    list = arena_format(grpc_c_call_arena(call), "ListImports %s", uuid_format(&imports->base.workspace_id, workspace));
+    if (!ok || !page_read(&imports->page, request->page_size, request->page_token, list, &error) ||
+        !worker_pool_submit(imports->base.service->workers, &imports->work, &error))
+        service_fail(&imports->base, &error);
+}
+
+/* --- ListRejectedRows --------------------------------------------------------------------------------------------- */
+
+static Leadrouter__V1__RejectedRow *rejected_row(struct arena *arena, const struct pg_result *result, int row)
+{
+    Leadrouter__V1__RejectedRow *rejected = arena_alloc(arena, sizeof(*rejected));
+
+    leadrouter__v1__rejected_row__init(rejected);
+    rejected->number = pg_result_int8(result, row, 0);
+    rejected->rejection = arena_alloc(arena, sizeof(*rejected->rejection));
+    leadrouter__v1__import_rejection__init(rejected->rejection);
+    rejected->rejection->field = arena_copy_string(arena, pg_result_text(result, row, 1));
+    rejected->rejection->reason = arena_copy_string(arena, pg_result_text(result, row, 2));
+    return rejected;
+}
+
+/* A page of them, and one more when there is another page. Without any the import itself may not be there: ERROR_NOT_FOUND. */
+static bool read_rejected(const struct imports_call *call, struct arena *arena, int64_t deadline_ns,
+    struct pg_result **ret_result, struct error *reterr_error)
+{
+    static const struct service_reading reading = SERVICE_READING(
+        "row_number, field, reason", "read_rejected_rows", "($1, $2, $3, $4)", 4, PG_UUID, PG_UUID, PG_INT8, PG_INT4);
+    struct pg_params params;
+    struct pg_result *result = NULL;
+    Leadrouter__V1__Import *import = NULL;
+    Google__Protobuf__Timestamp *now = NULL;
+
+    pg_params_init(&params, arena);
+    pg_params_add_uuid(&params, &call->base.workspace_id);
+    pg_params_add_uuid(&params, &call->import_id);
+    pg_params_add_int8(&params, call->after_row);
+    pg_params_add_int4(&params, call->page.size + 1);
+    if (!service_read(&call->base, &reading, &params, deadline_ns, &result, reterr_error))
+        return false;
+    if (pg_result_row_count(result) == 0 &&
+        !service_read_import(&call->base, &call->import_id, arena, deadline_ns, &import, &now, reterr_error)) {
+        pg_result_free(result);
+        return false;
+    }
+    *ret_result = result;
+    return true;
+}
+
+static void run_rejected(struct work *work)
+{
+    struct imports_call *call = (struct imports_call *)(void *)work;
+    Leadrouter__V1__ListRejectedRowsResponse response = LEADROUTER__V1__LIST_REJECTED_ROWS_RESPONSE__INIT;
+    struct arena *arena = grpc_c_call_arena(call->base.call);
+    struct pg_result *result = NULL;
+    struct error error = {0};
+
+    if (!read_rejected(call, arena, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
+        service_fail(&call->base, &error);
+        return;
+    }
+    response.more = pg_result_row_count(result) > call->page.size;
+    response.rows = arena_alloc_array(arena, (size_t)call->page.size, sizeof(*response.rows));
+    for (int row = 0; row < pg_result_row_count(result) && row < call->page.size; row++)
+        response.rows[response.n_rows++] = rejected_row(arena, result, row);
+    pg_result_free(result);
+    leadrouter__v1__lead_service__list_rejected_rows__reply(call->base.call, &response);
+}
+
+void service_handle_list_rejected_rows(
+    struct grpc_c_call *call, const Leadrouter__V1__ListRejectedRowsRequest *request, void *user)
+{
+    struct imports_call *imports = begin_call(call, user, run_rejected);
+    struct error error = {0};
+    bool ok = service_parse_id("workspace_id", request->workspace_id, false, &imports->base.workspace_id, &error) &&
+              service_parse_id("import_id", request->import_id, false, &imports->import_id, &error) &&
+              page_size_read(request->page_size, &imports->page.size, &error);
+
+    imports->after_row = request->after_row;
+    if (ok && request->after_row < 0)
+        ok = error_set(&error, ERROR_INVALID, "after_row: must not be negative");
     if (!ok || !worker_pool_submit(imports->base.service->workers, &imports->work, &error))
         service_fail(&imports->base, &error);
 }

@@ -40,6 +40,7 @@ static struct service_job read_row(const struct pg_result *result, struct arena 
         .is_running = pg_result_bool(result, row, 6),
         .last_started_us = column_us(result, row, 7),
         .last_ended_us = column_us(result, row, 8),
+        .last_done_us = column_us(result, row, 16),
         .last_duration_ms = column_us(result, row, 9),
         .last_result = column_text(result, arena, row, 10),
         .last_detail = column_text(result, arena, row, 11),
@@ -55,7 +56,8 @@ bool service_read_jobs(struct service *service, struct arena *arena, int64_t dea
     static const struct pg_statement statement = {
         .name = "list_jobs",
         .sql = "select name, is_paused, paused_us, paused_by, pause_note, next_run_us, is_running, last_started_us, "
-               "last_ended_us, last_duration_ms, last_result, last_detail, last_error, failures, runs, now_us "
+               "last_ended_us, last_duration_ms, last_result, last_detail, last_error, failures, runs, now_us, "
+               "last_done_us "
                "from leadrouter.list_jobs()",
     };
     struct pg_result *result = NULL;

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "lead_input.h"
-#include "page_token.h"
+#include "page.h"
 #include "service.h"
 
 /* --- CreateLeads -------------------------------------------------------------------------------------------------- */
@@ -135,7 +135,7 @@ static void route_created(struct create_call *create)
     for (size_t i = 0; i < create->lead_count; i++) {
         struct create_lead *lead = &create->leads[i];
         lead->create = create;
-        lead->ticket = (struct routing_ticket){.callback = lead_answered};
+        lead->ticket = (struct routing_ticket){.callback = lead_answered, .context = &create->base};
         lead->ticket.request = (struct routing_request){.lead_id = lead->lead_id,
             .source_workspace_id = create->base.workspace_id,
             .actor_id = create->actor_id,
@@ -330,6 +330,7 @@ static Leadrouter__V1__Lead *lead_message(const struct pg_result *result, struct
     lead->decided_at = column_time(result, arena, row, 26);
     lead->expires_at = column_time(result, arena, row, 27);
     lead->next_retry_at = column_time(result, arena, row, 28);
+    lead->erased_at = column_time(result, arena, row, 29);
     return lead;
 }
 
@@ -345,7 +346,7 @@ static void get_reply(struct get_call *get, const struct pg_result *result)
     "id, workspace_id, source_workspace_id, external_id, email, phone, first_name, last_name, company_name,"           \
     " company_industry, company_size, company_revenue, country, state, city, postal_code, source, attributes,"         \
     " routing_status, decided_outcome, matched_rule_id, duplicate_lead_id, decision_id, routing_attempts,"             \
-    " routing_error, created_us, decided_us, lead_expires_us, next_retry_us"
+    " routing_error, created_us, decided_us, lead_expires_us, next_retry_us, erased_us"
 
 static void run_get(struct work *work)
 {
@@ -450,22 +451,14 @@ static void handle_erase_lead(struct grpc_c_call *call, const Leadrouter__V1__Er
 
 /* --- ListLeads ---------------------------------------------------------------------------------------------------- */
 
-enum {
-    PAGE_DEFAULT = 100,
-    PAGE_MAX = 1000,
-    PAGE_SCAN = 10000 /* leads that a page looks at */,
-    FILTER_SIZE_MAX = 1000
-};
+enum { PAGE_SCAN = 10000 /* leads that a page looks at */, FILTER_SIZE_MAX = 1000 };
 
 /* One call; in its arena. */
 struct list_call {
     struct work work; /* first: work comes back as addresses of these */
     struct service_call base;
     const Leadrouter__V1__ListLeadsRequest *request;
-    int page_size;
-    struct page_place place;
-    bool has_place;
-    const char *list; /* what a page token is for */
+    struct page page;
 };
 
 static void add_text(struct pg_params *params, const char *text)
@@ -500,14 +493,7 @@ static bool read_leads(struct list_call *list, struct pg_result **ret_result, st
     add_text(&params, request->email);
     add_time(&params, request->created_from);
     add_time(&params, request->created_before);
-    if (list->has_place) {
-        pg_params_add_int8(&params, list->place.time_us);
-        pg_params_add_uuid(&params, &list->place.id);
-    } else {
-        pg_params_add_null(&params);
-        pg_params_add_null(&params);
-    }
-    pg_params_add_int4(&params, list->page_size + 1);
+    page_add_params(&list->page, &params);
     pg_params_add_int4(&params, PAGE_SCAN);
     return service_read(
         &list->base, &reading, &params, grpc_c_call_deadline_ns(list->base.call), ret_result, reterr_error);
@@ -523,8 +509,8 @@ static char *next_token(const struct list_call *list, const struct pg_result *re
         return arena_copy_string(grpc_c_call_arena(list->base.call), "");
     if (pg_result_is_null(result, shown, 0))
         row = shown;
-    place = (struct page_place){.time_us = pg_result_int8(result, row, 29), .id = pg_result_uuid(result, row, 30)};
-    return page_token_write(&place, list->list, arena_alloc(grpc_c_call_arena(list->base.call), PAGE_TOKEN_SIZE));
+    place = (struct page_place){.time_us = pg_result_int8(result, row, 30), .id = pg_result_uuid(result, row, 31)};
+    return page_next(&list->page, &place, grpc_c_call_arena(list->base.call));
 }
 
 static void run_list(struct work *work)
@@ -540,8 +526,8 @@ static void run_list(struct work *work)
         service_fail(&list->base, &error);
         return;
     }
-    response.leads = arena_alloc_array(arena, (size_t)list->page_size, sizeof(*response.leads));
-    for (; row < pg_result_row_count(result) && row < list->page_size && !pg_result_is_null(result, row, 0); row++)
+    response.leads = arena_alloc_array(arena, (size_t)list->page.size, sizeof(*response.leads));
+    for (; row < pg_result_row_count(result) && row < list->page.size && !pg_result_is_null(result, row, 0); row++)
         response.leads[response.n_leads++] = lead_message(result, arena, row);
     response.next_page_token = next_token(list, result, row);
     pg_result_free(result);
@@ -599,13 +585,7 @@ static bool read_list_request(struct list_call *list, struct error *reterr_error
         !check_time("created_from", request->created_from, reterr_error) ||
         !check_time("created_before", request->created_before, reterr_error))
         return false;
-    if (request->page_size < 0 || request->page_size > PAGE_MAX)
-        return error_set(
-            reterr_error, ERROR_INVALID, "page_size: must be from 1 to %d, or 0 for %d", PAGE_MAX, PAGE_DEFAULT);
-    list->page_size = request->page_size == 0 ? PAGE_DEFAULT : request->page_size;
-    list->list = list_of(list);
-    list->has_place = request->page_token[0] != '\0';
-    return !list->has_place || page_token_read(request->page_token, list->list, &list->place, reterr_error);
+    return page_read(&list->page, request->page_size, request->page_token, list_of(list), reterr_error);
 }
 
 static void handle_list_leads(struct grpc_c_call *call, const Leadrouter__V1__ListLeadsRequest *request, void *user)
@@ -628,4 +608,5 @@ const struct leadrouter__v1__lead_service__handlers service_lead_handlers = {
     .import_leads = service_handle_import_leads,
     .get_import = service_handle_get_import,
     .list_imports = service_handle_list_imports,
+    .list_rejected_rows = service_handle_list_rejected_rows,
 };

@@ -2,14 +2,12 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "page_token.h"
+#include "page.h"
 #include "service.h"
 
 enum {
     STALE_LOCK_S = 300,
     STEP_LEADS = 200, /* in one transaction: nobody waits long for what it holds */
-    PAGE_DEFAULT = 100,
-    PAGE_MAX = 1000,
     CANCELS_MAX = 1000,
     REASON_SIZE_MAX = 500,
 };
@@ -21,9 +19,7 @@ struct maintenance_call {
     const void *request; /* the message, valid until the call is answered */
     struct uuid user_id;
     bool due_only;
-    const char *list; /* what a page token is for */
-    struct page_place place;
-    bool has_place;
+    struct page page;
     struct uuid *lead_ids;
     struct uuid *workspace_ids;
 };
@@ -95,6 +91,8 @@ static void run_release(struct work *work)
     pg_params_add_int4(&params, STEP_LEADS);
     if (repeat(call, &statement, &params, &response.released, &more, &error)) {
         response.more = more;
+        metrics_add(
+            call->base.service->metrics, METRIC_RETRIES_OPENED, METRICS_OPENING_STALE_LOCK, 0, response.released);
         leadrouter__v1__maintenance_service__release_stale_locks__reply(call->base.call, &response);
     } else {
         service_fail(&call->base, &error);
@@ -130,6 +128,7 @@ static void run_expire(struct work *work)
     pg_params_add_int4(&params, STEP_LEADS);
     if (repeat(call, &statement, &params, &response.expired, &more, &error)) {
         response.more = more;
+        metrics_add(call->base.service->metrics, METRIC_EXPIRED, 0, 0, response.expired);
         leadrouter__v1__maintenance_service__expire_leads__reply(call->base.call, &response);
     } else {
         service_fail(&call->base, &error);
@@ -167,13 +166,6 @@ static Leadrouter__V1__Retry *retry_message(struct arena *arena, const struct pg
     return retry;
 }
 
-static int page_size_of(const struct maintenance_call *call)
-{
-    const Leadrouter__V1__ListRetriesRequest *request = call->request;
-
-    return request->page_size == 0 ? PAGE_DEFAULT : request->page_size;
-}
-
 /* A page, and one row more when there is another page. */
 static bool read_page(struct maintenance_call *call, struct pg_result **ret_result, struct error *reterr_error)
 {
@@ -186,14 +178,7 @@ static bool read_page(struct maintenance_call *call, struct pg_result **ret_resu
     pg_params_init(&params, grpc_c_call_arena(call->base.call));
     pg_params_add_uuid(&params, uuid_is_nil(&call->base.workspace_id) ? NULL : &call->base.workspace_id);
     pg_params_add_bool(&params, call->due_only);
-    if (call->has_place) {
-        pg_params_add_int8(&params, call->place.time_us);
-        pg_params_add_uuid(&params, &call->place.id);
-    } else {
-        pg_params_add_null(&params);
-        pg_params_add_null(&params);
-    }
-    pg_params_add_int4(&params, page_size_of(call) + 1);
+    page_add_params(&call->page, &params);
     return service_read(
         &call->base, &reading, &params, grpc_c_call_deadline_ns(call->base.call), ret_result, reterr_error);
 }
@@ -203,7 +188,7 @@ static void run_list_retries(struct work *work)
     struct maintenance_call *call = (struct maintenance_call *)(void *)work;
     struct arena *arena = grpc_c_call_arena(call->base.call);
     Leadrouter__V1__ListRetriesResponse response = LEADROUTER__V1__LIST_RETRIES_RESPONSE__INIT;
-    int size = page_size_of(call);
+    const int size = call->page.size;
     struct pg_result *result = NULL;
     struct error error = {0};
     int rows = 0;
@@ -223,7 +208,7 @@ static void run_list_retries(struct work *work)
             .time_us = pg_result_is_null(result, size - 1, 5) ? INT64_MAX : pg_result_int8(result, size - 1, 5),
             .id = pg_result_uuid(result, size - 1, 0),
         };
-        response.next_page_token = page_token_write(&last, call->list, arena_alloc(arena, PAGE_TOKEN_SIZE));
+        response.next_page_token = page_next(&call->page, &last, arena);
     }
     pg_result_free(result);
     leadrouter__v1__maintenance_service__list_retries__reply(call->base.call, &response);
@@ -245,12 +230,7 @@ static void handle_list_retries(struct grpc_c_call *call, const Leadrouter__V1__
     bool ok = service_parse_id("workspace_id", request->workspace_id, true, &maintenance->base.workspace_id, &error);
 
     maintenance->due_only = request->due_only != 0;
-    maintenance->list = list_of(maintenance);
-    maintenance->has_place = request->page_token[0] != '\0';
-    if (ok && (request->page_size < 0 || request->page_size > PAGE_MAX))
-        ok = error_set(&error, ERROR_INVALID, "page_size: must be from 1 to %d, or 0 for %d", PAGE_MAX, PAGE_DEFAULT);
-    if (ok && maintenance->has_place)
-        ok = page_token_read(request->page_token, maintenance->list, &maintenance->place, &error);
+    ok = ok && page_read(&maintenance->page, request->page_size, request->page_token, list_of(maintenance), &error);
     submit(maintenance, maintenance->base.service->workers, ok, &error);
 }
 

@@ -40,24 +40,31 @@ void service_ask_as_caller(const struct service_call *call, struct routing_reque
     request->member_is_admin = need->is_admin;
 }
 
+static const struct pg_statement requirement = {
+    .name = "require_member",
+    .sql = "select leadrouter.require_member($1, $2, $3, $4)",
+    .param_count = 4,
+    .param_types = {PG_UUID, PG_UUID, PG_BOOL, PG_BOOL},
+};
+
+static void fill_requirement(
+    struct pg_params *params, struct arena *arena, const struct authorization_need *need, bool is_held)
+{
+    pg_params_init(params, arena);
+    pg_params_add_uuid(params, &need->user_id);
+    pg_params_add_uuid(params, &need->workspace_id);
+    pg_params_add_bool(params, need->is_admin);
+    pg_params_add_bool(params, is_held);
+}
+
 /* Whether the person may: an error of this statement ends the transaction. What is read needs no lock, for every statement of the
  * reading asks the policies again. */
 static void add_requirement(struct pg_conn *conn, const struct query *query)
 {
-    static const struct pg_statement statement = {
-        .name = "require_member",
-        .sql = "select leadrouter.require_member($1, $2, $3, $4)",
-        .param_count = 4,
-        .param_types = {PG_UUID, PG_UUID, PG_BOOL, PG_BOOL},
-    };
     struct pg_params params;
 
-    pg_params_init(&params, query->arena);
-    pg_params_add_uuid(&params, &query->need->user_id);
-    pg_params_add_uuid(&params, &query->need->workspace_id);
-    pg_params_add_bool(&params, query->need->is_admin);
-    pg_params_add_bool(&params, query->claims == NULL);
-    pg_pipeline_add(conn, &statement, &params);
+    fill_requirement(&params, query->arena, query->need, query->claims == NULL);
+    pg_pipeline_add(conn, &requirement, &params);
 }
 
 /* SET LOCAL ROLE, and the claims, until the transaction ends; as functions, so that they need no BEGIN. */
@@ -189,4 +196,15 @@ bool service_query_unasked(struct service *service, const struct pg_statement *s
     };
 
     return repeat(&query, ret_result, reterr_error);
+}
+
+bool service_ask_need(const struct service_call *call, int64_t deadline_ns, struct error *reterr_error)
+{
+    const struct authorization_need *need = authorization_need(call->call);
+    struct pg_params params;
+
+    if (need == NULL)
+        return true;
+    fill_requirement(&params, grpc_c_call_arena(call->call), need, false);
+    return service_query_unasked(call->service, &requirement, &params, deadline_ns, NULL, reterr_error);
 }

@@ -86,12 +86,12 @@ static void on_error(void *user, const struct uuid *lead_id, const struct error 
     call->errors[call->error_count++] = message;
 }
 
-/* Whether the call goes on: there is room under its limit, time for a transaction twice as long as the longest so far, somebody who wants
- * to know, and not every lead fails. */
+/* Whether the call goes on: there is room under its limit, time for a transaction three times as long as the longest so far (it is twice
+ * as large, and may be slower), somebody who wants to know, and not every lead fails. */
 static bool goes_on(const struct retries_call *call)
 {
     return call->report.processed < call->limit && call->error_count < ERRORS_MAX &&
-           clock_now_ns() + 2 * call->longest_ns < call->deadline_ns && !grpc_c_call_is_cancelled(call->base.call);
+           clock_now_ns() + 3 * call->longest_ns < call->deadline_ns && !grpc_c_call_is_cancelled(call->base.call);
 }
 
 /* One transaction of at most so many leads as the call still may, and as it has found out that there is time for. */

@@ -256,6 +256,7 @@ static void submit(struct route_stream *stream, const Leadrouter__V1__RouteLeads
     lead->index = message->index;
     lead->ticket.callback = lead_answered;
     lead->ticket.user = lead;
+    lead->ticket.context = &stream->base;
     lead->ticket.request.deadline_ns = clock_after_ms(LEAD_MS);
     lead->next = stream->deciding;
     if (lead->next != NULL)

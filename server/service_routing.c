@@ -1,4 +1,5 @@
 /* RoutingService: RouteLead. RouteLeads, ProcessRetries and Health are in files of their own. */
+#include "decision_log.h"
 #include "service.h"
 
 /* One call; in its arena. */
@@ -31,7 +32,9 @@ static void route_answered(struct routing_ticket *ticket, const struct routing_a
     struct route_call *route = ticket->user;
     struct grpc_c_call *call = route->base.call;
 
-    if (answer->error.code != ERROR_NONE)
+    if (decision_log_tells(&answer->error))
+        service_fail_unlogged(&route->base, &answer->error);
+    else if (answer->error.code != ERROR_NONE)
         service_fail(&route->base, &answer->error);
     else
         leadrouter__v1__routing_service__route_lead__reply(
@@ -71,6 +74,7 @@ static void handle_route_lead(struct grpc_c_call *call, const Leadrouter__V1__Ro
     service_begin(&route->base, call, user);
     route->ticket.callback = route_answered;
     route->ticket.user = route;
+    route->ticket.context = &route->base;
     request->deadline_ns = grpc_c_call_deadline_ns(call);
     ok = service_route_request(message, request, &error);
     route->base.lead_id = request->lead_id;

@@ -4,15 +4,13 @@
 #include "authorization.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "page_token.h"
+#include "page.h"
 #include "rules/rules.h"
 #include "service.h"
 
 enum {
     NAME_SIZE_MAX = 200,
     NOTE_SIZE_MAX = 1000,
-    PAGE_DEFAULT = 100,
-    PAGE_MAX = 1000,
 };
 
 /* One call; in its arena. */
@@ -22,10 +20,7 @@ struct workspace_call {
     const void *request; /* the message, valid until the call is answered */
     struct uuid user_id;
     struct uuid member_id;
-    int page_size;
-    struct page_place place;
-    bool has_place;
-    const char *list; /* what a page token is for */
+    struct page page;
 };
 
 static struct arena *arena_of(const struct workspace_call *call)
@@ -136,20 +131,13 @@ static const struct service_reading reading =
         "read_workspaces", "($1, $2, $3, $4, $5)", 5, PG_UUID, PG_UUID, PG_INT8, PG_UUID, PG_INT4);
 
 /* One workspace when there is an id, or a page and one row more when there is another page. */
-static void add_choice(struct pg_params *params, const struct workspace_call *call, const struct uuid *id,
-    const struct uuid *member_id, int limit)
+static void add_choice(
+    struct pg_params *params, const struct workspace_call *call, const struct uuid *id, const struct uuid *member_id)
 {
     pg_params_init(params, arena_of(call));
     add_id(params, id);
     add_id(params, member_id);
-    if (call->has_place) {
-        pg_params_add_int8(params, call->place.time_us);
-        pg_params_add_uuid(params, &call->place.id);
-    } else {
-        pg_params_add_null(params);
-        pg_params_add_null(params);
-    }
-    pg_params_add_int4(params, limit);
+    page_add_params(&call->page, params);
 }
 
 /* Takes the workspace of the call from the rows, and releases them. Errors: ERROR_NOT_FOUND. */
@@ -169,7 +157,7 @@ static bool read_one(struct workspace_call *call, Leadrouter__V1__Workspace **re
     struct pg_params params;
     struct pg_result *result = NULL;
 
-    add_choice(&params, call, &call->base.workspace_id, &uuid_nil, 1);
+    add_choice(&params, call, &call->base.workspace_id, &uuid_nil);
     return service_read(
                &call->base, &reading, &params, grpc_c_call_deadline_ns(call->base.call), &result, reterr_error) &&
            take_one(call, result, ret_message, reterr_error);
@@ -182,7 +170,7 @@ static bool read_written(
     struct pg_params params;
     struct pg_result *result = NULL;
 
-    add_choice(&params, call, &call->base.workspace_id, &uuid_nil, 1);
+    add_choice(&params, call, &call->base.workspace_id, &uuid_nil);
     return service_query_unasked(call->base.service, &reading.for_services, &params,
                grpc_c_call_deadline_ns(call->base.call), &result, reterr_error) &&
            take_one(call, result, ret_message, reterr_error);
@@ -343,13 +331,13 @@ static void run_list(struct work *work)
     struct workspace_call *call = (struct workspace_call *)(void *)work;
     struct arena *arena = arena_of(call);
     Leadrouter__V1__ListWorkspacesResponse response = LEADROUTER__V1__LIST_WORKSPACES_RESPONSE__INIT;
-    int size = call->page_size;
+    const int size = call->page.size;
     struct pg_params params;
     struct pg_result *result = NULL;
     struct error error = {0};
     int rows = 0;
 
-    add_choice(&params, call, &uuid_nil, &call->user_id, size + 1);
+    add_choice(&params, call, &uuid_nil, &call->user_id);
     if (!service_read(&call->base, &reading, &params, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
         service_fail(&call->base, &error);
         return;
@@ -361,19 +349,10 @@ static void run_list(struct work *work)
     if (rows > size) {
         const struct page_place last = {
             .time_us = pg_result_int8(result, size - 1, 6), .id = pg_result_uuid(result, size - 1, 0)};
-        response.next_page_token = page_token_write(&last, call->list, arena_alloc(arena, PAGE_TOKEN_SIZE));
+        response.next_page_token = page_next(&call->page, &last, arena);
     }
     pg_result_free(result);
     leadrouter__v1__workspace_service__list_workspaces__reply(call->base.call, &response);
-}
-
-static bool read_page_size(int32_t page_size, int *ret_size, struct error *reterr_error)
-{
-    if (page_size < 0 || page_size > PAGE_MAX)
-        return error_set(
-            reterr_error, ERROR_INVALID, "page_size: must be from 1 to %d, or 0 for %d", PAGE_MAX, PAGE_DEFAULT);
-    *ret_size = page_size == 0 ? PAGE_DEFAULT : page_size;
-    return true;
 }
 
 static void handle_list(struct grpc_c_call *call, const Leadrouter__V1__ListWorkspacesRequest *request, void *user)
@@ -381,16 +360,12 @@ static void handle_list(struct grpc_c_call *call, const Leadrouter__V1__ListWork
     struct workspace_call *workspace = begin(call, request, user, run_list);
     char person[UUID_TEXT_SIZE];
     struct error error = {0};
-    bool ok = read_page_size(request->page_size, &workspace->page_size, &error);
+    const char *list = NULL;
 
     if (is_person(workspace))
         workspace->user_id = authorization_person(call);
-    workspace->list =
-        arena_format(grpc_c_call_arena(call), "ListWorkspaces %s", uuid_format(&workspace->user_id, person));
-    workspace->has_place = request->page_token[0] != '\0';
-    if (ok && workspace->has_place)
-        ok = page_token_read(request->page_token, workspace->list, &workspace->place, &error);
-    submit(workspace, ok, &error);
+    list = arena_format(grpc_c_call_arena(call), "ListWorkspaces %s", uuid_format(&workspace->user_id, person));
+    submit(workspace, page_read(&workspace->page, request->page_size, request->page_token, list, &error), &error);
 }
 
 /* --- Members ------------------------------------------------------------------------------------------------------ */
@@ -409,15 +384,15 @@ static void run_list_members(struct work *work)
     pg_params_init(&params, arena);
     pg_params_add_uuid(&params, &call->base.workspace_id);
     add_id(&params, &call->member_id);
-    pg_params_add_int4(&params, call->page_size + 1);
+    pg_params_add_int4(&params, call->page.size + 1);
     if (!service_read(&call->base, &members, &params, grpc_c_call_deadline_ns(call->base.call), &result, &error)) {
         explain(&error);
         service_fail(&call->base, &error);
         return;
     }
-    response.more = pg_result_row_count(result) > call->page_size;
-    response.members = arena_alloc_array(arena, (size_t)call->page_size, sizeof(*response.members));
-    for (int row = 0; row < pg_result_row_count(result) && row < call->page_size; row++) {
+    response.more = pg_result_row_count(result) > call->page.size;
+    response.members = arena_alloc_array(arena, (size_t)call->page.size, sizeof(*response.members));
+    for (int row = 0; row < pg_result_row_count(result) && row < call->page.size; row++) {
         Leadrouter__V1__Member *member = arena_alloc(arena, sizeof(*member));
         struct uuid id = pg_result_uuid(result, row, 0);
         leadrouter__v1__member__init(member);
@@ -436,7 +411,7 @@ static void handle_list_members(struct grpc_c_call *call, const Leadrouter__V1__
     struct error error = {0};
     bool ok = service_parse_id("workspace_id", request->workspace_id, false, &workspace->base.workspace_id, &error) &&
               service_parse_id("after_member_id", request->after_member_id, true, &workspace->member_id, &error) &&
-              read_page_size(request->page_size, &workspace->page_size, &error);
+              page_size_read(request->page_size, &workspace->page.size, &error);
 
     submit(workspace, ok, &error);
 }

@@ -1,6 +1,10 @@
 #include "transport_security.h"
 
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 
@@ -44,12 +48,38 @@ static bool is_same(const struct stat *old, const struct stat *now)
     return true;
 }
 
+/* The files were judged by whoever uses them: what cannot be read here is 0. */
+static void read_expiry(struct transport_security *security)
+{
+    BIO *file = BIO_new_file(security->tls.certificate_file, "r");
+    int64_t first_s = 0;
+
+    for (X509 *certificate = NULL; file != NULL && (certificate = PEM_read_bio_X509(file, NULL, NULL, NULL)) != NULL;
+         X509_free(certificate)) {
+        struct tm end;
+        if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1)
+            continue;
+        int64_t end_s = timegm(&end);
+        if (first_s == 0 || end_s < first_s)
+            first_s = end_s;
+    }
+    BIO_free(file);
+    ERR_clear_error(); /* the end of the file is one */
+    atomic_store(&security->expires_s, first_s);
+}
+
+int64_t transport_security_expires_s(const struct transport_security *security)
+{
+    return atomic_load(&security->expires_s);
+}
+
 bool transport_security_listen(struct transport_security *security, const struct config *config,
     struct grpc_c_server *server, int *ret_port, struct error *reterr_error)
 {
     *security = (struct transport_security){0};
     if (!transport_security_is_on(config))
-        return grpc_c_server_listen(server, config->listen, ret_port, reterr_error);
+        return grpc_c_server_listen(server, config->listen, ret_port, reterr_error) ||
+               error_add_context(reterr_error, "--listen");
     security->tls = (struct grpc_c_server_tls){.certificate_file = config->tls_certificate,
         .key_file = config->tls_key,
         .client_ca_file = config->tls_client_ca,
@@ -59,16 +89,19 @@ bool transport_security_listen(struct transport_security *security, const struct
     security->files[2] = config->tls_client_ca;
     look(security, security->read);
     memcpy(security->seen, security->read, sizeof(security->seen));
+    read_expiry(security);
     return grpc_c_server_listen_tls(server, config->listen, &security->tls, ret_port, reterr_error);
 }
 
-void transport_security_reload(struct transport_security *security, struct grpc_c_server *server)
+void transport_security_reload(
+    struct transport_security *security, struct grpc_c_server *server, struct admin_listener *admin)
 {
     struct error error = {0};
 
     look(security, security->read); /* before they are read: what changes meanwhile is read again */
     memcpy(security->seen, security->read, sizeof(security->seen));
-    if (grpc_c_server_reload_tls(server, &error)) {
+    if (grpc_c_server_reload_tls(server, &error) && (admin == NULL || admin_listener_reload(admin, &error))) {
+        read_expiry(security);
         const struct log_field fields[] = {LOG_STRING("certificate", security->tls.certificate_file), LOG_END};
         log_write(LOG_LEVEL_INFO, "tls.reloaded", "new connections get the certificates in the files", fields);
     } else {
@@ -77,7 +110,8 @@ void transport_security_reload(struct transport_security *security, struct grpc_
     }
 }
 
-void transport_security_look(struct transport_security *security, struct grpc_c_server *server)
+void transport_security_look(
+    struct transport_security *security, struct grpc_c_server *server, struct admin_listener *admin)
 {
     struct stat now[TRANSPORT_FILES];
     bool is_still = false;
@@ -86,5 +120,5 @@ void transport_security_look(struct transport_security *security, struct grpc_c_
     is_still = is_same(security->seen, now);
     memcpy(security->seen, now, sizeof(security->seen));
     if (is_still && !is_same(security->read, now))
-        transport_security_reload(security, server);
+        transport_security_reload(security, server, admin);
 }

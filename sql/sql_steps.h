@@ -33,6 +33,7 @@ extern const char sql_runner_record[];
 extern const char sql_runner_remove[];
 extern const char sql_runner_adoption[];
 extern const char sql_runner_adopt[];
+extern const char sql_runner_verification[];
 extern const char sql_runner_restore[];
 
 #endif

@@ -13,7 +13,7 @@ select string_agg(what, ', ' order by what) from (
     where attrelid = to_regclass('public.leads') and not attisdropped
       and attname in ('routing_status', 'routing_locked_by', 'routing_locked_at', 'routing_started_at', 'routing_completed_at',
           'routing_failed_at', 'routing_attempts', 'routing_error', 'matched_rule_id', 'rules_version', 'decision_id',
-          'decided_outcome', 'duplicate_lead_id', 'dedupe_hash', 'lead_expires_at', 'import_id', 'import_row', 'import_key')
+          'decided_outcome', 'duplicate_lead_id', 'dedupe_hash', 'lead_expires_at', 'import_id', 'import_row', 'import_key', 'erased_at')
     union all
     select distinct 'function ' || proname from pg_proc
     where pronamespace = to_regnamespace('public')

@@ -1,7 +1,8 @@
--- What must be there before the first step and is not: how it is recorded, and the statement that makes it. A superuser needs to be no
--- member of anything. The owner of our objects must be allowed to own something in public; the time limits of the service role are its
--- last resort: the server sets shorter ones by itself. It reads for people as authenticated, and by putting that role on only: it inherits
--- nothing.
+-- What must be there before the first step and is not: how it is recorded, the statement that makes it, and whether servers need it later
+-- as well, so that it is made again when it has gone. A superuser needs to be no member of anything. The owner of our objects must be
+-- allowed to own something in public; the time limits of the service role are its last resort: the server sets shorter ones by itself. Its
+-- plans look dear, since ways that are switched off count as ten thousand million, and compiling one (jit) takes longer than running it. It
+-- reads for people as authenticated, and by putting that role on only: it inherits nothing.
 with known as (
     select to_regrole('leadrouter_owner') as owner, to_regrole('leadrouter_service') as service, to_regrole('authenticated') as people,
         (select rolsuper from pg_roles where rolname = current_user) as is_super,
@@ -42,10 +43,10 @@ with known as (
         and not has_schema_privilege(current_user, 'auth', 'create')
     union all
     select 6, null, null, format('alter role leadrouter_service in database %I set %s = %L', current_database(), name, value)
-    from known, (values ('statement_timeout', '10s'), ('lock_timeout', '2s'), ('idle_in_transaction_session_timeout', '5s'))
-        limits (name, value)
+    from known, (values ('statement_timeout', '10s'), ('lock_timeout', '2s'), ('idle_in_transaction_session_timeout', '5s'),
+        ('jit', 'off')) settings (name, value)
     where not exists (
         select from pg_db_role_setting r join pg_database d on d.oid = r.setdatabase, lateral unnest(r.setconfig) setting
         where d.datname = current_database() and r.setrole = service and split_part(setting, '=', 1) = name)
 )
-select object_type, object_identity, statement from need order by place, statement
+select object_type, object_identity, statement, place in (1, 2, 4, 6) as servers_need_it from need order by place, statement

@@ -37,12 +37,17 @@ int64_t clock_after_ms(int64_t ms)
     return now_ns + ms * NS_PER_MS;
 }
 
-char *clock_format_now(char ret_text[CLOCK_RFC3339_SIZE])
+int64_t clock_unix_us(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return clock_format_us((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, ret_text);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+char *clock_format_now(char ret_text[CLOCK_RFC3339_SIZE])
+{
+    return clock_format_us(clock_unix_us(), ret_text);
 }
 
 char *clock_format_us(int64_t unix_us, char ret_text[CLOCK_RFC3339_SIZE])

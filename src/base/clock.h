@@ -19,6 +19,9 @@ int clock_left_ms(int64_t deadline_ns);
 /* The deadline `ms` milliseconds from now: now for a negative number, CLOCK_NEVER for one that does not fit. */
 int64_t clock_after_ms(int64_t ms);
 
+/* Microseconds since 1970. */
+int64_t clock_unix_us(void);
+
 /* Wall clock in UTC with milliseconds, "2026-01-31T12:00:00.000Z", for log lines only; returns `ret_text`. */
 char *clock_format_now(char ret_text[CLOCK_RFC3339_SIZE]);
 

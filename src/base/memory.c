@@ -52,3 +52,22 @@ char *memory_copy_string(const char *text)
     size_t size = strlen(text) + 1;
     return memcpy(memory_new(size), text, size);
 }
+
+char *memory_format_list(const char *format, va_list arguments)
+{
+    char *text = NULL;
+
+    if (vasprintf(&text, format, arguments) < 0)
+        end_without_memory();
+    return text;
+}
+
+char *memory_format(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    char *text = memory_format_list(format, arguments);
+    va_end(arguments);
+    return text;
+}

@@ -6,6 +6,7 @@
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /* `size` bytes set to zero (size 0 gives a unique pointer). The result is the caller's, released with free(). */
@@ -19,6 +20,12 @@ void *memory_resize(void *old, size_t count, size_t size) __attribute__((returns
 
 /* A copy of a string, or NULL for NULL. */
 char *memory_copy_string(const char *text) __attribute__((warn_unused_result));
+
+/* A text as printf() makes it; with a list of arguments as vprintf(). The caller's, released with free(). */
+char *memory_format(const char *format, ...)
+    __attribute__((format(printf, 1, 2), malloc, returns_nonnull, warn_unused_result));
+char *memory_format_list(const char *format, va_list arguments)
+    __attribute__((format(printf, 1, 0), malloc, returns_nonnull, warn_unused_result));
 
 /* Number of elements in an array whose size the compiler knows. */
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -88,3 +88,19 @@ bool secret_file_check(const struct secret_file *file, const char *path, struct 
     return error_set(reterr_error, ERROR_INVALID,
         "%s holds a secret and is open to everybody on this machine: take that away (chmod o-rwx)", path);
 }
+
+bool secret_file_read_word(const char *path, struct secret_file *ret_file, struct error *reterr_error)
+{
+    struct secret_file file = {0};
+    bool ok = secret_file_read(path, &file, reterr_error) && secret_file_check(&file, path, reterr_error);
+
+    if (ok) {
+        file.text[strcspn(file.text, " \t\r\n")] = '\0';
+        ok = file.text[0] != '\0' || error_set(reterr_error, ERROR_INVALID, "no token in %s", path);
+    }
+    if (ok)
+        *ret_file = file;
+    else
+        secret_file_wipe(&file);
+    return ok;
+}

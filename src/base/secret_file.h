@@ -24,6 +24,9 @@ bool secret_file_read(const char *path, struct secret_file *ret_file, struct err
  * whose content turned out to be a secret, or always is. */
 bool secret_file_check(const struct secret_file *file, const char *path, struct error *reterr_error);
 
+/* Reads the first word of a file that others may not read: a token, a password. Errors as above, and ERROR_INVALID without one. */
+bool secret_file_read_word(const char *path, struct secret_file *ret_file, struct error *reterr_error);
+
 /* Overwrites and frees what was read; zeroed and released ones are fine. */
 void secret_file_wipe(struct secret_file *file);
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/support/alloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,7 +111,6 @@ void call_clear(struct grpc_c_call *call)
     call->request = NULL;
     call->caller = NULL;
     call->is_let_in = false;
-    call->expires_ns = 0;
     call->path = NULL;
     call->slot = NULL;
     call->may_compress = false;
@@ -221,14 +221,19 @@ void *grpc_c_call_caller(const struct grpc_c_call *call)
     return call->caller;
 }
 
-void grpc_c_call_expire_at(struct grpc_c_call *call, int64_t expires_ns)
-{
-    call->expires_ns = expires_ns;
-}
-
 const char *grpc_c_call_method(const struct grpc_c_call *call)
 {
     return call->path;
+}
+
+size_t grpc_c_call_method_number(const struct grpc_c_call *call)
+{
+    return call->served->number;
+}
+
+int64_t grpc_c_call_came_ns(const struct grpc_c_call *call)
+{
+    return call->came_ns;
 }
 
 const ProtobufCMessage *grpc_c_call_request(const struct grpc_c_call *call)
@@ -247,6 +252,14 @@ const char *grpc_c_call_peer(const struct grpc_c_call *call)
         gpr_free(peer);
     }
     return call->peer;
+}
+
+void grpc_c_call_peer_copy(const struct grpc_c_call *call, char *ret_text, size_t size)
+{
+    char *peer = grpc_call_get_peer(call->call);
+
+    snprintf(ret_text, size, "%s", peer);
+    gpr_free(peer);
 }
 
 const char *grpc_c_call_metadata(const struct grpc_c_call *call, const char *key, size_t *ret_size)
@@ -319,7 +332,7 @@ void call_fill_initial(struct grpc_c_call *call, grpc_op *op)
     }
 }
 
-void call_send_answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details)
+static void send_answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details)
 {
     grpc_slice shown = details == NULL ? grpc_empty_slice() : *details;
     grpc_op ops[3];
@@ -353,7 +366,7 @@ void call_send_late_answer(struct grpc_c_call *call)
 {
     grpc_slice details = call->late_details;
 
-    call_send_answer(call, call->late_status, &details);
+    send_answer(call, call->late_status, &details);
     grpc_slice_unref(details);
 }
 
@@ -379,7 +392,7 @@ static void answer(struct grpc_c_call *call, enum grpc_c_status status, const gr
     if (is_posted)
         server_queue_post(call->queue, call);
     else
-        call_send_answer(call, status, details);
+        send_answer(call, status, details);
 }
 
 void grpc_c_call_reply(struct grpc_c_call *call, const ProtobufCMessage *response)

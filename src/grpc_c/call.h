@@ -19,6 +19,7 @@ struct served_method {
     const void *handlers;
     void *user;
     void *registration;        /* the core's */
+    size_t number;             /* in order of registration; GRPC_C_METHOD_UNKNOWN */
     size_t size_max;           /* bytes of one request */
     struct wire_limits limits; /* of one request */
 };
@@ -30,7 +31,6 @@ struct grpc_c_call {
     struct tag answered;
     struct tag read; /* streams only, down to `written` */
     struct tag written;
-    struct tag begun; /* initial metadata sent by themselves */
     const struct served_method *served;
     struct server_queue *queue;
     atomic_int references; /* the answer's, the close's, and of each operation of a stream that is under way */
@@ -52,13 +52,13 @@ struct grpc_c_call {
 
     /* the handler's */
     struct arena *arena;
+    int64_t came_ns;
     int64_t deadline_ns;
     const char *path;
     const char *peer;          /* NULL until asked for */
     ProtobufCMessage *request; /* NULL: the client streams */
     void *caller;              /* the gate's */
     bool is_let_in;            /* the gate is told of its end */
-    int64_t expires_ns;        /* of a stream; 0: never */
     grpc_metadata initial[ANSWER_METADATA_MAX];
     size_t initial_count;
     grpc_metadata trailing[ANSWER_METADATA_MAX];
@@ -114,6 +114,9 @@ void server_call_armed(struct tag *tag, bool ok);
 /* server.c: tells the gate that the call is ended. */
 void server_call_ended(struct grpc_c_call *call, enum grpc_c_status status);
 
+/* server.c: whether the gate still lets the caller of a stream in. On the queue's thread. */
+bool server_call_stays(struct grpc_c_call *call, struct error *reterr_error);
+
 /* server.c: both references are gone, and the object is to be taken back. On the queue's thread. */
 void server_call_done(struct grpc_c_call *call);
 
@@ -125,9 +128,8 @@ void call_unref(struct grpc_c_call *call);
 ProtobufCMessage *call_unpack(
     struct grpc_c_call *call, grpc_byte_buffer *buffer, struct arena *arena, struct error *reterr_error);
 
-/* call.c for call_stream.c: fills a SEND_INITIAL_METADATA; and sends an answer, whose turn it is. */
+/* call.c for call_stream.c: fills a SEND_INITIAL_METADATA. */
 void call_fill_initial(struct grpc_c_call *call, grpc_op *op);
-void call_send_answer(struct grpc_c_call *call, enum grpc_c_status status, const grpc_slice *details);
 
 /* Sends the answer that was kept in late_status and late_details. On the queue's thread. */
 void call_send_late_answer(struct grpc_c_call *call);

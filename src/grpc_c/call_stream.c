@@ -108,25 +108,6 @@ static void on_written(struct tag *tag, bool ok)
     call_unref(call);
 }
 
-static void on_begun(struct tag *tag, bool ok)
-{
-    (void)ok; /* false: the peer has gone, which the reads, the writes and the close tell */
-    call_unref((struct grpc_c_call *)(void *)((char *)tag - offsetof(struct grpc_c_call, begun)));
-}
-
-void grpc_c_call_send_initial_metadata(struct grpc_c_call *call)
-{
-    grpc_op op;
-
-    assert(call->idle_ns != 0);
-    pthread_mutex_lock(&call->lock);
-    assert(!call->is_begun && !call->is_answered);
-    call_fill_initial(call, &op);
-    call->is_begun = true;
-    pthread_mutex_unlock(&call->lock);
-    start_batch(call, &op, 1, &call->begun);
-}
-
 void grpc_c_call_write(
     struct grpc_c_call *call, const ProtobufCMessage *message, grpc_c_write_callback *callback, void *user)
 {
@@ -158,7 +139,6 @@ void call_stream_init(struct grpc_c_call *call)
 {
     call->read.done = on_read;
     call->written.done = on_written;
-    call->begun.done = on_begun;
 }
 
 /* --- Blocking forms ----------------------------------------------------------------------------------------------- */

@@ -273,6 +273,7 @@ const struct grpc_c_call_options client_default_options = {0};
 
 grpc_completion_queue *client_next_queue(struct grpc_c_channel *channel)
 {
+    assert(channel->queue_count > 0);
     return channel->queues[atomic_fetch_add(&channel->next_queue, 1) % channel->queue_count].queue;
 }
 
@@ -535,8 +536,9 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
     channel->response_limits.memory_size_max = MEMORY_FACTOR * full.message_size_max;
     if (channel->response_limits.memory_size_max < MEMORY_SIZE_LEAST)
         channel->response_limits.memory_size_max = MEMORY_SIZE_LEAST;
-    channel->queue_count = full.threads == 0 ? 1 : full.threads;
-    channel->queues = memory_new_array(channel->queue_count, sizeof(*channel->queues));
+    channel->queue_count = full.has_no_threads ? 0 : full.threads == 0 ? 1 : full.threads;
+    if (channel->queue_count > 0)
+        channel->queues = memory_new_array(channel->queue_count, sizeof(*channel->queues));
     for (unsigned i = 0; i < channel->queue_count; i++) {
         queue_thread_init(&channel->queues[i]);
         if (!queue_thread_start(&channel->queues[i], reterr_error)) {
@@ -548,14 +550,26 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
     return true;
 }
 
+static void cancel_all(struct grpc_c_channel *channel)
+{
+    channel->is_closing = true;
+    for (struct client_call *call = channel->calls; call != NULL; call = call->next)
+        grpc_call_cancel(call->call, NULL);
+}
+
+void grpc_c_channel_cancel(struct grpc_c_channel *channel)
+{
+    pthread_mutex_lock(&channel->lock);
+    cancel_all(channel);
+    pthread_mutex_unlock(&channel->lock);
+}
+
 void grpc_c_channel_free(struct grpc_c_channel *channel)
 {
     if (channel == NULL)
         return;
     pthread_mutex_lock(&channel->lock);
-    channel->is_closing = true;
-    for (struct client_call *call = channel->calls; call != NULL; call = call->next)
-        grpc_call_cancel(call->call, NULL);
+    cancel_all(channel);
     while (channel->calls != NULL)
         pthread_cond_wait(&channel->changed, &channel->lock);
     pthread_mutex_unlock(&channel->lock);

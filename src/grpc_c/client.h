@@ -1,6 +1,7 @@
 /* gRPC client for generated code: a channel, blocking calls, and calls with a callback.
  *
- * A channel is safe for any number of threads. It owns a thread that completes callback-style calls. */
+ * A channel is safe for any number of threads. It owns a thread that completes callback-style calls, and that waits for the sockets of the
+ * whole process while it has nothing to do: beside a server it is in the way of the threads that the events are for. */
 #ifndef GRPC_C_CLIENT_H
 #define GRPC_C_CLIENT_H
 
@@ -23,6 +24,7 @@ struct grpc_c_channel_tls {
 struct grpc_c_channel_options {
     size_t message_size_max;              /* bytes of one response; default 4 MiB */
     unsigned threads;                     /* threads that complete callback-style calls; default 1 */
+    bool has_no_threads;                  /* none: blocking unary calls only */
     const struct grpc_c_channel_tls *tls; /* default: plain text, to loopback addresses only */
     const char *service_config_json;      /* gRPC's service config, e.g. a retry policy */
     const char *token;                    /* sent with every call as "authorization: Bearer ..."; default: none */
@@ -43,6 +45,9 @@ bool grpc_c_channel_new(const char *target, const struct grpc_c_channel_options 
 /* Cancels what is under way, waits until blocking calls have returned and callbacks have come, releases. Calls that
  * a callback starts meanwhile end CANCELLED at once. NULL is fine. Not from a callback. */
 void grpc_c_channel_free(struct grpc_c_channel *channel);
+
+/* Cancels what is under way; calls that are begun from now on end CANCELLED at once. Any thread. */
+void grpc_c_channel_cancel(struct grpc_c_channel *channel);
 
 /* One unary call; blocks until it ends. On GRPC_C_OK `*ret_response` is the caller's, freed with
  * protobuf_c_message_free_unpacked(). `options` may be NULL. `ret_outcome` may be NULL; otherwise always written.

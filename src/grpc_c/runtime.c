@@ -1,6 +1,5 @@
 #include "grpc_c/runtime.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/loopback.h"
 #include "grpc_c/log.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -162,15 +162,6 @@ void queue_thread_release(struct queue_thread *queue)
 
 /* --- Addresses ---------------------------------------------------------------------------------------------------- */
 
-static bool is_loopback(const char *host)
-{
-    struct in_addr four;
-
-    if (strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0)
-        return true;
-    return inet_pton(AF_INET, host, &four) == 1 && (ntohl(four.s_addr) >> 24) == 127;
-}
-
 bool address_parse(const char *address, char ret_host[ADDRESS_HOST_SIZE], struct error *reterr_error)
 {
     const char *colon = strrchr(address, ':');
@@ -192,7 +183,7 @@ bool address_check_loopback(const char *address, struct error *reterr_error)
 
     if (!address_parse(address, host, reterr_error))
         return false;
-    if (!is_loopback(host))
+    if (!host_is_loopback(host))
         return error_set(reterr_error, ERROR_INVALID,
             "\"%.100s\" is not a loopback address (127.0.0.0/8, [::1], localhost), and other addresses need TLS",
             address);

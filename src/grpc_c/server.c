@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 #include "grpc_c/call.h"
 #include "grpc_c/credentials.h"
@@ -21,7 +22,7 @@ enum {
     ARMED_UNKNOWN = 8,
     MESSAGE_SIZE_DEFAULT = 4 * 1024 * 1024,
     METADATA_SIZE_DEFAULT = 8 * 1024,
-    METADATA_CORE_SIZE = 64 * 1024, /* what the core lets through; ours is checked on what arrives */
+    METADATA_CORE_SIZE = 1280 * 1024, /* what clients are told, no bound (README.md): ours is checked on what arrives */
     DEPTH_DEFAULT = 32,
     DEADLINE_DEFAULT_MS = 5000,
     DEADLINE_MAX_MS = 30000,
@@ -56,7 +57,8 @@ struct grpc_c_server {
     size_t tls_count;
     grpc_c_refusal_observer *observer;
     void *observer_user;
-    struct grpc_c_gate gate; /* zeroed: none */
+    struct grpc_c_gate gate;       /* zeroed: none */
+    struct grpc_c_watcher watcher; /* so, too */
     bool is_started;
     atomic_bool is_stopping;
     atomic_size_t call_count;    /* taken, not yet answered and closed */
@@ -176,19 +178,16 @@ static grpc_server *core_server_new(const struct grpc_c_server_options *options)
 struct grpc_c_server *grpc_c_server_new(const struct grpc_c_server_options *options)
 {
     struct grpc_c_server *server = memory_new(sizeof(*server));
-    pthread_condattr_t attributes;
 
     runtime_init();
     server->options = options_with_defaults(options);
     assert(server->options.depth_max <= WIRE_DEPTH_LIMIT && server->options.message_size_max <= INT32_MAX);
     assert(server->options.handshake_ms > 0 && server->options.handshake_ms <= INT32_MAX);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&server->lock, NULL);
-    pthread_cond_init(&server->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&server->changed);
     server->shutdown.done = on_shutdown;
     server->unknown.server = server;
+    server->unknown.number = GRPC_C_METHOD_UNKNOWN;
     server->server = core_server_new(&server->options);
     server->queue_count = server->options.threads;
     server->queues = memory_new_array(server->queue_count, sizeof(*server->queues));
@@ -212,6 +211,7 @@ void grpc_c_server_add_service(struct grpc_c_server *server, const struct grpc_c
             .adapter = adapters[i],
             .handlers = handlers,
             .user = user,
+            .number = server->method_count,
             .size_max = server->options.message_size_max,
             .limits = {.depth_max = server->options.depth_max, .memory_size_max = server->options.memory_size_max}};
         served->registration = grpc_server_register_method(server->server, service->methods[i].path, NULL,
@@ -320,6 +320,12 @@ bool grpc_c_server_reload_tls(struct grpc_c_server *server, struct error *reterr
     return true;
 }
 
+void grpc_c_server_set_watcher(struct grpc_c_server *server, const struct grpc_c_watcher *watcher)
+{
+    assert(!server->is_started && watcher->came != NULL && watcher->ended != NULL);
+    server->watcher = *watcher;
+}
+
 void grpc_c_server_set_gate(struct grpc_c_server *server, const struct grpc_c_gate *gate)
 {
     assert(!server->is_started);
@@ -375,6 +381,15 @@ void server_call_ended(struct grpc_c_call *call, enum grpc_c_status status)
 
     if (call->is_let_in && gate->ended != NULL)
         gate->ended(call, status, gate->user);
+    if (call->served->server->watcher.ended != NULL)
+        call->served->server->watcher.ended(call, status, call->served->server->watcher.user);
+}
+
+bool server_call_stays(struct grpc_c_call *call, struct error *reterr_error)
+{
+    const struct grpc_c_gate *gate = &call->served->server->gate;
+
+    return !call->is_let_in || gate->stays == NULL || gate->stays(call, reterr_error, gate->user);
 }
 
 /* --- A call has come ---------------------------------------------------------------------------------------------- */
@@ -461,12 +476,6 @@ static void handle(struct grpc_c_call *call)
         refuse(call, GRPC_C_RESOURCE_EXHAUSTED, CALLS_PUSHBACK_MS, error.text);
         return;
     }
-    if (size > options->metadata_size_max) {
-        error_set(&error, ERROR_FULL, "the request's metadata has %zu bytes, the bound is %zu", size,
-            options->metadata_size_max);
-        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, PUSHBACK_NEVER, error.text);
-        return;
-    }
     if (served->method == NULL || served->adapter == NULL) {
         if (served->method == NULL) /* a path of the peer's, of any bytes */
             error_set(&error, ERROR_NOT_FOUND, "unknown method");
@@ -478,6 +487,12 @@ static void handle(struct grpc_c_call *call)
     if (gate->admit != NULL && !gate->admit(call, gate->user))
         return;
     call->is_let_in = true;
+    if (size > options->metadata_size_max) {
+        error_set(&error, ERROR_FULL, "the request's metadata has %zu bytes, the bound is %zu", size,
+            options->metadata_size_max);
+        refuse(call, GRPC_C_RESOURCE_EXHAUSTED, PUSHBACK_NEVER, error.text);
+        return;
+    }
     if (!served->method->client_streams) {
         call->request = call_unpack(call, call->payload, call->arena, &error);
         if (call->request == NULL) {
@@ -488,14 +503,7 @@ static void handle(struct grpc_c_call *call)
         }
     }
     if (gate->pass == NULL || gate->pass(call, call->request, gate->user))
-        grpc_c_call_proceed(call);
-}
-
-void grpc_c_call_proceed(struct grpc_c_call *call)
-{
-    const struct served_method *served = call->served;
-
-    served->adapter(call, call->request, served->handlers, served->user);
+        served->adapter(call, call->request, served->handlers, served->user);
 }
 
 void server_call_armed(struct tag *tag, bool ok)
@@ -517,6 +525,9 @@ void server_call_armed(struct tag *tag, bool ok)
     arm(served, call->queue, server_queue_take(call->queue));
     atomic_store(&call->references, 2);
     call->path = served->method != NULL ? served->method->path : path_of_unknown(call);
+    call->came_ns = clock_now_ns();
+    if (server->watcher.came != NULL)
+        server->watcher.came(call, server->watcher.user);
     set_deadline(call, served->method != NULL ? call->core_deadline : call->details.deadline);
     call_watch_close(call);
     handle(call);
@@ -528,16 +539,14 @@ void server_call_armed(struct tag *tag, bool ok)
 static bool wait_until_quiet(struct grpc_c_server *server, bool for_core, int64_t wait_ms)
 {
     const int64_t deadline_ns = clock_after_ms(wait_ms);
-    const struct timespec until = {
-        .tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000}; /* CLOCK_NEVER is centuries away */
     bool is_quiet = false;
-    int late = 0;
+    bool in_time = true;
 
     pthread_mutex_lock(&server->lock);
-    while (!is_quiet && late == 0) {
+    while (!is_quiet && in_time) {
         is_quiet = for_core ? server->core_is_down : atomic_load(&server->handled_count) == 0;
         if (!is_quiet)
-            late = pthread_cond_timedwait(&server->changed, &server->lock, &until);
+            in_time = condition_wait(&server->changed, &server->lock, deadline_ns);
     }
     pthread_mutex_unlock(&server->lock);
     return is_quiet;

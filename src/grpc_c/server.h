@@ -109,9 +109,10 @@ void grpc_c_server_observe_refusals(struct grpc_c_server *server, grpc_c_refusal
 
 /* Stands between calls and their handlers, for all methods that exist: says who calls, and who may. Both functions are called
  * on a completion queue thread and must not block. Each gives true for "go on"; with false it has ended the call with
- * grpc_c_call_fail(), or keeps it and will end it so, or let it go on with grpc_c_call_proceed(). */
+ * grpc_c_call_fail(), or keeps it and will end it so, on any thread. */
 struct grpc_c_gate {
-    /* When a call has come and nothing but its metadata was looked at. May not keep the call. */
+    /* When a call has come and nothing was looked at: its metadata may be larger than the bound, which is asked for next. May not keep
+     * the call. */
     bool (*admit)(struct grpc_c_call *call, void *user);
     /* When its request can be used: what the handler would be given, which the gate may change; NULL when the client
      * streams. */
@@ -119,29 +120,36 @@ struct grpc_c_gate {
     /* When a call that was let in is ended, whatever the way, by the gate itself too: exactly once, before its answer is sent, on
      * the thread that ends it. May be NULL. */
     void (*ended)(struct grpc_c_call *call, enum grpc_c_status status, void *user);
+    /* Whether the caller of a stream that was let in is still let in; with false, and the reason, the stream ends with UNAUTHENTICATED.
+     * Asked again and again, each time within a sixth of `stream_idle_ms`, on the thread that `admit` was called on, until the call is
+     * done: also while it is being ended, or has been. Must not end the call itself. May be NULL. Unary calls have a deadline instead. */
+    bool (*stays)(struct grpc_c_call *call, struct error *reterr_error, void *user);
     void *user;
 };
 
 /* Sets the gate; copied. Before start. */
 void grpc_c_server_set_gate(struct grpc_c_server *server, const struct grpc_c_gate *gate);
 
+/* Sees every call, whatever becomes of it: for counting, and for traces. `came` is called before anything is looked at, `ended` as the
+ * gate's, exactly once each; neither may block or end the call. Both are required. */
+struct grpc_c_watcher {
+    void (*came)(struct grpc_c_call *call, void *user);
+    void (*ended)(struct grpc_c_call *call, enum grpc_c_status status, void *user);
+    void *user;
+};
+
+/* Sets the watcher; copied. Before start. */
+void grpc_c_server_set_watcher(struct grpc_c_server *server, const struct grpc_c_watcher *watcher);
+
 /* --- One call ----------------------------------------------------------------------------------------------------- */
 
 /* Memory that lives until the call is answered. Not for two threads at once. */
 struct arena *grpc_c_call_arena(struct grpc_c_call *call);
 
-/* Lets a call go on that the gate has kept: the handler runs before this returns. Any thread, and like an end the last use of
- * the pointer. */
-void grpc_c_call_proceed(struct grpc_c_call *call);
-
 /* What the gate knows about the caller: a pointer for the handler, NULL at first. Borrowed; the call's arena is a place for
  * it. */
 void grpc_c_call_set_caller(struct grpc_c_call *call, void *caller);
 void *grpc_c_call_caller(const struct grpc_c_call *call);
-
-/* Ends a stream with UNAUTHENTICATED when this time (monotonic ns) has come, as soon as the queue looks at its streams: within a
- * sixth of `stream_idle_ms`. Of no effect for unary calls, which have a deadline. Inside the gate. */
-void grpc_c_call_expire_at(struct grpc_c_call *call, int64_t expires_ns);
 
 /* The request, as the handler was given it; NULL when the client streams. Borrowed until the answer. */
 const ProtobufCMessage *grpc_c_call_request(const struct grpc_c_call *call);
@@ -170,6 +178,17 @@ void grpc_c_call_on_gone(struct grpc_c_call *call, void (*callback)(struct grpc_
  * Borrowed until the answer. */
 const char *grpc_c_call_method(const struct grpc_c_call *call);
 const char *grpc_c_call_peer(const struct grpc_c_call *call);
+
+/* The peer's address for threads that share a call, as those do that decide a stream's leads: into `ret_text`, cut to `size`. Any thread,
+ * until the answer. */
+void grpc_c_call_peer_copy(const struct grpc_c_call *call, char *ret_text, size_t size);
+
+/* The method's place among all that were registered, in order of services and methods; GRPC_C_METHOD_UNKNOWN for what was not. */
+#define GRPC_C_METHOD_UNKNOWN SIZE_MAX
+size_t grpc_c_call_method_number(const struct grpc_c_call *call);
+
+/* When the call came, monotonic. */
+int64_t grpc_c_call_came_ns(const struct grpc_c_call *call);
 
 /* The names in the client's certificate, each with its kind in front: "dns:router.example.com", "uri:spiffe://…",
  * "email:…", "ip:…" (those kinds of subject alternative names, and nothing of the subject). That the client holds the
@@ -244,10 +263,6 @@ void grpc_c_call_write(
 /* The same, returning when the callback would have come. Not on a completion queue thread. */
 enum grpc_c_read grpc_c_call_read_wait(struct grpc_c_call *call, const ProtobufCMessage **ret_message);
 bool grpc_c_call_write_wait(struct grpc_c_call *call, const ProtobufCMessage *message);
-
-/* Sends the initial metadata now instead of with the first message or the answer. Streaming methods only; once, before
- * the first write. Any thread. */
-void grpc_c_call_send_initial_metadata(struct grpc_c_call *call);
 
 /* `size` zeroed bytes that belong to the call, the same at each use. For generated code. */
 void *grpc_c_call_slot(struct grpc_c_call *call, size_t size);

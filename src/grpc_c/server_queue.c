@@ -67,6 +67,20 @@ void server_queue_unwatch(struct grpc_c_call *call)
     call->previous = NULL;
 }
 
+/* A stream whose time to be looked at has come: ends it, or looks at it again later. */
+static void look_at_stream(struct server_queue *queue, struct grpc_c_call *call, int64_t now_ns)
+{
+    struct error error = {0};
+
+    if (!server_call_stays(call, &error))
+        grpc_call_cancel_with_status(call->call, GRPC_STATUS_UNAUTHENTICATED, error.text, NULL);
+    else if (call_is_idle(call, now_ns))
+        grpc_call_cancel_with_status(
+            call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the peer neither sent nor read for too long", NULL);
+    else
+        server_queue_watch(queue, call, IMPOSED_IDLE, now_ns + call->idle_ns / SERVER_QUEUE_IDLE_LOOKS);
+}
+
 /* Ends the calls whose time is up; returns when the next one's is. */
 static int64_t end_overdue(struct queue_thread *thread)
 {
@@ -82,14 +96,8 @@ static int64_t end_overdue(struct queue_thread *thread)
             if (kind != IMPOSED_IDLE)
                 grpc_call_cancel_with_status(
                     call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the server's own deadline has passed", NULL);
-            else if (call->expires_ns != 0 && call->expires_ns <= now_ns)
-                grpc_call_cancel_with_status(
-                    call->call, GRPC_STATUS_UNAUTHENTICATED, "the caller's token has expired", NULL);
-            else if (call_is_idle(call, now_ns))
-                grpc_call_cancel_with_status(
-                    call->call, GRPC_STATUS_DEADLINE_EXCEEDED, "the peer neither sent nor read for too long", NULL);
             else
-                server_queue_watch(queue, call, IMPOSED_IDLE, now_ns + call->idle_ns / SERVER_QUEUE_IDLE_LOOKS);
+                look_at_stream(queue, call, now_ns);
         }
         if (call != NULL && call->end_ns < next_ns)
             next_ns = call->end_ns;

@@ -11,6 +11,7 @@
 enum {
     ARENA_BLOCK_SIZE = 16 * 1024,
     PARSER_OPTIONS = CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL,
+    PARSER_BLOCK_SIZE = 16 * 1024, /* by which libcsv's buffer for a field grows: 128 bytes, unless told otherwise */
     DETECT_LINES_MAX = 20,
 };
 
@@ -21,13 +22,18 @@ void place_advance(struct place *place, char byte)
     place->after_cr = byte == '\r';
 }
 
+static void init_parser(struct csv_rows *rows, unsigned char delimiter)
+{
+    int status = csv_init(&rows->parser, PARSER_OPTIONS);
+    assert(status == 0);
+    csv_set_delim(&rows->parser, delimiter);
+    csv_set_blk_size(&rows->parser, PARSER_BLOCK_SIZE);
+}
+
 void csv_rows_init(struct csv_rows *rows, char delimiter)
 {
     *rows = (struct csv_rows){.place = {.line = 1}};
-    int status = csv_init(&rows->parser, PARSER_OPTIONS);
-    assert(status == 0);
-    csv_set_delim(&rows->parser, (unsigned char)delimiter);
-    csv_set_realloc_func(&rows->parser, realloc);
+    init_parser(rows, (unsigned char)delimiter);
     rows->arena = arena_new(ARENA_BLOCK_SIZE);
 }
 
@@ -111,9 +117,7 @@ static void skip_line(struct csv_rows *rows)
     unsigned char delimiter = csv_get_delim(&rows->parser);
 
     csv_free(&rows->parser);
-    int status = csv_init(&rows->parser, PARSER_OPTIONS);
-    assert(status == 0);
-    csv_set_delim(&rows->parser, delimiter);
+    init_parser(rows, delimiter);
     rows->is_skipping = true;
 }
 

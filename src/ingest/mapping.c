@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -18,16 +16,6 @@
 enum { COLUMN_LIST_SIZE = 300 };
 
 static const char original_key[] = "original";
-
-const char *ingest_mapping_name(const struct ingest_mapping *mapping)
-{
-    return mapping->name;
-}
-
-const char *ingest_mapping_description(const struct ingest_mapping *mapping)
-{
-    return mapping->description;
-}
 
 enum ingest_format ingest_mapping_format(const struct ingest_mapping *mapping)
 {
@@ -355,25 +343,4 @@ bool ingest_binding_apply(const struct ingest_binding *binding, const struct ing
         return false;
     *ret_lead = lead;
     return true;
-}
-
-void ingest_lead_hash(const struct ingest_lead *lead, char ret_hash[INGEST_HASH_SIZE])
-{
-    static const char hex[] = "0123456789abcdef";
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    unsigned char digest[INGEST_HASH_SIZE / 2];
-    bool ok = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-
-    /* With its NUL each text has an end, so that they cannot run together. */
-    for (size_t i = 0; ok && i < INGEST_FIELD_COUNT; i++)
-        ok = EVP_DigestUpdate(context, lead->fields[i], strlen(lead->fields[i]) + 1) == 1;
-    ok = ok && EVP_DigestUpdate(context, lead->attributes_json, strlen(lead->attributes_json)) == 1 &&
-         EVP_DigestFinal_ex(context, digest, NULL) == 1;
-    assert(ok);
-    EVP_MD_CTX_free(context);
-    for (size_t i = 0; i < sizeof(digest); i++) {
-        ret_hash[2 * i] = hex[digest[i] >> 4];
-        ret_hash[2 * i + 1] = hex[digest[i] & 0x0F];
-    }
-    ret_hash[INGEST_HASH_SIZE - 1] = '\0';
 }

@@ -16,7 +16,6 @@
 enum {
     INGEST_MAPPING_SIZE_MAX = 256 * 1024, /* bytes of a mapping file */
     INGEST_FIELD_SIZE_MAX = 1000,         /* bytes of one field, as the service takes them */
-    INGEST_HASH_SIZE = 65,                /* 64 hexadecimal digits and the NUL */
     INGEST_ATTRIBUTES_SIZE_MAX = 65536,   /* bytes of the attributes */
 };
 
@@ -47,10 +46,6 @@ struct ingest_builtin {
 extern const struct ingest_builtin ingest_builtins[];
 extern const size_t ingest_builtin_count;
 
-/* What a mapping says of itself; "" when it does not. Borrowed from it. */
-const char *ingest_mapping_name(const struct ingest_mapping *mapping);
-const char *ingest_mapping_description(const struct ingest_mapping *mapping);
-
 /* For the reader: the format that the mapping is for (or INGEST_FORMAT_DETECT), and the paths that rows are unwrapped from (or
  * NULL). Borrowed from the mapping. */
 enum ingest_format ingest_mapping_format(const struct ingest_mapping *mapping);
@@ -68,9 +63,5 @@ void ingest_binding_free(struct ingest_binding *binding); /* NULL is fine */
  * bounds. `ret_rejection->field` is a field's name, borrowed from the mapping or static. */
 bool ingest_binding_apply(const struct ingest_binding *binding, const struct ingest_row *row, struct arena *arena,
     struct ingest_lead *ret_lead, struct ingest_rejection *ret_rejection);
-
-/* Tells a lead from every other that a mapping can make, for rows without an external id: SHA-256 over all fields and attributes. The
- * same row under the same mapping has the same hash, in every import. */
-void ingest_lead_hash(const struct ingest_lead *lead, char ret_hash[INGEST_HASH_SIZE]);
 
 #endif

@@ -628,6 +628,8 @@ static bool read_member(struct compiler *compiler, const char *key, const yaml_n
         return read_paths(compiler, value, &mapping->unwrap, &number);
     if (strcmp(key, "within") == 0)
         return read_paths(compiler, value, &mapping->within, &mapping->within_count);
+    if (strcmp(key, "beside") == 0)
+        return read_paths(compiler, value, &mapping->beside, &mapping->beside_count);
     if (strcmp(key, "blanks") == 0)
         return read_folded(compiler, value, &mapping->blanks);
     if (strcmp(key, "fields") == 0)

@@ -91,11 +91,25 @@ struct raw {
     const char *path; /* where it was */
 };
 
+/* What a path leads to in one of several objects; NULL: nothing. `*ret_place` is which. */
+static json_t *find_in(json_t *value, const char *const *places, size_t count, const char *path, size_t *ret_place)
+{
+    json_t *found = NULL;
+
+    for (size_t i = 0; found == NULL && i < count; i++) {
+        json_t *place = json_path_find(value, places[i]);
+        found = place == NULL ? NULL : json_path_find(place, path);
+        *ret_place = i;
+    }
+    return found;
+}
+
 static struct raw find_raw(struct application *app, int ref)
 {
     const struct ingest_mapping *mapping = app->binding->mapping;
     const char *path = mapping->refs[ref];
     struct raw raw = {.path = path};
+    size_t place = 0;
 
     if (app->row->object == NULL) {
         int column = app->binding->columns[ref];
@@ -104,12 +118,13 @@ static struct raw find_raw(struct application *app, int ref)
         return raw;
     }
     raw.json = json_path_find(app->row->object, path);
-    for (size_t i = 0; raw.json == NULL && i < mapping->within_count; i++) {
-        json_t *place = json_path_find(app->row->object, mapping->within[i]);
-        raw.json = place == NULL ? NULL : json_path_find(place, path);
-        if (raw.json != NULL)
-            raw.path = arena_format(app->arena, "%s.%s", mapping->within[i], path);
-    }
+    if (raw.json != NULL)
+        return raw;
+    raw.json = find_in(app->row->object, mapping->within, mapping->within_count, path, &place);
+    if (raw.json != NULL)
+        raw.path = arena_format(app->arena, "%s.%s", mapping->within[place], path);
+    else if (app->row->record != app->row->object)
+        raw.json = find_in(app->row->record, mapping->beside, mapping->beside_count, path, &place);
     return raw;
 }
 
@@ -470,6 +485,15 @@ static bool *used_columns(const struct application *app)
     return used;
 }
 
+/* What a file of rejected rows says about a row is not the row's. */
+static bool is_about_rejection(const char *column)
+{
+    for (size_t i = 0; i < INGEST_REJECTED_COLUMNS; i++)
+        if (strcmp(column, ingest_rejected_columns[i]) == 0)
+            return true;
+    return false;
+}
+
 static void write_cells(struct application *app, struct buffer *json)
 {
     static const struct mapping_spec none = {0};
@@ -477,7 +501,7 @@ static void write_cells(struct application *app, struct buffer *json)
 
     for (size_t i = 0; i < app->row->cell_count; i++) {
         const struct ingest_cell *cell = &app->row->cells[i];
-        if (used[i] || is_blank(app, &none, cell->text))
+        if (used[i] || is_blank(app, &none, cell->text) || is_about_rejection(app->row->columns[i]))
             continue;
         const char *key = free_key(app, app->row->columns[i]);
         mapping_add_key(json, key);

@@ -83,6 +83,8 @@ struct ingest_mapping {
     const char **unwrap; /* NULL after the last; or NULL */
     const char **within;
     size_t within_count;
+    const char **beside;
+    size_t beside_count;
     struct mapping_texts blanks;
     bool has_optional_columns;
     const struct mapping_spec *fields[INGEST_FIELD_COUNT]; /* NULL: not mapped */

@@ -24,16 +24,6 @@ const char *ingest_part_name(enum ingest_part part)
     return names[part];
 }
 
-bool ingest_part_find(const char *name, enum ingest_part *ret_part)
-{
-    for (enum ingest_part i = INGEST_PART_FIRST_NAME; i < INGEST_PART_COUNT; i++)
-        if (strcmp(names[i], name) == 0) {
-            *ret_part = i;
-            return true;
-        }
-    return false;
-}
-
 /* The places of a text: what is left of it lies between `pieces` and `count`. */
 struct location {
     const char *pieces[PIECES_MAX];

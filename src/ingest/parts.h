@@ -18,9 +18,8 @@ enum ingest_part {
     INGEST_PART_COUNT,
 };
 
-/* "city" and so on; the part of a name, false when there is none. Static storage. */
+/* "city" and so on. Static storage. */
 const char *ingest_part_name(enum ingest_part part);
-bool ingest_part_find(const char *name, enum ingest_part *ret_part);
 
 /* A part of a text, in the arena; "" when it is not there, or the text is longer than INGEST_TEXT_SIZE_MAX. Names: the first word, and the
  * rest. Places: read from the end, "1 Main St, Austin, TX 78701, United States"; what can be a US state is one. */

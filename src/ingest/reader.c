@@ -13,33 +13,60 @@
 #include "ingest/encoding.h"
 #include "ingest/json_path.h"
 #include "ingest/json_value.h"
-#include "ingest/reader_internal.h"
 #include "ingest/rows.h"
 #include "ingest/shapes.h"
 
 enum { SAMPLE_SIZE_MAX = 2 * INGEST_HEAD_SIZE, NAME_SIZE_MAX = 1000, NUMBER_SIZE = 24 };
 
+struct ingest_reader {
+    struct ingest_reader_options options;
+    struct ingest_source source;
+    struct arena *names; /* of columns */
+    struct error error;
+    enum ingest_step last; /* INGEST_STEP_END and INGEST_STEP_FAILED stay */
+    bool has_begun;        /* the format is known */
+    bool has_started;      /* INGEST_STEP_STARTED was given */
+    bool is_first_row_skipped;
+    bool is_row_given; /* the record still lies here */
+    bool is_finished;
+    bool is_decoded; /* the end of the bytes was told to the decoder */
+
+    /* bytes: the head, then chunks, through the decoder */
+    struct buffer head;
+    size_t head_used;
+    const uint8_t *chunk;
+    size_t chunk_size;
+    size_t chunk_used;
+    struct decoder decoder;
+    struct decoded held; /* decoded and not taken yet, from `held_used` on */
+    size_t held_used;
+    uint64_t held_offset;
+
+    /* records */
+    struct csv_rows csv;
+    struct json_rows json;
+    json_t *root;   /* JSON: the record */
+    json_t *items;  /* the array in it that rows are unwrapped from; borrowed from `root` */
+    json_t *single; /* or the one row; borrowed */
+    size_t item;    /* items given or passed over */
+    uint64_t row_count;
+    uint64_t end_offset; /* behind the last record */
+    struct place end_place;
+};
+
 static const char separator_line[] = "sep="; /* what Excel writes before the header: sep=; */
 
-const char *ingest_format_name(enum ingest_format format)
-{
-    return format == INGEST_FORMAT_JSON ? "json" : "csv";
-}
+const char *const ingest_rejected_columns[INGEST_REJECTED_COLUMNS] = {
+    "rejected_row", "rejected_field", "rejected_reason"};
 
-bool ingest_reader_new(
-    const struct ingest_reader_options *options, struct ingest_reader **ret_reader, struct error *reterr_error)
+struct ingest_reader *ingest_reader_new(const struct ingest_reader_options *options)
 {
     struct ingest_reader *reader = memory_new(sizeof(*reader));
 
     reader->options = *options;
     reader->names = arena_new(0);
     buffer_init(&reader->head, INGEST_HEAD_SIZE);
-    if (options->checkpoint != NULL && !reader_load_checkpoint(reader, options->checkpoint, reterr_error)) {
-        ingest_reader_free(reader);
-        return false;
-    }
-    *ret_reader = reader;
-    return true;
+    return reader;
 }
 
 void ingest_reader_free(struct ingest_reader *reader)
@@ -216,6 +243,11 @@ static bool has_duplicates(struct ingest_reader *reader)
 
 static bool looks_like_data(struct ingest_reader *reader)
 {
+    const size_t count = reader->csv.cell_count;
+
+    if (count >= INGEST_REJECTED_COLUMNS &&
+        strcmp(reader->csv.cells[count - 1].text, ingest_rejected_columns[INGEST_REJECTED_COLUMNS - 1]) == 0)
+        return false; /* rejected rows of a file without a header: its columns are called by their numbers */
     for (size_t i = 0; i < reader->csv.cell_count; i++) {
         enum ingest_shape shape = ingest_shape_of(reader->csv.cells[i].text);
         if (ingest_shape_is_data(shape)) {
@@ -407,6 +439,10 @@ static bool handle_json(struct ingest_reader *reader, struct ingest_row *ret_row
                                                 : NULL;
         if (ret_row->object == NULL)
             return false;
+        ret_row->item = ret_row->object;
+        ret_row->record = reader->root;
+        if (ret_row->item != reader->root)
+            ret_row->text = NULL;
         if (!json_is_object(ret_row->object)) {
             reject(ret_row, "is not an object");
             ret_row->object = NULL;
@@ -535,10 +571,6 @@ static enum ingest_step advance(struct ingest_reader *reader, struct ingest_row 
         reader->has_started = true;
         return INGEST_STEP_STARTED;
     }
-    if (reader->is_resumed) {
-        reader->is_resumed = false;
-        return INGEST_STEP_STARTED;
-    }
     if (reader->is_row_given) {
         reader->is_row_given = false;
         if (reader->source.format == INGEST_FORMAT_CSV || reader->root == NULL || reader->item >= item_count(reader))
@@ -569,6 +601,14 @@ enum ingest_step ingest_reader_next(
     if (step == INGEST_STEP_FAILED && reterr_error != NULL)
         *reterr_error = reader->error;
     return step;
+}
+
+void ingest_row_write(const struct ingest_row *row, struct buffer *buffer)
+{
+    if (row->text != NULL)
+        buffer_append(buffer, row->text, row->text_size);
+    else if (row->item != NULL)
+        json_value_write(buffer, row->item);
 }
 
 uint64_t ingest_reader_offset(const struct ingest_reader *reader)

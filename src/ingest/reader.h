@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 enum {
@@ -52,9 +53,6 @@ struct ingest_reader_options {
     const char *const *
         unwrap; /* JSON: paths of which the first that is there holds the rows ("data.identities"); NULL after the last, or NULL.
                                 * Borrowed while the reader lives */
-    const char *
-        checkpoint; /* NULL, or what ingest_reader_checkpoint() gave: bytes are then fed from its offset on, and of the other
-                                * options only `unwrap` counts */
 };
 
 /* What was found out about the file. */
@@ -90,8 +88,11 @@ struct ingest_row {
                                          * INGEST_COLUMNS_MAX */
     const char *const *columns; /* CSV: the names, as in ingest_source */
     json_t *object;             /* JSON; NULL when rejected */
-    const char *text;           /* JSON: the record as it came, in UTF-8, for a file of rejected rows */
+    const char
+        *text; /* JSON: the record as it came, in UTF-8; NULL for a row that is one of many in it: ingest_row_write() */
     size_t text_size;
+    const json_t *item; /* JSON: the row's value; NULL when the record could not be read */
+    json_t *record;     /* JSON: what the row lies in, or the row itself; NULL when it could not be read */
 };
 
 /* What ingest_reader_next() came to. */
@@ -105,9 +106,8 @@ enum ingest_step {
 
 struct ingest_reader;
 
-/* Makes a reader. Errors: ERROR_INVALID for a checkpoint that this build does not understand. */
-bool ingest_reader_new(
-    const struct ingest_reader_options *options, struct ingest_reader **ret_reader, struct error *reterr_error);
+/* Makes a reader. */
+struct ingest_reader *ingest_reader_new(const struct ingest_reader_options *options);
 void ingest_reader_free(struct ingest_reader *reader); /* NULL is fine */
 
 /* Gives bytes; they are borrowed until ingest_reader_next() has answered INGEST_STEP_MORE, and not to be called before that. */
@@ -121,19 +121,22 @@ void ingest_reader_finish(struct ingest_reader *reader);
 enum ingest_step ingest_reader_next(
     struct ingest_reader *reader, struct ingest_row *ret_row, struct error *reterr_error);
 
+/* Appends a row of JSON as it came; of one that lies inside of a record, its own value. For a file of rejected rows. */
+void ingest_row_write(const struct ingest_row *row, struct buffer *buffer);
+
 /* What is known of the file; borrowed, valid from INGEST_STEP_STARTED until the reader is freed. */
 const struct ingest_source *ingest_reader_source(const struct ingest_reader *reader);
 
-/* The byte of the file behind the last row that was given: where a reader with the checkpoint below goes on. */
+/* The byte of the file behind the last row that was given. */
 uint64_t ingest_reader_offset(const struct ingest_reader *reader);
 
-/* Everything that a new reader must know to go on behind the last row given, as one JSON object with "offset", "line" and "row". The
- * caller's, released with free(). From INGEST_STEP_STARTED on. */
-char *ingest_reader_checkpoint(const struct ingest_reader *reader);
+/* Columns that a file of rejected rows has behind those of the file that the rows come from: the number of the row, the field at fault,
+ * why. When such a file is read again they are never kept in attributes. */
+enum { INGEST_REJECTED_COLUMNS = 3 };
+extern const char *const ingest_rejected_columns[INGEST_REJECTED_COLUMNS];
 
-/* Names for people: "utf-8", "utf-16le", "utf-16be", "windows-1252"; "csv", "json". Static storage. */
+/* Names for people: "utf-8", "utf-16le", "utf-16be", "windows-1252". Static storage. */
 const char *ingest_encoding_name(enum ingest_encoding encoding);
-const char *ingest_format_name(enum ingest_format format);
 
 /* The encoding of a name, also "latin-1", "iso-8859-1", "utf8", "auto"; false for others. Case does not count. */
 bool ingest_encoding_find(const char *name, enum ingest_encoding *ret_encoding);

@@ -44,6 +44,8 @@ const struct job_entry jobs_catalogue[] = {
                 JOB_PARAMETER_NONE},
             {"rule_versions_removed", "select leadrouter.prune_rule_versions($1, 1000)", JOB_STEP_REPEAT,
                 JOB_PARAMETER_LOG_KEEP_DAYS},
+            {"imports_removed", "select leadrouter.prune_imports(7, 365, 1000)::integer", JOB_STEP_REPEAT,
+                JOB_PARAMETER_NONE},
             {"partitions_left", "select leadrouter.check_log_partitions($1)", JOB_STEP_ONCE,
                 JOB_PARAMETER_LOG_KEEP_DAYS}},
     },

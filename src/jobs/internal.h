@@ -37,7 +37,7 @@ struct job_step {
     enum job_parameter parameter; /* $1, if there is one; none for a sweep */
 };
 
-enum { JOB_STEPS_MAX = 5 };
+enum { JOB_STEPS_MAX = 6 };
 
 struct job_entry {
     struct job_description base;

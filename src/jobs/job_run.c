@@ -32,8 +32,22 @@ static int64_t statement_deadline(const struct job_run *run)
     return run->deadline_ns < own_ns ? run->deadline_ns : own_ns;
 }
 
+/* Counts of a run that are metrics, too. */
+static const struct {
+    const char *label;
+    enum metric metric;
+    size_t place;
+} measured[] = {
+    {"expired", METRIC_EXPIRED, 0},
+    {"queued", METRIC_RETRIES_OPENED, METRICS_OPENING_LOST_LEAD},
+    {"released", METRIC_RETRIES_OPENED, METRICS_OPENING_STALE_LOCK},
+};
+
 void job_run_count(struct job_run *run, const char *label, int64_t count)
 {
+    for (size_t i = 0; i < COUNT_OF(measured); i++)
+        if (strcmp(measured[i].label, label) == 0)
+            metrics_add(run->jobs->options.database->metrics, measured[i].metric, measured[i].place, 0, count);
     json_int_t before = json_integer_value(json_object_get(run->detail, label));
 
     json_object_set_new(run->detail, label, json_integer(before + count));
@@ -62,7 +76,10 @@ bool job_run_goes_on(struct job_run *run, bool *ret_is_paused, struct error *ret
     is_mine = pg_result_bool(rows, 0, 0);
     *ret_is_paused = run->is_paused = pg_result_bool(rows, 0, 1) && !run->by_hand;
     pg_result_free(rows);
-    return is_mine || error_set(reterr_error, ERROR_BUSY, "another server has taken the run over");
+    if (is_mine)
+        return true;
+    metrics_add(run->jobs->options.database->metrics, METRIC_FENCED, METRICS_FENCED_JOB, 0, 1);
+    return error_set(reterr_error, ERROR_BUSY, "another server has taken the run over");
 }
 
 /* --- Steps -------------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 #include "jobs/internal.h"
 
@@ -41,7 +42,6 @@ void jobs_tell(struct jobs *jobs, const struct jobs_event *event)
 bool jobs_new(const struct jobs_options *options, struct jobs **ret_jobs, struct error *reterr_error)
 {
     struct jobs *jobs = memory_new(sizeof(*jobs));
-    pthread_condattr_t attributes;
 
     jobs->options = *options;
     if (jobs->options.retry_lanes_max == 0)
@@ -49,10 +49,7 @@ bool jobs_new(const struct jobs_options *options, struct jobs **ret_jobs, struct
     if (jobs->options.log_keep_days == 0)
         jobs->options.log_keep_days = LOG_KEEP_DAYS_DEFAULT;
     pthread_mutex_init(&jobs->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&jobs->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&jobs->changed);
     if (options->by_hand_only || (retry_runner_new(jobs, &jobs->retry_runner, reterr_error) &&
                                      scheduler_new(jobs, &jobs->scheduler, reterr_error))) {
         *ret_jobs = jobs;

@@ -1,11 +1,13 @@
 #include "jobs/retry_policy.h"
 
-/* How long a batch may take while callers are here: theirs may have to wait for a core for so long. */
+/* How long a batch may take while callers are here. Who needs the core that it runs on waits until its statement is over or the
+ * kernel looks at the clock again, each 4 ms on most machines: the two statements of such a batch are shorter
+ * (docs/performance.md). */
 static const int64_t polite_ns = 6000000;
 
 enum {
     BATCH_FIRST = 32,
-    BATCH_LEAST = 16,
+    BATCH_LEAST = 64, /* smaller ones cost much more a lead, and a busy machine would become busier by them */
 };
 
 static unsigned at_most(unsigned value, unsigned most)

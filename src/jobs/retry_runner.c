@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 #include "jobs/internal.h"
 
@@ -143,8 +144,16 @@ static bool run_batch(struct retry_lane *lane, enum routing_retries_kind kind, b
     return !ret_report->is_short;
 }
 
-/* Batches of both kinds in turn, so that neither keeps the other waiting, until both came back short. `*ret_next_due_in_us` as in the
- * report. False when the database failed, or every lead of a batch did. */
+static bool is_wanted(struct retry_lane *lane)
+{
+    pthread_mutex_lock(&lane->runner->lock);
+    bool is = lane->index < lane->runner->lanes_wanted;
+    pthread_mutex_unlock(&lane->runner->lock);
+    return is;
+}
+
+/* Batches of both kinds in turn, so that neither keeps the other waiting, until both came back short or the lane is no longer wanted.
+ * `*ret_next_due_in_us` as in the report. False when the database failed, or every lead of a batch did. */
 static bool run_until_short(struct retry_lane *lane, bool is_thorough, int64_t *ret_next_due_in_us)
 {
     bool has_more[] = {[ROUTING_RETRIES_DUE] = true, [ROUTING_RETRIES_OUTDATED] = true};
@@ -152,7 +161,7 @@ static bool run_until_short(struct retry_lane *lane, bool is_thorough, int64_t *
     struct error error = {0};
 
     *ret_next_due_in_us = -1;
-    while (has_more[0] || has_more[1]) {
+    while ((has_more[0] || has_more[1]) && is_wanted(lane)) {
         for (int kind = ROUTING_RETRIES_DUE; kind <= ROUTING_RETRIES_OUTDATED; kind++) {
             if (!has_more[kind])
                 continue;
@@ -173,13 +182,6 @@ static bool run_until_short(struct retry_lane *lane, bool is_thorough, int64_t *
 
 /* --- Threads ------------------------------------------------------------------------------------------------------ */
 
-static void wait_locked(struct retry_runner *runner, int64_t until_ns)
-{
-    struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
-
-    pthread_cond_timedwait(&runner->changed, &runner->lock, &until);
-}
-
 /* Ends a burst, and waits until there is something to do again. `*ret_is_hinted`: rules have changed, perhaps. False when
  * it is time to stop. */
 static bool wait_for_work(struct retry_runner *runner, int64_t until_ns, bool *ret_is_hinted)
@@ -190,7 +192,7 @@ static bool wait_for_work(struct retry_runner *runner, int64_t until_ns, bool *r
         runner->burst_is_over = true;
     }
     while (!runner->is_stopping && !runner->is_hinted && clock_now_ns() < until_ns)
-        wait_locked(runner, until_ns);
+        (void)condition_wait(&runner->changed, &runner->lock, until_ns);
     *ret_is_hinted = runner->is_hinted;
     runner->is_hinted = false;
     bool goes_on = !runner->is_stopping;
@@ -239,18 +241,12 @@ static void *further_lane_main(void *argument)
     struct retry_lane *lane = argument;
 
     while (wait_until_wanted(lane)) {
-        struct routing_retries_report report = {0};
-        struct error error = {0};
+        int64_t ignored_us = 0;
         lane->pace.batch = lane->runner->limits.batch_max;
-        bool has_more = run_batch(lane, ROUTING_RETRIES_DUE, false, &report, &error);
-        if (error.code == ERROR_NONE)
-            has_more = run_batch(lane, ROUTING_RETRIES_OUTDATED, false, &report, &error) || has_more;
-        tell_database(lane, error.code == ERROR_NONE ? NULL : &error);
-        if (!has_more) { /* until the first lane asks again */
-            pthread_mutex_lock(&lane->runner->lock);
-            lane->runner->lanes_wanted = 1;
-            pthread_mutex_unlock(&lane->runner->lock);
-        }
+        run_until_short(lane, false, &ignored_us);
+        pthread_mutex_lock(&lane->runner->lock);
+        lane->runner->lanes_wanted = 1; /* until the first lane asks again */
+        pthread_mutex_unlock(&lane->runner->lock);
     }
     return NULL;
 }
@@ -337,7 +333,6 @@ static bool start_listener(struct retry_runner *runner, struct error *reterr_err
 bool retry_runner_new(struct jobs *jobs, struct retry_runner **ret_runner, struct error *reterr_error)
 {
     struct retry_runner *runner = memory_new(sizeof(*runner));
-    pthread_condattr_t attributes;
 
     runner->jobs = jobs;
     runner->limits = (struct retry_policy_limits){.batch_max = BATCH_MAX, .lanes_max = jobs->options.retry_lanes_max};
@@ -345,10 +340,7 @@ bool retry_runner_new(struct jobs *jobs, struct retry_runner **ret_runner, struc
     runner->lanes_wanted = 1;
     runner->stop_fd = -1;
     pthread_mutex_init(&runner->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&runner->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&runner->changed);
     if (start_lanes(runner, reterr_error) && start_listener(runner, reterr_error)) {
         *ret_runner = runner;
         return true;

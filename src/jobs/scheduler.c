@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 #include "jobs/internal.h"
 
@@ -235,11 +236,10 @@ static bool tick(struct scheduler_thread *thread, struct error *reterr_error)
 static bool wait_for_tick(struct jobs *jobs, int ms)
 {
     int64_t until_ns = clock_after_ms(ms);
-    struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
 
     pthread_mutex_lock(&jobs->lock);
     while (!jobs->is_stopping && clock_now_ns() < until_ns)
-        pthread_cond_timedwait(&jobs->changed, &jobs->lock, &until);
+        (void)condition_wait(&jobs->changed, &jobs->lock, until_ns);
     bool goes_on = !jobs->is_stopping;
     pthread_mutex_unlock(&jobs->lock);
     return goes_on;

@@ -57,11 +57,11 @@ bool jwt_cache_find(struct jwt_cache *cache, const unsigned char digest[JWT_DIGE
     return entry != NULL;
 }
 
-void jwt_cache_add(struct jwt_cache *cache, uint64_t generation, const unsigned char digest[JWT_DIGEST_SIZE],
-    const struct jwt_claims *claims)
+void jwt_cache_add(
+    struct jwt_cache *cache, const unsigned char digest[JWT_DIGEST_SIZE], const struct jwt_claims *claims)
 {
     pthread_mutex_lock(&cache->lock);
-    if (cache->generation == generation && find(cache, digest) == NULL) {
+    if (cache->generation == claims->keys && find(cache, digest) == NULL) {
         struct jwt_cache_entry *entry = &cache->entries[cache->next];
         cache->next = (cache->next + 1) % JWT_CACHE_MAX;
         if (entry->is_used)

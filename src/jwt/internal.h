@@ -88,9 +88,9 @@ void jwt_cache_release(struct jwt_cache *cache);
 bool jwt_cache_find(
     struct jwt_cache *cache, const unsigned char digest[JWT_DIGEST_SIZE], struct jwt_claims *ret_claims);
 
-/* Remembers what keys of that generation verified, unless others are in use since. */
-void jwt_cache_add(struct jwt_cache *cache, uint64_t generation, const unsigned char digest[JWT_DIGEST_SIZE],
-    const struct jwt_claims *claims);
+/* Remembers what keys of that number verified, unless others are in use since. */
+void jwt_cache_add(
+    struct jwt_cache *cache, const unsigned char digest[JWT_DIGEST_SIZE], const struct jwt_claims *claims);
 
 /* Forgets all; from here on only what keys of `generation` verify is remembered. */
 void jwt_cache_clear(struct jwt_cache *cache, uint64_t generation);

@@ -21,6 +21,7 @@ struct jwt_claims {
     char subject[128]; /* `sub`, not empty */
     char role[64];     /* `role`; "" when there is none */
     int64_t expires_s; /* `exp`: Unix seconds */
+    uint64_t keys;     /* number of the keys that verified it, see jwt_verifier_keys() */
 };
 
 /* What a verifier accepts. Strings are copied. */
@@ -45,6 +46,10 @@ void jwt_verifier_free(struct jwt_verifier *verifier);
 /* Reads the files again when one has changed, and forgets the verified tokens. Errors as jwt_verifier_new(): the keys in use then
  * stay, and the files are not read again before they change once more. One thread at a time, beside any that verify. */
 bool jwt_verifier_reload(struct jwt_verifier *verifier, struct error *reterr_error);
+
+/* The number of the keys in use: another one each time they change. Who keeps what a token said for longer than an answer takes
+ * verifies the token again when its claims have another number. Any thread. */
+uint64_t jwt_verifier_keys(struct jwt_verifier *verifier);
 
 /* Verifies a token of `size` bytes at `now_s` (Unix seconds). Errors: ERROR_UNAUTHENTICATED with what is wrong, never with a part of
  * the token. */

@@ -126,6 +126,14 @@ bool jwt_verifier_reload(struct jwt_verifier *verifier, struct error *reterr_err
     return true;
 }
 
+uint64_t jwt_verifier_keys(struct jwt_verifier *verifier)
+{
+    pthread_rwlock_rdlock(&verifier->lock);
+    uint64_t generation = verifier->generation;
+    pthread_rwlock_unlock(&verifier->lock);
+    return generation;
+}
+
 /* --- A token's parts ---------------------------------------------------------------------------------------------- */
 
 struct part {
@@ -180,16 +188,17 @@ static bool read_header(
 {
     /* Keys come from our files. A token that brings its own, or asks for something we do not know, is none of ours. */
     static const char *const refused[] = {"jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "enc", "zip"};
+    const char *algorithm = json_string_value(json_object_get(header, "alg"));
     const json_t *id = json_object_get(header, "kid");
 
     for (size_t i = 0; i < COUNT_OF(refused); i++)
         if (json_object_get(header, refused[i]) != NULL)
             return refuse(reterr_error, "has a header that is not allowed");
-    *ret_algorithm = json_string_value(json_object_get(header, "alg"));
-    if (*ret_algorithm == NULL)
+    if (algorithm == NULL)
         return refuse(reterr_error, "names no algorithm");
     if (id != NULL && !json_is_string(id))
         return refuse(reterr_error, "has a key id that is no text");
+    *ret_algorithm = algorithm;
     *ret_id = json_string_value(id);
     return true;
 }
@@ -337,10 +346,10 @@ bool jwt_verify(struct jwt_verifier *verifier, const char *token, size_t size, i
         return check_times(verifier, now_s, ret_claims->expires_s, reterr_error);
     pthread_rwlock_rdlock(&verifier->lock);
     bool ok = verify(verifier, token, size, now_s, ret_claims, reterr_error);
-    uint64_t generation = verifier->generation;
+    ret_claims->keys = verifier->generation;
     pthread_rwlock_unlock(&verifier->lock);
     if (ok)
-        jwt_cache_add(&verifier->cache, generation, digest, ret_claims);
+        jwt_cache_add(&verifier->cache, digest, ret_claims);
     return ok;
 }
 

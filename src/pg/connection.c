@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "pg/connection.h"
 
-enum { CONNECT_TIMEOUT_MS = 5000, CANCEL_WAIT_MS = 1000, ROLE_SIZE_MAX = 63 /* NAMEDATALEN - 1 */ };
+enum { CONNECT_TIMEOUT_MS = 5000, ROLE_SIZE_MAX = 63 /* NAMEDATALEN - 1 */ };
 
 struct pg_conn *pg_conn_new(const struct pg_config *config)
 {
@@ -17,7 +17,6 @@ struct pg_conn *pg_conn_new(const struct pg_config *config)
 
     assert(config->url != NULL && config->connect_timeout_ms >= 0);
     conn->config = *config;
-    pthread_mutex_init(&conn->cancel_lock, NULL);
     return conn;
 }
 
@@ -26,25 +25,13 @@ void pg_conn_free(struct pg_conn *conn)
     if (conn == NULL)
         return;
     pg_conn_close(conn);
-    pthread_mutex_destroy(&conn->cancel_lock);
     free(conn->prepared);
     free(conn->entries);
     free(conn);
 }
 
-/* Changes what other threads cancel by. */
-static void set_cancel(struct pg_conn *conn, struct pg_cancel *cancel)
-{
-    pthread_mutex_lock(&conn->cancel_lock);
-    struct pg_cancel *before = conn->cancel;
-    conn->cancel = cancel;
-    pthread_mutex_unlock(&conn->cancel_lock);
-    pg_cancel_unref(before);
-}
-
 void pg_conn_close(struct pg_conn *conn)
 {
-    set_cancel(conn, NULL);
     PQfinish(conn->handle);
     conn->handle = NULL;
     conn->prepared_count = 0;
@@ -82,15 +69,6 @@ int pg_conn_backend_pid(const struct pg_conn *conn)
     return conn->handle == NULL ? 0 : PQbackendPID(conn->handle);
 }
 
-void pg_conn_cancel(struct pg_conn *conn)
-{
-    pthread_mutex_lock(&conn->cancel_lock);
-    struct pg_cancel *cancel = pg_cancel_ref(conn->cancel);
-    pthread_mutex_unlock(&conn->cancel_lock);
-    pg_cancel_send(cancel, CANCEL_WAIT_MS);
-    pg_cancel_unref(cancel);
-}
-
 enum pg_wait pg_wait(PGconn *handle, bool read, bool write, int64_t deadline_ns)
 {
     struct pollfd poll_one = {.fd = PQsocket(handle), .events = (short)((read ? POLLIN : 0) | (write ? POLLOUT : 0))};
@@ -116,7 +94,7 @@ bool pg_conn_broken(struct pg_conn *conn, struct error *reterr_error)
 
 bool pg_conn_late(struct pg_conn *conn, struct error *reterr_error)
 {
-    pg_cancel_send(conn->cancel, 0);
+    pg_cancel_send(conn->handle);
     pg_conn_close(conn);
     return error_set(reterr_error, ERROR_DEADLINE, "the database did not answer in time");
 }
@@ -161,13 +139,17 @@ bool pg_conn_open(struct pg_conn *conn, int64_t deadline_ns, struct error *reter
     if (deadline_ns < until_ns)
         until_ns = deadline_ns;
     if (pg_connect(&conn->config, until_ns, &conn->handle, &error)) {
-        set_cancel(conn, pg_cancel_new(conn->handle));
         if (PQsetnonblocking(conn->handle, 1) != 0)
             return pg_conn_broken(conn, reterr_error);
-        if (set_session(conn, until_ns, &error))
+        if (set_session(conn, until_ns, &error)) {
+            metrics_add(conn->config.metrics, METRIC_CONNECTS, METRICS_RESULT_OK, 0, 1);
             return true;
+        }
         pg_conn_close(conn);
+    } else if (error.sqlstate[0] != '\0') {
+        metrics_add(conn->config.metrics, METRIC_SQLSTATES, metrics_sqlstate(error.sqlstate), 0, 1);
     }
+    metrics_add(conn->config.metrics, METRIC_CONNECTS, METRICS_RESULT_FAILED, 0, 1);
     /* A server that says nothing for the time that connecting may take is away; the caller's own time may not be
      * over. */
     if (error.code == ERROR_DEADLINE && clock_left_ms(deadline_ns) > 0)

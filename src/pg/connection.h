@@ -3,11 +3,8 @@
 #define PG_CONNECTION_H
 
 #include <libpq-fe.h>
-#include <pthread.h>
 
 #include "pg/pg.h"
-
-struct pg_cancel;
 
 /* What an entry of the pipeline is, so that results can be told apart. */
 enum pg_entry_kind { PG_ENTRY_PREPARE, PG_ENTRY_EXECUTE, PG_ENTRY_SYNC };
@@ -30,10 +27,6 @@ struct pg_conn {
     size_t entry_next;
     size_t entry_capacity;
     bool send_failed; /* queueing failed: the connection is broken; told by the next flush */
-
-    /* under the lock: for pg_conn_cancel() by other threads */
-    pthread_mutex_t cancel_lock;
-    struct pg_cancel *cancel; /* NULL when closed */
 };
 
 /* Waits until the socket is readable (and writable, when `write` is set) or the deadline. */
@@ -54,15 +47,8 @@ bool pg_connect(const struct pg_config *config, int64_t deadline_ns, PGconn **re
 /* Wraps a libpq result; takes it over. */
 struct pg_result *pg_result_new(PGresult *result);
 
-/* How to cancel what runs on an open connection; outlives the connection. Released with pg_cancel_unref(). */
-struct pg_cancel *pg_cancel_new(PGconn *handle);
-
-/* One more owner, any thread; returns `cancel`, which may be NULL. */
-struct pg_cancel *pg_cancel_ref(struct pg_cancel *cancel);
-void pg_cancel_unref(struct pg_cancel *cancel);
-
-/* Sends the request from a thread of its own and waits `wait_ms` at most for it to be done. NULL is fine. Any
- * thread. */
-void pg_cancel_send(struct pg_cancel *cancel, int wait_ms);
+/* Asks the server to cancel what runs on a connection, which may be closed at once; does not wait for it, and says
+ * nothing when it fails. NULL is fine. */
+void pg_cancel_send(PGconn *handle);
 
 #endif

@@ -200,3 +200,22 @@ void pg_params_add_text_array(struct pg_params *params, const char *const *value
         array_element(&writer, values[i], values[i] == NULL ? 0 : strlen(values[i]));
     array_end(params, &writer);
 }
+
+void pg_params_add_tid_array(struct pg_params *params, const struct pg_tid *values, size_t count)
+{
+    enum { TID_SIZE = 6 };
+    bool has_nulls = false;
+
+    for (size_t i = 0; i < count; i++)
+        has_nulls = has_nulls || values[i].offset == 0;
+    struct array_writer writer = array_begin(params, PG_TID, count, has_nulls, count * TID_SIZE);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t block = htobe32(values[i].block);
+        uint16_t offset = htobe16(values[i].offset);
+        uint8_t bytes[TID_SIZE];
+        memcpy(bytes, &block, sizeof(block));
+        memcpy(bytes + sizeof(block), &offset, sizeof(offset));
+        array_element(&writer, values[i].offset == 0 ? NULL : bytes, TID_SIZE);
+    }
+    array_end(params, &writer);
+}

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/uuid.h"
+#include "metrics/metrics.h"
 
 /* --- Connection --------------------------------------------------------------------------------------------------- */
 
@@ -21,6 +22,8 @@ struct pg_config {
     const char *role;             /* Optional. SET ROLE after connecting */
     const char *application_name; /* Optional. Shown in pg_stat_activity */
     int connect_timeout_ms;       /* 0 means 5,000 */
+    struct metrics *metrics;      /* Optional. Counts round trips, errors, connections; of a pool, what it lends */
+    enum metrics_pool pool;       /* of a pool: which it is in the metrics */
     bool unnamed_statements;      /* true: never prepare by name (a transaction pooler is in between) */
 };
 
@@ -60,11 +63,6 @@ bool pg_conn_take_notifications(struct pg_conn *conn, bool *ret_any, struct erro
 /* Process id of the server's backend; 0 when closed. */
 int pg_conn_backend_pid(const struct pg_conn *conn);
 
-/* Asks the server to cancel what runs on this connection, on a connection of its own. Best effort; waits 1 s at
- * most for that to be done. The only function of this module that another thread may call while the owner is inside
- * another one (not pg_conn_free()). */
-void pg_conn_cancel(struct pg_conn *conn);
-
 /* --- Statements and parameters ------------------------------------------------------------------------------------ */
 
 enum pg_type {
@@ -74,6 +72,7 @@ enum pg_type {
     PG_INT2 = 21,
     PG_INT4 = 23,
     PG_TEXT = 25,
+    PG_TID = 27,
     PG_FLOAT8 = 701,
     PG_TIMESTAMPTZ = 1184,
     PG_UUID = 2950,
@@ -82,11 +81,18 @@ enum pg_type {
     PG_INT2_ARRAY = 1005,
     PG_INT4_ARRAY = 1007,
     PG_TEXT_ARRAY = 1009,
+    PG_TID_ARRAY = 1010,
     PG_INT8_ARRAY = 1016,
     PG_UUID_ARRAY = 2951,
 }; /* object ids from PostgreSQL's pg_type.dat; fixed since they were assigned */
 
 enum { PG_PARAMS_MAX = 24 };
+
+/* Where a version of a row lies in its table (ctid). Good as long as nobody can change the row: while a transaction has it locked. */
+struct pg_tid {
+    uint32_t block;
+    uint16_t offset; /* 0: nowhere */
+};
 
 /* A statement: prepared under its name on each connection at first use (unless unnamed_statements). Static and
  * constant. */
@@ -122,13 +128,14 @@ void pg_params_add_jsonb(struct pg_params *params, const char *json, size_t size
 void pg_params_add_uuid(struct pg_params *params, const struct uuid *value);
 
 /* One-dimensional arrays of `count` elements. `nulls` (may be NULL) marks elements that are SQL NULL. For text a NULL
- * pointer is an SQL NULL element. uuid_nil is an ordinary value unless marked. */
+ * pointer is an SQL NULL element, for places "nowhere". uuid_nil is an ordinary value unless marked. */
 void pg_params_add_uuid_array(struct pg_params *params, const struct uuid *values, const bool *nulls, size_t count);
 void pg_params_add_int2_array(struct pg_params *params, const int16_t *values, const bool *nulls, size_t count);
 void pg_params_add_int4_array(struct pg_params *params, const int32_t *values, const bool *nulls, size_t count);
 void pg_params_add_int8_array(struct pg_params *params, const int64_t *values, const bool *nulls, size_t count);
 void pg_params_add_bool_array(struct pg_params *params, const bool *values, const bool *nulls, size_t count);
 void pg_params_add_text_array(struct pg_params *params, const char *const *values, size_t count);
+void pg_params_add_tid_array(struct pg_params *params, const struct pg_tid *values, size_t count);
 
 /* --- Rows --------------------------------------------------------------------------------------------------------- */
 
@@ -141,24 +148,21 @@ void pg_result_free(struct pg_result *result);
 
 /* Rows returned; and rows touched by INSERT, UPDATE, DELETE or MERGE, 0 for anything else. */
 int pg_result_row_count(const struct pg_result *result);
-int64_t pg_result_affected_count(const struct pg_result *result);
 
 /* Rows and columns count from 0 and must exist (asserted). */
 bool pg_result_is_null(const struct pg_result *result, int row, int column);
 
 /* Typed access. The column must have that type and must not be NULL (asserted), except: pg_result_text() gives NULL
- * for NULL and pg_result_uuid() gives uuid_nil. Text is borrowed from the result and NUL-terminated; enums and
- * varchar count as text, and jsonb comes without its version byte. Timestamps are microseconds since 1970-01-01
- * UTC; INT64_MAX for infinity (and for what lies less than 30 years before the end of PostgreSQL's time, year
- * 294276), INT64_MIN for -infinity. */
+ * for NULL, pg_result_uuid() gives uuid_nil and pg_result_tid() nowhere. Text is borrowed from the result and NUL-terminated; enums and
+ * varchar count as text, and jsonb comes without its version byte. */
 bool pg_result_bool(const struct pg_result *result, int row, int column);
 int16_t pg_result_int2(const struct pg_result *result, int row, int column);
 int32_t pg_result_int4(const struct pg_result *result, int row, int column);
 int64_t pg_result_int8(const struct pg_result *result, int row, int column);
 double pg_result_float8(const struct pg_result *result, int row, int column);
 struct uuid pg_result_uuid(const struct pg_result *result, int row, int column);
+struct pg_tid pg_result_tid(const struct pg_result *result, int row, int column);
 const char *pg_result_text(const struct pg_result *result, int row, int column);
-int64_t pg_result_timestamp_us(const struct pg_result *result, int row, int column);
 
 /* --- Pipeline ----------------------------------------------------------------------------------------------------- */
 

@@ -160,6 +160,7 @@ bool pg_pipeline_flush(struct pg_conn *conn, int64_t deadline_ns, struct error *
     if (conn->handle == NULL || conn->send_failed || PQpipelineSync(conn->handle) == 0)
         return pg_conn_broken(conn, reterr_error);
     push(conn, (struct pg_entry){.kind = PG_ENTRY_SYNC});
+    metrics_add(conn->config.metrics, METRIC_ROUND_TRIPS, 0, 0, 1);
     return flush_all(conn, deadline_ns, reterr_error);
 }
 
@@ -246,6 +247,8 @@ static void set_result_error(
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
+    if (sqlstate != NULL)
+        metrics_add(conn->config.metrics, METRIC_SQLSTATES, metrics_sqlstate(sqlstate), 0, 1);
     if (sqlstate == NULL) {
         pg_conn_broken(conn, reterr_error);
     } else if (is_going_away(result, sqlstate)) {
@@ -455,6 +458,7 @@ bool pg_execute_script(struct pg_conn *conn, const char *sql, int64_t deadline_n
         (PQpipelineStatus(conn->handle) != PQ_PIPELINE_OFF && PQexitPipelineMode(conn->handle) == 0) ||
         PQsendQuery(conn->handle, sql) == 0)
         return pg_conn_broken(conn, reterr_error);
+    metrics_add(conn->config.metrics, METRIC_ROUND_TRIPS, 0, 0, 1);
     if (!flush_all(conn, deadline_ns, reterr_error))
         return false;
     while (conn->handle != NULL) {

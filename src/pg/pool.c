@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 #include "pg/connection.h"
 
@@ -21,17 +22,14 @@ struct pg_pool {
 struct pg_pool *pg_pool_new(const struct pg_config *config, unsigned connections_max)
 {
     struct pg_pool *pool = memory_new(sizeof(*pool));
-    pthread_condattr_t attributes;
 
     assert(config->url != NULL && connections_max > 0);
     pool->config = *config;
     pool->connections_max = connections_max;
+    metrics_set(config->metrics, METRIC_POOL_SIZE, config->pool, 0, connections_max);
     pool->idle = memory_new_array(connections_max, sizeof(struct pg_conn *));
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&pool->changed);
     return pool;
 }
 
@@ -55,15 +53,8 @@ static bool take_place(struct pg_pool *pool, int64_t deadline_ns, struct pg_conn
     bool ok = true;
 
     pthread_mutex_lock(&pool->lock);
-    while (ok && pool->lent_count == pool->connections_max) {
-        if (deadline_ns == CLOCK_NEVER) {
-            pthread_cond_wait(&pool->changed, &pool->lock);
-        } else {
-            struct timespec until = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
-            ok = pthread_cond_timedwait(&pool->changed, &pool->lock, &until) == 0 ||
-                 pool->lent_count < pool->connections_max;
-        }
-    }
+    while (ok && pool->lent_count == pool->connections_max)
+        ok = condition_wait(&pool->changed, &pool->lock, deadline_ns) || pool->lent_count < pool->connections_max;
     if (ok) {
         pool->lent_count++;
         *ret_conn = pool->idle_count > 0 ? pool->idle[--pool->idle_count] : NULL;
@@ -92,6 +83,8 @@ static bool is_stale(struct pg_conn *conn)
 bool pg_pool_acquire(struct pg_pool *pool, int64_t deadline_ns, struct pg_conn **ret_conn, struct error *reterr_error)
 {
     struct pg_conn *conn = NULL;
+    struct metrics *metrics = pool->config.metrics;
+    int64_t began_ns = clock_now_ns();
 
     if (!take_place(pool, deadline_ns, &conn))
         return error_set(reterr_error, ERROR_FULL, "no connection to the database became free in time");
@@ -104,12 +97,15 @@ bool pg_pool_acquire(struct pg_pool *pool, int64_t deadline_ns, struct pg_conn *
         give_place(pool, NULL);
         return false;
     }
+    metrics_observe(metrics, METRIC_POOL_WAIT, pool->config.pool, 0, clock_now_ns() - began_ns);
+    metrics_add(metrics, METRIC_POOL_USED, pool->config.pool, 0, 1);
     *ret_conn = conn;
     return true;
 }
 
 void pg_pool_put(struct pg_pool *pool, struct pg_conn *conn)
 {
+    metrics_add(pool->config.metrics, METRIC_POOL_USED, pool->config.pool, 0, -1);
     if (!pg_conn_is_open(conn) || PQtransactionStatus(conn->handle) != PQTRANS_IDLE) {
         pg_conn_free(conn);
         conn = NULL;

@@ -6,9 +6,6 @@
 #include "base/memory.h"
 #include "pg/connection.h"
 
-/* PostgreSQL counts from 2000-01-01; this is that day in microseconds since 1970. */
-static const int64_t EPOCH_2000_US = 946684800000000;
-
 struct pg_result {
     PGresult *rows;
 };
@@ -32,16 +29,6 @@ void pg_result_free(struct pg_result *result)
 int pg_result_row_count(const struct pg_result *result)
 {
     return PQntuples(result->rows);
-}
-
-int64_t pg_result_affected_count(const struct pg_result *result)
-{
-    static const char *const commands[] = {"INSERT ", "UPDATE ", "DELETE ", "MERGE "}; /* SELECT has a count too */
-
-    for (size_t i = 0; i < COUNT_OF(commands); i++)
-        if (strncmp(PQcmdStatus(result->rows), commands[i], strlen(commands[i])) == 0)
-            return strtoll(PQcmdTuples(result->rows), NULL, 10);
-    return 0;
 }
 
 bool pg_result_is_null(const struct pg_result *result, int row, int column)
@@ -111,6 +98,19 @@ struct uuid pg_result_uuid(const struct pg_result *result, int row, int column)
     return value;
 }
 
+struct pg_tid pg_result_tid(const struct pg_result *result, int row, int column)
+{
+    uint32_t block;
+    uint16_t offset;
+
+    if (pg_result_is_null(result, row, column))
+        return (struct pg_tid){0};
+    const char *bytes = value_of(result, row, column, PG_TID, sizeof(block) + sizeof(offset));
+    memcpy(&block, bytes, sizeof(block));
+    memcpy(&offset, bytes + sizeof(block), sizeof(offset));
+    return (struct pg_tid){.block = be32toh(block), .offset = be16toh(offset)};
+}
+
 /* Types whose binary form is their text, and those that a database defines itself: enums are among them. */
 static bool is_text(Oid type)
 {
@@ -135,15 +135,4 @@ const char *pg_result_text(const struct pg_result *result, int row, int column)
         return text;
     assert(text[0] == 1); /* jsonb: a version, then the text (PostgreSQL source, jsonb_send()) */
     return text + 1;
-}
-
-int64_t pg_result_timestamp_us(const struct pg_result *result, int row, int column)
-{
-    int64_t value = (int64_t)eight_bytes(result, row, column, PG_TIMESTAMPTZ);
-
-    if (value == INT64_MIN) /* -infinity */
-        return value;
-    if (value > INT64_MAX - EPOCH_2000_US) /* infinity, and the last centuries that PostgreSQL knows */
-        return INT64_MAX;
-    return value + EPOCH_2000_US;
 }

@@ -51,10 +51,11 @@ static bool rules_load(struct batch_transaction *transaction, const struct store
     if (!store_load_rules(transaction->conn, transaction->arena, missing, missing_count, transaction->deadline_ns,
             loaded, &transaction->error))
         return false;
-    transaction->rule_loads += missing_count;
     for (size_t m = 0; m < missing_count; m++) {
         struct item_rules fresh = {0};
+        int64_t began_ns = clock_now_ns();
         rule_cache_put(transaction->rules, &loaded[m], &fresh.set, &fresh.error);
+        metrics_observe(transaction->metrics, METRIC_RULES_COMPILATION, 0, 0, clock_now_ns() - began_ns);
         for (size_t i = 0; i < transaction->item_count; i++) {
             if (!rules[i].needed || rules[i].known || !uuid_equal(&leads[i].source_workspace_id, &missing[m]))
                 continue;
@@ -134,8 +135,12 @@ static bool lock_and_read(struct batch_transaction *transaction, struct store_le
         leads[i].member_is_admin = transaction->items[i]->entry->request.member_is_admin;
     }
     *ret_leads = leads;
-    return store_lock(transaction->conn, transaction->arena, leads, transaction->item_count, transaction->deadline_ns,
-        &transaction->transaction_id, &transaction->error);
+    transaction->phases.began_ns = clock_now_ns();
+    if (!store_lock(transaction->conn, transaction->arena, leads, transaction->item_count, transaction->deadline_ns,
+            &transaction->transaction_id, &transaction->error))
+        return false;
+    transaction->phases.locked_ns = clock_now_ns();
+    return true;
 }
 
 /* Settles what needs no writing and collects the decisions of the rest. */
@@ -171,6 +176,15 @@ static void choose(
     }
 }
 
+/* Gives the items what is known about the transaction that settled them. */
+static void stamp_items(struct batch_transaction *transaction)
+{
+    transaction->phases.leads = transaction->item_count;
+    for (size_t i = 0; i < transaction->item_count; i++)
+        if (transaction->items[i]->is_settled)
+            transaction->items[i]->answer.phases = transaction->phases;
+}
+
 static void settle_outcomes(struct batch_transaction *transaction, const struct store_outcome *outcomes)
 {
     for (size_t i = 0; i < transaction->decision_count; i++) {
@@ -182,6 +196,9 @@ static void settle_outcomes(struct batch_transaction *transaction, const struct 
             continue;
         }
         verdict_answer_outcome(&outcomes[i], decision->matched_rule_name, &decision->lead_id, &answer);
+        answer.duplicate_workspace_id = uuid_is_nil(&outcomes[i].holder_workspace_id) ? decision->duplicate_workspace_id
+                                                                                      : outcomes[i].holder_workspace_id;
+        answer.error_class = store_error_class_name(decision->error_class);
         settle_with_answer(item, &answer);
     }
 }
@@ -205,6 +222,7 @@ static enum batch_result decide(struct batch_transaction *transaction)
     if (!store_decide(transaction->conn, transaction->arena, transaction->decisions, transaction->decision_count,
             transaction->deadline_ns, outcomes, &sent, &transaction->error))
         return failed(transaction, sent);
+    transaction->phases.written_ns = clock_now_ns();
     settle_outcomes(transaction, outcomes);
     return BATCH_DONE;
 }
@@ -219,8 +237,11 @@ static enum batch_result choose_and_decide(struct batch_transaction *transaction
         result = failed(transaction, false);
         goto cleanup;
     }
+    transaction->phases.loaded_ns = clock_now_ns();
     choose(transaction, leads, rules);
+    transaction->phases.matched_ns = clock_now_ns();
     result = decide(transaction);
+    stamp_items(transaction);
 cleanup:
     rules_release(rules, transaction->item_count);
     return result;
@@ -263,14 +284,15 @@ static void make_items(struct batch_transaction *transaction, const struct store
 enum batch_result batch_run_due(struct batch_transaction *transaction, struct store_due *due, int64_t items_deadline_ns)
 {
     struct store_lead *leads = NULL;
-    int64_t began_ns = clock_now_ns();
     size_t count = 0;
 
     transaction->item_count = 0;
+    transaction->phases.began_ns = clock_now_ns();
     if (!store_lock_due(transaction->conn, transaction->arena, due, transaction->deadline_ns, &leads, &count,
             &transaction->transaction_id, &transaction->error))
         return failed(transaction, false);
-    transaction->claim_ns = clock_now_ns() - began_ns;
+    transaction->phases.locked_ns = clock_now_ns();
+    transaction->claim_ns = transaction->phases.locked_ns - transaction->phases.began_ns;
     make_items(transaction, due, leads, count, items_deadline_ns);
     if (count == 0)
         store_rollback(transaction->conn, transaction->deadline_ns);
@@ -289,8 +311,10 @@ enum batch_result batch_record_failure(struct batch_transaction *transaction, co
     struct batch_item *item = transaction->items[0];
     struct item_rules no_rules = {.error = *cause};
     struct store_lead *leads = NULL;
+    enum batch_result result = BATCH_DONE;
 
     assert(transaction->item_count == 1);
+    transaction->phases = (struct routing_phases){0};
     if (!lock_and_read(transaction, &leads))
         return failed(transaction, false);
     choose(transaction, leads, &no_rules);
@@ -302,7 +326,11 @@ enum batch_result batch_record_failure(struct batch_transaction *transaction, co
         }
         assert(transaction->decided[0] == item);
     }
-    return decide(transaction);
+    result = decide(transaction);
+    stamp_items(transaction);
+    if (item->is_settled && batch_item_is_attempt(item))
+        memcpy(item->answer.sqlstate, cause->sqlstate, sizeof(item->answer.sqlstate));
+    return result;
 }
 
 /* --- After a COMMIT whose answer did not come
@@ -336,6 +364,7 @@ enum batch_result batch_look_up(struct batch_transaction *transaction)
         return BATCH_UNKNOWN;
     if (found > 0) {
         settle_outcomes(transaction, outcomes);
+        stamp_items(transaction);
         return BATCH_DONE;
     }
     if (status == PG_TRANSACTION_ABORTED || status == PG_TRANSACTION_FORGOTTEN)

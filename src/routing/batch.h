@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "metrics/metrics.h"
 #include "pg/pg.h"
 #include "routing/engine.h"
 #include "routing/request_queue.h"
@@ -36,6 +37,7 @@ enum batch_result {
 struct batch_transaction {
     struct pg_conn *conn;      /* Required; open */
     struct rule_cache *rules;  /* Required */
+    struct metrics *metrics;   /* or NULL */
     struct arena *arena;       /* Required; texts of the items live in it */
     struct batch_item **items; /* Required; the unsettled items to decide, different leads all */
     size_t item_count;
@@ -45,8 +47,8 @@ struct batch_transaction {
     struct store_decision *decisions; /* what was sent to be written, `decision_count` of them */
     struct batch_item **decided;      /* the items they belong to */
     size_t decision_count;
-    size_t rule_loads; /* rule sets that had to be loaded */
-    int64_t claim_ns;  /* what batch_run_due() took to lock and read */
+    int64_t claim_ns;             /* what batch_run_due() took to lock and read */
+    struct routing_phases phases; /* all but taken_ns */
     struct error error;
 };
 

@@ -2,8 +2,10 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "routing/measure.h"
 
 enum {
     CONNECT_MS = 5000,
@@ -44,6 +46,7 @@ static void count_connection(struct decider *decider, bool is_connected)
         atomic_fetch_add(decider->connected, 1);
     else if (!is_connected && decider->is_counted)
         atomic_fetch_sub(decider->connected, 1);
+    metrics_add(decider->metrics, METRIC_LANES_CONNECTED, 0, 0, (int)is_connected - (int)decider->is_counted);
     decider->is_counted = is_connected;
 }
 
@@ -84,19 +87,33 @@ static size_t keep_unsettled(struct batch_item **items, size_t count)
     return kept;
 }
 
+static void note_resolution(
+    struct decider *decider, const struct batch_transaction *transaction, enum batch_result result)
+{
+    metrics_add(decider->metrics, METRIC_COMMITS_RESOLVED,
+        result == BATCH_DONE   ? METRICS_RESOLUTION_COMMITTED
+        : result == BATCH_LOST ? METRICS_RESOLUTION_NOT_COMMITTED
+                               : METRICS_RESOLUTION_UNRESOLVED,
+        0, 1);
+    if (result == BATCH_DONE)
+        measure_decisions(decider->metrics, transaction);
+}
+
 /* Finds out what became of a COMMIT whose answer did not come. Afterwards the items are settled, or the transaction
  * is known not to have happened. It never guesses: who runs out of time is told that the result is unknown. */
 static void look_up(struct decider *decider, struct batch_transaction *transaction)
 {
-    atomic_fetch_add(&decider->counters->unknown_commits, 1);
     count_connection(decider, false);
     while (true) {
         size_t waiting = 0;
         if (pg_conn_open(decider->conn, clock_after_ms(LOOK_UP_MS), NULL)) {
             count_connection(decider, true);
             transaction->deadline_ns = clock_after_ms(LOOK_UP_MS);
-            if (batch_look_up(transaction) != BATCH_UNKNOWN)
+            enum batch_result result = batch_look_up(transaction);
+            if (result != BATCH_UNKNOWN) {
+                note_resolution(decider, transaction, result);
                 return;
+            }
         }
         int64_t now_ns = clock_now_ns();
         for (size_t i = 0; i < transaction->decision_count; i++) {
@@ -108,8 +125,10 @@ static void look_up(struct decider *decider, struct batch_transaction *transacti
             else
                 waiting++;
         }
-        if (waiting == 0)
+        if (waiting == 0) {
+            note_resolution(decider, transaction, BATCH_UNKNOWN);
             return;
+        }
         pause_ms(LOOK_UP_PAUSE_MS);
     }
 }
@@ -128,6 +147,7 @@ static void record_failure(struct decider *decider, struct batch_transaction *tr
         snprintf(text, sizeof(text), "could not be routed now (SQLSTATE %s); nothing was done, asking again is safe",
             cause.sqlstate);
         decider_fail_item(item, ERROR_UNAVAILABLE, text);
+        memcpy(item->answer.error.sqlstate, cause.sqlstate, sizeof(cause.sqlstate));
     }
 }
 
@@ -158,18 +178,14 @@ struct troubles {
 static bool deal_with(
     struct decider *decider, struct batch_transaction *transaction, enum batch_result result, struct troubles *troubles)
 {
-    struct decider_counters *counters = decider->counters;
     struct batch_item **items = transaction->items;
     size_t count = transaction->item_count;
 
-    atomic_fetch_add(&counters->batches, 1);
-    atomic_fetch_add(&counters->leads, count);
-    atomic_fetch_add(&counters->rule_loads, transaction->rule_loads);
+    measure_transaction(decider->metrics, transaction, result, clock_now_ns());
     switch (result) {
     case BATCH_DONE:
         break;
     case BATCH_REPEAT:
-        atomic_fetch_add(&counters->transaction_retries, 1);
         if (++troubles->repeats > REPEATS_MAX)
             decider_fail_items(items, count, ERROR_UNAVAILABLE, "met other transactions too often; nothing was done");
         else
@@ -179,7 +195,7 @@ static bool deal_with(
         if (count == 1) {
             record_failure(decider, transaction);
         } else {
-            atomic_fetch_add(&counters->batches_split, 1);
+            metrics_add(decider->metrics, METRIC_BATCHES_SPLIT, 0, 0, 1);
             decider_decide(decider, items, count / 2);
             decider_decide(decider, items + count / 2, count - count / 2);
         }
@@ -202,6 +218,7 @@ static void decide(struct decider *decider, struct batch_item **items, size_t co
     while (goes_on && (count = keep_unsettled(items, count)) > 0) {
         struct batch_transaction transaction = {.conn = decider->conn,
             .rules = decider->rules,
+            .metrics = decider->metrics,
             .arena = decider->arena,
             .items = items,
             .item_count = count,
@@ -229,7 +246,7 @@ void decider_go_on(struct decider *decider, struct batch_transaction *transactio
 /* --- Its life ----------------------------------------------------------------------------------------------------- */
 
 void decider_init(struct decider *decider, const struct pg_config *database, struct rule_cache *rules,
-    struct decider_counters *counters, atomic_uint *connected)
+    struct metrics *metrics, atomic_uint *connected)
 {
     uint64_t seed = 0;
 
@@ -237,7 +254,7 @@ void decider_init(struct decider *decider, const struct pg_config *database, str
     *decider = (struct decider){
         .conn = pg_conn_new(database),
         .rules = rules,
-        .counters = counters,
+        .metrics = metrics,
         .connected = connected,
         .arena = arena_new(ARENA_BLOCK_SIZE),
         .jitter = random_sequence_from(seed),

@@ -11,29 +11,20 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "metrics/metrics.h"
 #include "pg/pg.h"
 #include "routing/batch.h"
 #include "routing/rule_cache.h"
 
 enum { DECIDER_TRANSACTION_MS = 10000 /* above the statements' own limits, which end them first */ };
 
-/* Counted by all deciders; read by anybody. Members mirror struct routing_statistics. */
-struct decider_counters {
-    atomic_uint_fast64_t batches;
-    atomic_uint_fast64_t leads;
-    atomic_uint_fast64_t transaction_retries;
-    atomic_uint_fast64_t batches_split;
-    atomic_uint_fast64_t rule_loads;
-    atomic_uint_fast64_t unknown_commits;
-};
-
 struct decider {
     /* set by decider_init() */
     struct pg_conn *conn;
-    struct rule_cache *rules;          /* borrowed */
-    struct decider_counters *counters; /* borrowed */
-    atomic_uint *connected;            /* deciders of this kind with a connection; borrowed, or NULL: not counted */
-    struct arena *arena;               /* texts of the leads under way; the owner clears it between batches */
+    struct rule_cache *rules; /* borrowed */
+    struct metrics *metrics;  /* borrowed */
+    atomic_uint *connected;   /* deciders of this kind with a connection; borrowed, or NULL: not counted */
+    struct arena *arena;      /* texts of the leads under way; the owner clears it between batches */
 
     /* its own */
     struct pg_backoff backoff;
@@ -44,7 +35,7 @@ struct decider {
 
 /* Makes a decider that is not connected; all pointers outlive it. */
 void decider_init(struct decider *decider, const struct pg_config *database, struct rule_cache *rules,
-    struct decider_counters *counters, atomic_uint *connected);
+    struct metrics *metrics, atomic_uint *connected);
 void decider_release(struct decider *decider);
 
 /* True when there is a connection; tries to make one unless the last try was a moment ago. */

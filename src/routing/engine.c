@@ -16,6 +16,7 @@ enum {
 
 struct routing_engine {
     struct lane_shared shared;
+    struct metrics *own_metrics; /* or NULL */
     struct lane **lanes;
     unsigned lane_count;
 };
@@ -43,6 +44,12 @@ bool routing_engine_new(
     engine->shared.rules = rule_cache_new(RULE_WORKSPACES_MAX);
     engine->shared.statistics = statistics_new(clock_now_ns());
     engine->shared.batch_leads_max = or_default(options->batch_leads_max, BATCH_LEADS_DEFAULT);
+    if (options->metrics == NULL)
+        engine->own_metrics = metrics_new(NULL, 0);
+    engine->shared.metrics = options->metrics == NULL ? engine->own_metrics : options->metrics;
+    metrics_set(engine->shared.metrics, METRIC_LANES, 0, 0, lane_count);
+    engine->shared.observer = options->observer;
+    engine->shared.observer_user = options->observer_user;
     atomic_store(&engine->shared.drain_until_ns, CLOCK_NEVER);
     engine->lanes = memory_new_array(lane_count, sizeof(struct lane *));
     while (engine->lane_count < lane_count) {
@@ -73,7 +80,8 @@ bool routing_engine_submit_many(
     }
     if (!request_queue_add(engine->shared.queue, tickets, count, &joined, reterr_error))
         return false;
-    atomic_fetch_add(&engine->shared.counters.joined, joined);
+    if (joined > 0)
+        metrics_add(engine->shared.metrics, METRIC_JOINED, 0, 0, (int64_t)joined);
     return true;
 }
 
@@ -104,23 +112,32 @@ void routing_engine_free(struct routing_engine *engine, int64_t drain_ms)
     request_queue_free(engine->shared.queue);
     rule_cache_free(engine->shared.rules);
     statistics_free(engine->shared.statistics);
+    metrics_free(engine->own_metrics);
     free(engine);
 }
 
 void routing_engine_statistics(struct routing_engine *engine, struct routing_statistics *ret_statistics)
 {
-    struct lane_counters *counters = &engine->shared.counters;
+    struct metrics *metrics = engine->shared.metrics;
 
     *ret_statistics = (struct routing_statistics){
-        .batches = atomic_load(&counters->deciders.batches),
-        .leads = atomic_load(&counters->deciders.leads),
-        .transaction_retries = atomic_load(&counters->deciders.transaction_retries),
-        .batches_split = atomic_load(&counters->deciders.batches_split),
-        .rule_loads = atomic_load(&counters->deciders.rule_loads),
-        .held_again = atomic_load(&counters->held_again),
-        .unknown_commits = atomic_load(&counters->deciders.unknown_commits),
-        .joined = atomic_load(&counters->joined),
+        .batches = (uint64_t)metrics_observations(metrics, METRIC_BATCH_LEADS, METRICS_ALL, 0),
+        .leads = (uint64_t)metrics_sum(metrics, METRIC_BATCH_LEADS, METRICS_ALL, 0),
+        .transaction_retries = (uint64_t)metrics_sum(metrics, METRIC_TRANSACTION_REPEATS, 0, 0),
+        .batches_split = (uint64_t)metrics_sum(metrics, METRIC_BATCHES_SPLIT, 0, 0),
+        .rule_loads = (uint64_t)metrics_observations(metrics, METRIC_RULES_COMPILATION, 0, 0),
+        .held_again = (uint64_t)metrics_sum(metrics, METRIC_HELD_AGAIN, 0, 0),
+        .unknown_commits = (uint64_t)metrics_sum(metrics, METRIC_COMMITS_UNKNOWN, 0, 0),
+        .unknown_committed = (uint64_t)metrics_sum(metrics, METRIC_COMMITS_RESOLVED, METRICS_RESOLUTION_COMMITTED, 0),
+        .unknown_not_committed =
+            (uint64_t)metrics_sum(metrics, METRIC_COMMITS_RESOLVED, METRICS_RESOLUTION_NOT_COMMITTED, 0),
+        .joined = (uint64_t)metrics_sum(metrics, METRIC_JOINED, 0, 0),
     };
+}
+
+void routing_engine_add_call(struct routing_engine *engine, bool has_failed)
+{
+    statistics_add_call(engine->shared.statistics, clock_now_ns(), has_failed);
 }
 
 void routing_engine_rates(struct routing_engine *engine, struct routing_rates *ret_rates)

@@ -15,21 +15,16 @@
 #include "routing/rule_cache.h"
 #include "routing/statistics.h"
 
-/* Counted by all lanes; read by anybody. Members mirror struct routing_statistics. */
-struct lane_counters {
-    struct decider_counters deciders;
-    atomic_uint_fast64_t held_again;
-    atomic_uint_fast64_t joined;
-};
-
 /* What the lanes of one engine share. Outlives them. */
 struct lane_shared {
     const struct pg_config *database;
     struct request_queue *queue;
     struct rule_cache *rules;
     size_t batch_leads_max;
-    struct lane_counters counters;
+    struct metrics *metrics;
     struct statistics *statistics;
+    routing_observer *observer; /* NULL: none */
+    void *observer_user;
     atomic_uint connected; /* lanes with a connection */
     atomic_int_fast64_t
         drain_until_ns; /* monotonic; after it everything is answered ERROR_UNAVAILABLE; CLOCK_NEVER while serving */

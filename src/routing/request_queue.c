@@ -1,11 +1,11 @@
 #include "routing/request_queue.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 
 enum {
@@ -76,14 +76,10 @@ static void list_remove(struct entry_list *list, struct request_entry **link)
 struct request_queue *request_queue_new(size_t tickets_max)
 {
     struct request_queue *queue = memory_new(sizeof(*queue));
-    pthread_condattr_t attributes;
 
     assert(tickets_max > 0);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_cond_init(&queue->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&queue->changed);
     hash_table_init(&queue->by_lead, 1024);
     list_init(&queue->waiting);
     list_init(&queue->held);
@@ -286,7 +282,7 @@ static bool is_left_to_other(const struct request_queue *queue, int64_t now_ns, 
 
 /* Takes what is ready: held leads whose time has come first, since they have waited longest. `ret_next_ns` gets the
  * time of the next held one. Under the lock. */
-static size_t take_locked(struct request_queue *queue, struct request_entry **ret_entries, size_t max, bool due_or_not,
+static size_t take_locked(struct request_queue *queue, struct request_entry **ret_entries, size_t max,
     struct routing_ticket ***dropped_end, int64_t *ret_next_ns)
 {
     int64_t now_ns = clock_now_ns();
@@ -294,11 +290,11 @@ static size_t take_locked(struct request_queue *queue, struct request_entry **re
     size_t count = 0;
 
     *ret_next_ns = CLOCK_NEVER;
-    if (!due_or_not && is_left_to_other(queue, now_ns, ret_next_ns))
+    if (is_left_to_other(queue, now_ns, ret_next_ns))
         return 0;
     while (*link != NULL) {
         struct request_entry *entry = *link;
-        if (count < max && (due_or_not || entry->due_ns <= now_ns)) {
+        if (count < max && entry->due_ns <= now_ns) {
             list_remove(&queue->held, link);
             if (hand_out(queue, entry, now_ns, dropped_end))
                 ret_entries[count++] = entry;
@@ -320,12 +316,7 @@ static size_t take_locked(struct request_queue *queue, struct request_entry **re
 static void wait_locked(struct request_queue *queue, int64_t until_ns)
 {
     queue->sleepers++;
-    if (until_ns == CLOCK_NEVER) {
-        pthread_cond_wait(&queue->changed, &queue->lock);
-    } else {
-        struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
-        pthread_cond_timedwait(&queue->changed, &queue->lock, &until);
-    }
+    (void)condition_wait(&queue->changed, &queue->lock, until_ns);
     queue->sleepers--;
 }
 
@@ -339,7 +330,7 @@ size_t request_queue_take(struct request_queue *queue, struct request_entry **re
     *ret_dropped = NULL;
     pthread_mutex_lock(&queue->lock);
     while (true) {
-        count = take_locked(queue, ret_entries, max, false, &dropped_end, &next_ns);
+        count = take_locked(queue, ret_entries, max, &dropped_end, &next_ns);
         if (count > 0 || *ret_dropped != NULL)
             break;
         if (queue->closed && queue->ticket_count == 0)
@@ -350,20 +341,6 @@ size_t request_queue_take(struct request_queue *queue, struct request_entry **re
     }
     if (queue->waiting.first != NULL && queue->sleepers > 0)
         pthread_cond_signal(&queue->changed);
-    pthread_mutex_unlock(&queue->lock);
-    return count;
-}
-
-size_t request_queue_take_now(
-    struct request_queue *queue, struct request_entry **ret_entries, size_t max, struct routing_ticket **ret_dropped)
-{
-    struct routing_ticket **dropped_end = ret_dropped;
-    int64_t next_ns = CLOCK_NEVER;
-    size_t count = 0;
-
-    *ret_dropped = NULL;
-    pthread_mutex_lock(&queue->lock);
-    count = take_locked(queue, ret_entries, max, true, &dropped_end, &next_ns);
     pthread_mutex_unlock(&queue->lock);
     return count;
 }
@@ -440,6 +417,24 @@ bool request_queue_put_back(struct request_queue *queue, struct request_entry *e
         pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
     return true;
+}
+
+void request_queue_let_go(struct request_queue *queue, const struct routing_request *const *requests, size_t count)
+{
+    int64_t now_ns = clock_now_ns();
+    bool is_any = false;
+
+    pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < count && queue->held.first != NULL; i++) {
+        struct request_entry *entry = entry_find(queue, requests[i]);
+        if (entry == NULL || entry->state != REQUEST_HELD)
+            continue;
+        entry->due_ns = now_ns;
+        is_any = true;
+    }
+    if (is_any && queue->sleepers > 0)
+        pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
 }
 
 void request_queue_close(struct request_queue *queue)

@@ -2,9 +2,9 @@
  * time.
  *
  * A later ticket for a lead that waits or is being decided joins it and gets the same answer, unless it stands on another
- * person's membership: then it comes up after it. Leads that somebody
- * else holds are put back and come up again after 5, 10, 20, 40 ms. All functions may be called by any thread;
- * callbacks are never called here. */
+ * person's membership: then it comes up after it. Leads that somebody else holds are put back and come up again after
+ * 5, 10, 20, 40 ms, or when whoever held them says that it is done. All functions may be called by any thread; callbacks
+ * are never called here. */
 #ifndef ROUTING_REQUEST_QUEUE_H
 #define ROUTING_REQUEST_QUEUE_H
 
@@ -67,9 +67,9 @@ void request_queue_finish(struct request_queue *queue, struct request_entry *con
  * then. */
 bool request_queue_put_back(struct request_queue *queue, struct request_entry *entry);
 
-/* Takes everything that waits, due or not, as request_queue_take() does, without waiting. */
-size_t request_queue_take_now(
-    struct request_queue *queue, struct request_entry **ret_entries, size_t max, struct routing_ticket **ret_dropped);
+/* Says that these leads are held by others no longer: those that were put back come up again at once, those that are about to be after
+ * their time. */
+void request_queue_let_go(struct request_queue *queue, const struct routing_request *const *requests, size_t count);
 
 /* Takes no more tickets; wakes everybody who waits. */
 void request_queue_close(struct request_queue *queue);

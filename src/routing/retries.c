@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "routing/decider.h"
 #include "routing/lane.h"
+#include "routing/measure.h"
 
 enum { BOUND_MS = 60000 /* how long a claim's lower bound is believed */ };
 
@@ -26,8 +27,7 @@ struct routing_retries *routing_retries_new(struct routing_engine *engine)
     struct routing_retries *retries = memory_new(sizeof(*retries));
 
     retries->shared = routing_engine_shared(engine);
-    decider_init(&retries->decider, retries->shared->database, retries->shared->rules,
-        &retries->shared->counters.deciders, NULL);
+    decider_init(&retries->decider, retries->shared->database, retries->shared->rules, retries->shared->metrics, NULL);
     return retries;
 }
 
@@ -68,6 +68,14 @@ static void count_answer(struct routing_retries_report *report, const struct bat
     }
 }
 
+static void tell(const struct lane_shared *shared, const struct batch_item *item)
+{
+    const struct routing_finished finished = {.request = &item->entry->request, .answer = &item->answer};
+
+    if (shared->observer != NULL)
+        shared->observer(shared->observer_user, &finished);
+}
+
 static void report_items(struct routing_retries *retries, const struct batch_transaction *transaction,
     struct routing_retries_report *report, routing_retries_observer *observer, void *user)
 {
@@ -78,8 +86,11 @@ static void report_items(struct routing_retries *retries, const struct batch_tra
         const struct batch_item *item = transaction->items[i];
         if (item->is_held)
             continue; /* somebody else has it by now */
-        if (batch_item_is_attempt(item))
+        tell(retries->shared, item);
+        if (batch_item_is_attempt(item)) {
             statistics_add_attempt(retries->shared->statistics, now_ns, item->answer.outcome);
+            measure_attempt(retries->shared->metrics, METRICS_ORIGIN_RETRY, item->answer.outcome);
+        }
         if (item->answer.error.code == ERROR_NONE) {
             count_answer(report, item);
         } else if (item->answer.error.code != ERROR_NOT_FOUND) { /* removed meanwhile */
@@ -159,7 +170,18 @@ static void keep_bound(struct routing_retries *retries, const struct routing_ret
     bound->due = *due;
 }
 
-/* One claim and what follows from it; `*ret_claimed` leads. */
+/* Callers who found one of these leads held look at it again at once: most get what was decided. */
+static void let_go(struct routing_retries *retries, const struct batch_transaction *transaction)
+{
+    const struct routing_request **requests =
+        arena_alloc_array(retries->decider.arena, transaction->item_count, sizeof(*requests));
+
+    for (size_t i = 0; i < transaction->item_count; i++)
+        requests[i] = &transaction->items[i]->entry->request;
+    request_queue_let_go(retries->shared->queue, requests, transaction->item_count);
+}
+
+/* One claim and what follows from it. */
 static bool claim(struct routing_retries *retries, const struct routing_retries_order *order, struct store_due *due,
     struct batch_transaction *transaction, struct error *reterr_error)
 {
@@ -168,6 +190,7 @@ static bool claim(struct routing_retries *retries, const struct routing_retries_
 
     *transaction = (struct batch_transaction){.conn = decider->conn,
         .rules = decider->rules,
+        .metrics = decider->metrics,
         .arena = decider->arena,
         .deadline_ns = clock_after_ms(DECIDER_TRANSACTION_MS)};
     result = batch_run_due(transaction, due, order->deadline_ns);
@@ -178,7 +201,28 @@ static bool claim(struct routing_retries *retries, const struct routing_retries_
     if (transaction->item_count > 0)
         decider_go_on(decider, transaction, result);
     postpone_unrecorded(retries, transaction);
+    if (transaction->item_count > 0)
+        let_go(retries, transaction);
     return true;
+}
+
+/* What was added to a report, to the metrics. */
+static void measure_report(
+    struct metrics *metrics, const struct routing_retries_report *before, const struct routing_retries_report *after)
+{
+    const unsigned counts[] = {
+        [METRICS_RETRY_ROUTED] = after->routed - before->routed,
+        [METRICS_RETRY_DUPLICATE] = after->duplicates - before->duplicates,
+        [METRICS_RETRY_REQUEUED] = after->requeued - before->requeued,
+        [METRICS_RETRY_FAILED] = after->failed - before->failed,
+        [METRICS_RETRY_EXPIRED] = after->expired - before->expired,
+        [METRICS_RETRY_HELD] = after->held - before->held,
+        [METRICS_RETRY_ERROR] = after->errors - before->errors,
+    };
+
+    for (size_t i = 0; i < COUNT_OF(counts); i++)
+        if (counts[i] > 0)
+            metrics_add(metrics, METRIC_RETRIES_PROCESSED, i, 0, counts[i]);
 }
 
 bool routing_retries_run(struct routing_retries *retries, const struct routing_retries_order *order,
@@ -188,6 +232,7 @@ bool routing_retries_run(struct routing_retries *retries, const struct routing_r
     struct store_due due = claim_from(retries, order);
     bool is_from_start = due.from_us == 0 && uuid_is_nil(&due.after_workspace_id);
     struct batch_transaction transaction = {0};
+    const struct routing_retries_report before = *report;
     size_t behind = 0; /* the bound, claimed first */
     bool ok = false;
 
@@ -216,6 +261,7 @@ bool routing_retries_run(struct routing_retries *retries, const struct routing_r
          store_next_due(decider->conn, decider->arena, &order->workspace_id, clock_after_ms(DECIDER_TRANSACTION_MS),
              &report->next_due_in_us, &report->is_paused, reterr_error);
 cleanup:
+    measure_report(retries->shared->metrics, &before, report);
     arena_clear(decider->arena);
     return ok;
 }

@@ -7,9 +7,11 @@
 
 #include "base/histogram.h"
 #include "base/memory.h"
+#include "levels/levels.h"
 
-enum { MINUTES = 60, OUTCOMES = ROUTING_OUTCOME_EXPIRED + 1 };
+enum { MINUTES = 60, OUTCOMES = ROUTING_OUTCOME_EXPIRED + 1, LATE = 2 };
 
+static const double us_per_s = 1e6;
 static const int64_t SECOND_NS = 1000000000;
 static const int64_t MINUTE_NS = 60 * INT64_C(1000000000);
 
@@ -19,12 +21,16 @@ struct minute {
     atomic_uint_fast64_t attempts[OUTCOMES];
     atomic_uint_fast64_t locks_had;
     atomic_uint_fast64_t locks_held; /* by somebody else */
+    atomic_uint_fast64_t calls;
+    atomic_uint_fast64_t calls_failed;
+    atomic_uint_fast64_t late[LATE]; /* waits that reached the level of p95, and of p99 */
     struct histogram waits;          /* microseconds */
 };
 
 struct statistics {
     int64_t started_ns;
-    pthread_mutex_t lock; /* a minute begins, or somebody reads: so that nobody reads a minute half emptied */
+    int64_t late_us[LATE]; /* from here on a wait is late */
+    pthread_mutex_t lock;  /* a minute begins, or somebody reads: so that nobody reads a minute half emptied */
     struct minute minutes[MINUTES];
 };
 
@@ -33,6 +39,8 @@ struct statistics *statistics_new(int64_t now_ns)
     struct statistics *statistics = memory_new(sizeof(*statistics));
 
     statistics->started_ns = now_ns;
+    statistics->late_us[0] = (int64_t)(levels_table[LEVEL_P95].target * us_per_s);
+    statistics->late_us[1] = (int64_t)(levels_table[LEVEL_P99].target * us_per_s);
     pthread_mutex_init(&statistics->lock, NULL);
     for (size_t i = 0; i < MINUTES; i++)
         atomic_init(&statistics->minutes[i].number, -1);
@@ -61,6 +69,10 @@ static void clear(struct minute *minute)
         atomic_store_explicit(&minute->attempts[i], 0, memory_order_relaxed);
     atomic_store_explicit(&minute->locks_had, 0, memory_order_relaxed);
     atomic_store_explicit(&minute->locks_held, 0, memory_order_relaxed);
+    atomic_store_explicit(&minute->calls, 0, memory_order_relaxed);
+    atomic_store_explicit(&minute->calls_failed, 0, memory_order_relaxed);
+    for (size_t i = 0; i < LATE; i++)
+        atomic_store_explicit(&minute->late[i], 0, memory_order_relaxed);
     histogram_clear(&minute->waits);
 }
 
@@ -104,11 +116,24 @@ void statistics_add_lock(struct statistics *statistics, int64_t now_ns, bool was
     count(was_had ? &minute->locks_had : &minute->locks_held);
 }
 
+void statistics_add_call(struct statistics *statistics, int64_t now_ns, bool has_failed)
+{
+    struct minute *minute = minute_at(statistics, now_ns);
+
+    count(&minute->calls);
+    if (has_failed)
+        count(&minute->calls_failed);
+}
+
 void statistics_add_wait(struct statistics *statistics, int64_t now_ns, int64_t since_ns)
 {
     int64_t waited_us = now_ns > since_ns ? (now_ns - since_ns) / 1000 : 0;
+    struct minute *minute = minute_at(statistics, now_ns);
 
-    histogram_add(&minute_at(statistics, now_ns)->waits, (uint64_t)waited_us);
+    histogram_add(&minute->waits, (uint64_t)waited_us);
+    for (size_t i = 0; i < LATE; i++)
+        if (waited_us >= statistics->late_us[i])
+            count(&minute->late[i]);
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
@@ -117,6 +142,9 @@ struct sums {
     uint64_t attempts[OUTCOMES];
     uint64_t locks_had;
     uint64_t locks_held;
+    uint64_t calls;
+    uint64_t calls_failed;
+    uint64_t late[LATE];
     struct histogram waits;
 };
 
@@ -126,6 +154,10 @@ static void add_minute(struct sums *sums, const struct minute *minute)
         sums->attempts[i] += atomic_load_explicit(&minute->attempts[i], memory_order_relaxed);
     sums->locks_had += atomic_load_explicit(&minute->locks_had, memory_order_relaxed);
     sums->locks_held += atomic_load_explicit(&minute->locks_held, memory_order_relaxed);
+    sums->calls += atomic_load_explicit(&minute->calls, memory_order_relaxed);
+    sums->calls_failed += atomic_load_explicit(&minute->calls_failed, memory_order_relaxed);
+    for (size_t i = 0; i < LATE; i++)
+        sums->late[i] += atomic_load_explicit(&minute->late[i], memory_order_relaxed);
     histogram_merge(&sums->waits, &minute->waits);
 }
 
@@ -170,7 +202,17 @@ void statistics_read(struct statistics *statistics, int64_t now_ns, struct routi
         .expired_share = share(sums->attempts[ROUTING_OUTCOME_EXPIRED], all),
         .lock_share = share(sums->locks_had, sums->locks_had + sums->locks_held),
         .locks = sums->locks_had + sums->locks_held,
+        .calls = sums->calls,
+        .calls_failed = sums->calls_failed,
         .waits = histogram_count(&sums->waits),
+        .waits_late_p95 = sums->late[0],
+        .waits_late_p99 = sums->late[1],
+        .routed = sums->attempts[ROUTING_OUTCOME_ROUTED],
+        .duplicates = sums->attempts[ROUTING_OUTCOME_DUPLICATE],
+        .requeued = sums->attempts[ROUTING_OUTCOME_QUEUED_FOR_RETRY],
+        .failed = sums->attempts[ROUTING_OUTCOME_FAILED],
+        .expired = sums->attempts[ROUTING_OUTCOME_EXPIRED],
+        .max_us = (int64_t)histogram_max(&sums->waits),
         .p50_us = (int64_t)histogram_quantile(&sums->waits, 500),
         .p95_us = (int64_t)histogram_quantile(&sums->waits, 950),
         .p99_us = (int64_t)histogram_quantile(&sums->waits, 990),

@@ -1,4 +1,4 @@
-/* What the last hour was like: attempts by outcome, locks, and how long calls waited, by minute. Adding takes a few atomic
+/* What the last hour was like: calls, attempts by outcome, locks, and how long callers waited, by minute. Adding takes a few atomic
  * increments and no lock; any thread. The time is the caller's: nanoseconds of the monotonic clock. */
 #ifndef ROUTING_STATISTICS_H
 #define ROUTING_STATISTICS_H
@@ -19,6 +19,9 @@ void statistics_add_attempt(struct statistics *statistics, int64_t now_ns, enum 
 
 /* A lead was asked for that could be decided: its lock was had at once, or somebody held it. */
 void statistics_add_lock(struct statistics *statistics, int64_t now_ns, bool was_had);
+
+/* A call was answered; it failed if whoever called could not have done better (docs/monitoring.md, availability). */
+void statistics_add_call(struct statistics *statistics, int64_t now_ns, bool has_failed);
 
 /* A call got its outcome that was submitted at `since_ns`. */
 void statistics_add_wait(struct statistics *statistics, int64_t now_ns, int64_t since_ns);

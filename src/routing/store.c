@@ -10,15 +10,17 @@
 static const struct pg_statement statement_begin = {
     .name = NULL, .sql = "begin isolation level read committed", .param_count = 0};
 
-/* Sets the transaction's limits on its way: a statement of its own would be paid for by every batch. */
+/* Sets the transaction's limits on its way: a statement of its own would be paid for by every batch. The last one frees
+ * the leads of a server that stands still between its two round trips. */
 #define LOCK_LIMITS                                                                                                    \
     "(select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),"                     \
+    " set_config('idle_in_transaction_session_timeout', '5s', true),"                                                  \
     " set_config('plan_cache_mode', 'force_generic_plan', true)) limits, "
 #define LOCK_COLUMNS                                                                                                   \
     "ord, is_locked, found, routing_status, is_expired, workspace_id, matched_rule_id, matched_rule_name, reason,"     \
     " decision_id, decided_outcome, duplicate_lead_id, routing_attempts, queue_attempt, queue_is_due, next_retry_us,"  \
     " claim_lead_id, claim_workspace_id, rules_version, source_is_active, company_industry, company_size,"             \
-    " company_revenue, country, state, dedupe_hash, lead_expires_us, transaction_id"
+    " company_revenue, country, state, dedupe_hash, lead_expires_us, transaction_id, place, queue_place"
 static const struct pg_statement statement_lock = {.name = "routing_lock",
     .sql = "select " LOCK_COLUMNS " from " LOCK_LIMITS "leadrouter.lock_leads($1, $2)",
     .param_count = 2,
@@ -55,12 +57,13 @@ static const struct pg_statement statement_postpone = {.name = "routing_postpone
 
 static const struct pg_statement statement_decide = {.name = "routing_decide",
     .sql = "select ord, result, destination_workspace_id, matched_rule_id, duplicate_lead_id, attempt_number,"
-           " next_retry_us, decision_id, reason from leadrouter.decide($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-           " $12, $13, $14, $15, $16, $17, $18)",
-    .param_count = 18,
+           " next_retry_us, decision_id, reason, holder_workspace_id from leadrouter.decide($1, $2, $3, $4, $5, $6, "
+           "$7, $8, $9, $10, $11,"
+           " $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+    .param_count = 20,
     .param_types = {PG_UUID_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY, PG_INT2_ARRAY, PG_UUID_ARRAY, PG_UUID_ARRAY,
         PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_INT4_ARRAY, PG_UUID_ARRAY,
-        PG_BOOL_ARRAY, PG_INT4_ARRAY, PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_TEXT_ARRAY}};
+        PG_BOOL_ARRAY, PG_INT4_ARRAY, PG_TEXT_ARRAY, PG_INT8_ARRAY, PG_TEXT_ARRAY, PG_TID_ARRAY, PG_TID_ARRAY}};
 
 static const struct pg_statement statement_facts = {.name = "routing_facts",
     .sql = "select ord, email, phone, first_name, last_name, company_name, city, postal_code, source, external_id,"
@@ -138,6 +141,11 @@ static const char *const error_class_names[] = {
     [STORE_ERROR_INVALID_DATA] = "invalid_data",
 };
 
+const char *store_error_class_name(enum store_error_class class)
+{
+    return error_class_names[class];
+}
+
 static const char *const status_names[] = {
     [STORE_STATUS_PENDING] = "pending",
     [STORE_STATUS_ROUTING] = "routing",
@@ -175,6 +183,8 @@ static void facts_row(const struct pg_result *result, struct arena *arena, int r
     lead->facts.state = text_or_null(result, arena, row, 24);
     lead->dedupe_hash = text_or_null(result, arena, row, 25);
     lead->lead_expires_us = int8_or(result, row, 26, INT64_MAX);
+    lead->place = pg_result_tid(result, row, 28);
+    lead->queue_place = pg_result_tid(result, row, 29);
 }
 
 static void lock_row(const struct pg_result *result, struct arena *arena, int row, struct store_lead *lead)
@@ -295,7 +305,7 @@ bool store_lock(struct pg_conn *conn, struct arena *arena, struct store_lead *le
     if (ok)
         lock_rows(rows, arena, leads, count, ret_transaction_id);
     for (int row = 0; ok && for_members && row < pg_result_row_count(rows); row++)
-        leads[row_position(rows, row, count)].membership = (enum store_membership)pg_result_int2(rows, row, 28);
+        leads[row_position(rows, row, count)].membership = (enum store_membership)pg_result_int2(rows, row, 30);
     pg_result_free(rows);
     return ok;
 }
@@ -348,17 +358,17 @@ bool store_lock_due(struct pg_conn *conn, struct arena *arena, struct store_due 
         size_t count = (size_t)pg_result_row_count(rows);
         struct store_lead *leads = arena_alloc_array(arena, count, sizeof(*leads));
         for (int row = 0; row < (int)count; row++) {
-            leads[row].lead_id = pg_result_uuid(rows, row, 28);
-            leads[row].source_workspace_id = pg_result_uuid(rows, row, 29);
-            leads[row].max_attempts = pg_result_int4(rows, row, 30);
+            leads[row].lead_id = pg_result_uuid(rows, row, 30);
+            leads[row].source_workspace_id = pg_result_uuid(rows, row, 31);
+            leads[row].max_attempts = pg_result_int4(rows, row, 32);
         }
         lock_rows(rows, arena, leads, count, ret_transaction_id);
         if (count > 0) {
             int last = (int)count - 1;
             due->from_us = int8_or(rows, last, 15, 0);
             due->after_workspace_id = leads[last].source_workspace_id;
-            due->after_id = pg_result_uuid(rows, last, 31);
-            due->after_version = pg_result_int8(rows, last, 32);
+            due->after_id = pg_result_uuid(rows, last, 33);
+            due->after_version = pg_result_int8(rows, last, 34);
         }
         *ret_leads = leads;
         *ret_count = count;
@@ -412,6 +422,8 @@ static void add_decisions(
     const char **hashes = arena_alloc_array(arena, count, sizeof(*hashes));
     int64_t *expires_us = arena_alloc_array(arena, count, sizeof(*expires_us));
     const char **facts = arena_alloc_array(arena, count, sizeof(*facts));
+    struct pg_tid *places = arena_alloc_array(arena, count, sizeof(*places));
+    struct pg_tid *queue_places = arena_alloc_array(arena, count, sizeof(*queue_places));
 
     for (size_t column = 0; column < UUID_COLUMNS; column++) {
         uuids[column] = arena_alloc_array(arena, count, sizeof(struct uuid));
@@ -437,6 +449,8 @@ static void add_decisions(
         hashes[i] = decision->dedupe_hash;
         expires_us[i] = decision->lead_expires_us;
         facts[i] = decision->facts_json;
+        places[i] = decision->place;
+        queue_places[i] = decision->queue_place;
     }
     pg_params_init(params, arena);
     pg_params_add_uuid_array(params, uuids[0], NULL, count);
@@ -457,6 +471,8 @@ static void add_decisions(
     pg_params_add_text_array(params, hashes, count);
     pg_params_add_int8_array(params, expires_us, NULL, count);
     pg_params_add_text_array(params, facts, count);
+    pg_params_add_tid_array(params, places, count);
+    pg_params_add_tid_array(params, queue_places, count);
 }
 
 /* Rows of decide() or find_attempts(); returns how many there were. */
@@ -476,6 +492,7 @@ static size_t outcome_rows(const struct pg_result *result, struct arena *arena, 
         outcome->decision_id = pg_result_uuid(result, row, 7);
         outcome->reason = text_or_empty(result, arena, row, 8);
         outcome->matched_rule_name = with_rule_name ? text_or_empty(result, arena, row, 9) : NULL;
+        outcome->holder_workspace_id = with_rule_name ? uuid_nil : pg_result_uuid(result, row, 9);
     }
     return (size_t)row_count;
 }

@@ -32,6 +32,9 @@ enum store_error_class {
     STORE_ERROR_INVALID_DATA,
 };
 
+/* As the retry queue and the audit log have it; NULL for none. */
+const char *store_error_class_name(enum store_error_class class);
+
 /* A decided lead's or attempt's result, as the log has it. */
 enum store_result {
     STORE_RESULT_NONE = 0,
@@ -67,8 +70,10 @@ struct store_lead {
 
     enum store_membership membership; /* of what is not OK nothing else is said */
     bool is_locked;
-    struct rule_lead facts;  /* of a locked one: what its rules look at, identity, end of its time to live */
-    const char *dedupe_hash; /* NULL: blank identity */
+    struct pg_tid place;       /* of a locked one: where it lies, */
+    struct pg_tid queue_place; /* and its open queue row; both until the transaction ends */
+    struct rule_lead facts;    /* of a locked one: what its rules look at, identity, end of its time to live */
+    const char *dedupe_hash;   /* NULL: blank identity */
     int64_t lead_expires_us;
 
     bool is_found;
@@ -98,6 +103,8 @@ struct store_lead {
 struct store_decision {
     struct uuid lead_id;
     struct uuid source_workspace_id;
+    struct pg_tid place; /* as in struct store_lead */
+    struct pg_tid queue_place;
     struct uuid lock_owner;
     enum verdict_kind verdict;
     struct uuid destination_workspace_id; /* uuid_nil: none; so for the other ids */
@@ -105,6 +112,7 @@ struct store_decision {
     const char *matched_rule_name; /* NULL: none */
     int64_t rules_version;
     struct uuid duplicate_lead_id;
+    struct uuid duplicate_workspace_id; /* where that lead went; not written */
     const char *reason;
     enum store_error_class error_class; /* of VERDICT_FAIL */
     int32_t max_attempts;
@@ -122,6 +130,8 @@ struct store_outcome {
     struct uuid destination_workspace_id;
     struct uuid matched_rule_id;
     const char *matched_rule_name; /* only from store_find_attempts() */
+    struct uuid
+        holder_workspace_id; /* of a duplicate that lost its identity just now, where that went; only from store_decide() */
     struct uuid duplicate_lead_id;
     int32_t attempt;
     int64_t next_retry_us; /* 0: none, or never */

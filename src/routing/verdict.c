@@ -167,6 +167,7 @@ static void choose_by_rules(
         char text[UUID_TEXT_SIZE];
         decision->verdict = VERDICT_DUPLICATE;
         decision->duplicate_lead_id = lead->claim_lead_id;
+        decision->duplicate_workspace_id = lead->claim_workspace_id;
         decision->reason = arena_format(arena, "the same person is lead %s", uuid_format(&lead->claim_lead_id, text));
     } else if (rule_set_match(set, &lead->facts, &match)) {
         decision->verdict = VERDICT_GIVE;
@@ -184,6 +185,8 @@ static void choose_attempted(const struct store_lead *lead, const struct routing
     const struct rule_set *set, const struct error *rules_error, struct arena *arena, struct store_decision *decision)
 {
     decision->lead_id = lead->lead_id;
+    decision->place = lead->place;
+    decision->queue_place = lead->queue_place;
     decision->source_workspace_id = lead->source_workspace_id;
     /* Rules that had to be loaded may be newer than what was read under the lock. */
     decision->rules_version = set != NULL ? rule_set_version(set) : lead->rules_version;

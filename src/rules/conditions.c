@@ -13,7 +13,7 @@
 #include "rules/json_object.h"
 #include "rules/rules.h"
 
-enum { PATH_SIZE_MAX = 512, QUOTE_SIZE_MAX = 256, KM_MAX = 20100, US_PER_MINUTE = 60 * 1000000, MINUTES_MAX = 5256000 };
+enum { PATH_SIZE_MAX = 512, KM_MAX = 20100, US_PER_MINUTE = 60 * 1000000, MINUTES_MAX = 5256000 };
 
 /* Which values an operator takes. */
 enum value_shape {

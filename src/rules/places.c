@@ -1,6 +1,5 @@
 #include "rules/places.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -8,7 +7,7 @@
 #include "base/memory.h"
 #include "rules/places_table.h"
 
-enum { REGION_STATES_MAX = 20, STATES_MAX = 64 };
+enum { REGION_STATES_MAX = 20 };
 
 struct region {
     const char *name;
@@ -42,13 +41,6 @@ const char *place_country_code(const char *folded)
     return entry == NULL ? NULL : place_country_codes[entry->code_index];
 }
 
-place_states place_state(const char *folded)
-{
-    const struct place_name *entry = find(place_state_names, place_state_name_count, folded);
-    assert(place_state_code_count <= STATES_MAX);
-    return entry == NULL ? 0 : (place_states)1 << entry->code_index;
-}
-
 const char *place_state_code(const char *folded)
 {
     const struct place_name *entry = find(place_state_names, place_state_name_count, folded);
@@ -76,20 +68,4 @@ const char *place_region_name(const char *folded)
         }
     }
     return NULL;
-}
-
-place_states place_region(const char *folded)
-{
-    place_states states = 0;
-    for (size_t i = 0; i < COUNT_OF(regions); i++) {
-        if (strcmp(regions[i].name, folded) != 0) {
-            continue;
-        }
-        for (size_t k = 0; k < REGION_STATES_MAX && regions[i].states[k] != NULL; k++) {
-            place_states state = place_state(regions[i].states[k]);
-            assert(state != 0);
-            states |= state;
-        }
-    }
-    return states;
 }

@@ -103,7 +103,7 @@ static bool read_default_country(const json_t *value, struct rule_policy *policy
 static bool read_limits(const json_t *value, struct rule_policy *policy, struct error *reterr_error)
 {
     static const char *const keys[] = {
-        "calls_per_second", "calls_burst", "calls_in_flight", "leads_per_request", "rules"};
+        "calls_per_second", "calls_burst", "calls_in_flight", "imports", "leads_per_request", "rules"};
     json_t *limits = (json_t *)(uintptr_t)value; /* jansson's iterators take no constant objects */
     const char *key = NULL;
     const json_t *limit = NULL;

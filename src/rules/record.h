@@ -10,13 +10,10 @@
 #include "rules/conditions.h"
 #include "rules/rules.h"
 
-enum {
-    RULE_RECORD_SIZE_MAX = 8 * 1024,
-    RULE_RECORD_VALUE_SIZE_MAX = 512, /* bytes of a value; a longer one is not kept */
-};
+enum { RULE_RECORD_VALUE_SIZE_MAX = 512 /* bytes; a longer value is not kept */ };
 
 /* Writes the record; fields that are derived are kept as what they are derived from. False, with nothing of use in
- * `ret_json`, when there is nothing to keep, or it does not fit. Any thread. */
+ * `ret_json`, when there is nothing to keep, or it does not fit into the buffer. Any thread. */
 bool rule_record_write(const struct rule_fields *fields, const struct rule_lead *lead, struct buffer *ret_json);
 
 /* Makes a lead of a record (NULL gives an empty one): everything that is not in it is missing. Texts live in `arena`.

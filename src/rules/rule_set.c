@@ -146,11 +146,6 @@ int64_t rule_set_version(const struct rule_set *set)
     return set->version;
 }
 
-size_t rule_set_count(const struct rule_set *set)
-{
-    return set->rule_count;
-}
-
 const struct rule_policy *rule_set_policy(const struct rule_set *set)
 {
     return &set->policy;

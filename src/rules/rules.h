@@ -110,9 +110,6 @@ void rule_set_unref(struct rule_set *set); /* NULL is fine */
 /* The version that the set was compiled from. */
 int64_t rule_set_version(const struct rule_set *set);
 
-/* The number of its rules, those with an inactive destination too. */
-size_t rule_set_count(const struct rule_set *set);
-
 /* What the rules of a set ask of a lead, besides industry, size, revenue, country and state. */
 struct rule_needs {
     bool columns;    /* other columns */

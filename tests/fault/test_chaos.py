@@ -18,7 +18,7 @@ from support.stubs import maintenance_pb2, maintenance_pb2_grpc, routing_pb2, ro
 SEED = int(os.environ.get("LEADROUTER_TEST_SEED", "1"))
 SERVERS, PARTNERS, CALLERS = 3, 4, 4
 LEADS = 100_000 if IS_LONG else 4_000
-CHAOS_S = 300 if IS_LONG else 25
+CHAOS_S = 300 if IS_LONG else 12
 ABANDONED = 200 if IS_LONG else 40 # locks of workers that never come back
 PAUSE_S = 7 # above the 5 s after which the database ends a session that stands still in a transaction
 RESUME_S = 30
@@ -139,11 +139,11 @@ def wait_for(seconds):
 
 
 def run_chaos(fleet, sql, chance):
-    """Kills and pauses until the time is over; the late rules arrive half-way. Returns how many of each there were."""
+    """Kills and pauses until the time is over and there were some of both; the late rules arrive half-way. Returns how many."""
     end = time.monotonic() + CHAOS_S
     rules_at, rules_are_there = end - CHAOS_S / 2, False
     count = {"killed": 0, "paused": 0}
-    while time.monotonic() < end:
+    while time.monotonic() < end or count["killed"] < 2 or count["paused"] < 1:
         if time.monotonic() >= rules_at and not rules_are_there:
             rules_are_there = True
             for partner in PARTNER:
@@ -167,7 +167,7 @@ def test_nothing_is_forgotten_and_nothing_done_twice(cluster, database, sql, lea
         fleet = Fleet(stack, cluster.service_url(database))
         with Callers(fleet, leads[ABANDONED:], SEED) as callers:
             count = run_chaos(fleet, sql, chance)
-        assert callers.faults == [] and callers.answers > 100 and count["killed"] > 1 and count["paused"] > 0, (callers.answers, count)
+        assert callers.faults == [] and callers.answers > 100, (callers.answers, callers.faults)
 
         # The locks of the dead are released by the job; what a server that is killed now was doing goes on in the others at once.
         with grpc.insecure_channel(fleet.servers[0].address) as channel:

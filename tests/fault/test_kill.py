@@ -124,7 +124,9 @@ def test_killed_fifty_times(cluster, database, sql):
         assert server.stop() == 0
 
     assert sql("select routing_status::text, count(*) from leads group by 1") == [("routed", LEADS)]
-    assert sql("select routing_result, count(*), count(distinct lead_id) from lead_routing_logs group by 1 order by 1") == [
+    # Leads that nobody has asked for within a minute are queued as lost: that is no decision.
+    assert sql("select routing_result, count(*), count(distinct lead_id) from lead_routing_logs where routing_result <> 'requeued'"
+               " group by 1 order by 1") == [
         ("duplicate", LEADS - IDENTITIES, LEADS - IDENTITIES), ("success", IDENTITIES, IDENTITIES)]
     assert sql("select count(*), count(distinct l.dedupe_hash) from leads l where l.workspace_id = %s", (DESK,)) == [(IDENTITIES,
             IDENTITIES)]

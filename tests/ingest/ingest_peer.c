@@ -104,10 +104,10 @@ static bool read_rows(const struct ingest_mapping *mapping, const struct buffer 
 {
     const struct ingest_reader_options options = {
         .format = ingest_mapping_format(mapping), .unwrap = ingest_mapping_unwrap(mapping)};
-    struct ingest_reader *reader = NULL;
+    struct ingest_reader *reader = ingest_reader_new(&options);
     struct ingest_binding *binding = NULL;
     struct ingest_row row;
-    bool ok = ingest_reader_new(&options, &reader, reterr_error);
+    bool ok = true;
     enum ingest_step step = INGEST_STEP_MORE;
 
     ingest_reader_feed(reader, text->data, text->size);
@@ -176,7 +176,7 @@ static int count(const char *name, const char *path)
     bool ok = file != NULL && load_mapping(name, &mapping, &error);
 
     options.unwrap = ok ? ingest_mapping_unwrap(mapping) : NULL;
-    ok = ok && ingest_reader_new(&options, &reader, &error);
+    reader = ingest_reader_new(&options);
     while (ok && (step = ingest_reader_next(reader, &row, &error)) != INGEST_STEP_END) {
         size_t size = step == INGEST_STEP_MORE ? fread(chunk, 1, sizeof(chunk), file) : 0;
         if (step == INGEST_STEP_STARTED)
@@ -210,7 +210,7 @@ static int count(const char *name, const char *path)
 static int suggest(const char *path)
 {
     const struct ingest_reader_options options = {0};
-    struct ingest_reader *reader = NULL;
+    struct ingest_reader *reader = ingest_reader_new(&options);
     struct ingest_suggester *suggester = NULL;
     const struct ingest_suggestion *suggestions = NULL;
     struct buffer text = {0};
@@ -218,7 +218,7 @@ static int suggest(const char *path)
     struct error error = {0};
     enum ingest_step step = INGEST_STEP_MORE;
     size_t count = 0;
-    bool ok = read_file(path, &text) && ingest_reader_new(&options, &reader, &error);
+    bool ok = read_file(path, &text);
 
     if (ok)
         ingest_reader_feed(reader, text.data, text.size);

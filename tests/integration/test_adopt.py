@@ -2,15 +2,19 @@
 puts everything back."""
 import json
 import re
+import select
 import shutil
 import signal
 import subprocess
+import threading
+import uuid
 
 import psycopg2
 import pytest
 
 from support import supabase
 from support.postgres import LEADROUTERD, Postgres, migrate
+from support.product_cluster import wait_until
 
 TABLES = ("public.leads", "public.user_workspaces", "public.workspaces")
 ONE, TWO = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
@@ -344,6 +348,107 @@ def test_three_runners_at_once(postgres, host):
     assert [runner.returncode for runner in runners] == [0, 0, 0], outputs
     assert sum("taken over:" in output for output, _ in outputs) == 1
     run(postgres, host, "down")
+    assert picture(postgres, host) == before
+
+
+class Writer(threading.Thread):
+    """The host application: transactions that write the tables, in the order given, until it is told to stop. What it committed is in
+    `leads`, and an error ends it."""
+
+    def __init__(self, postgres, host, steps, pause_s=0.0):
+        super().__init__(daemon=True)
+        self.connection, self.steps, self.pause_s = postgres.connect(host, "app"), steps, pause_s
+        self.connection.autocommit = False
+        self.leads, self.error, self.is_over = [], None, threading.Event()
+        self.start()
+
+    def run(self):
+        number = 0
+        try:
+            while not self.is_over.is_set():
+                lead = str(uuid.uuid4())
+                with self.connection, self.connection.cursor() as cursor:
+                    for step in self.steps:
+                        cursor.execute(step, {"lead": lead, "number": number, "workspace": ONE})
+                        self.is_over.wait(self.pause_s)
+                self.leads.append((lead, f"{number}@example.com"))
+                number += 1
+                self.is_over.wait(0.03)
+        except psycopg2.Error as error:
+            self.error = error
+
+    def count(self):
+        assert self.error is None, self.error
+        return len(self.leads)
+
+    def stop(self):
+        self.is_over.set()
+        self.join(60)
+        assert not self.is_alive() and self.error is None, self.error
+        self.connection.close()
+        return self.leads
+
+
+INSERT = "insert into leads (id, workspace_id, email) values (%(lead)s, %(workspace)s, '')"
+UPDATE = "update leads set email = %(number)s || '@example.com' where id = %(lead)s"
+RENAME = "update workspaces set label = %(lead)s where id = %(workspace)s"
+LOOK = "select count(*) from user_workspaces where workspace_id = %(workspace)s"
+
+
+# What the host's transactions do, and for how long after each step they wait.
+ORDERS = [((INSERT, UPDATE), 0), ((INSERT, UPDATE, RENAME), 0.01), ((RENAME, INSERT, UPDATE), 0.01), ((LOOK, INSERT, UPDATE, LOOK), 0)]
+LONG = [((INSERT, UPDATE), 0), ((INSERT, LOOK, UPDATE), 0.2)] # open for longer than the runner waits
+
+
+@pytest.mark.parametrize("transactions, direction", [
+    pytest.param(ORDERS, "taken over", id="in every order, taken over"),
+    pytest.param(ORDERS, "given back", id="in every order, given back", marks=pytest.mark.long),
+    pytest.param(LONG, "taken over", id="long, taken over", marks=pytest.mark.long),
+    pytest.param(LONG, "given back", id="long, given back", marks=pytest.mark.long)])
+def test_while_the_host_writes(postgres, host, transactions, direction):
+    """In every order of the tables, also against that of the runner, or with transactions that are open for longer than it waits: none
+    of the host's transactions fails, none of its rows is lost, and at every moment all tables are taken over or none is."""
+    execute(postgres, host, POLICIES + "grant select on user_workspaces to app;"
+                                       "create policy app_all on user_workspaces to app using (true)")
+    run(postgres, host, "up")
+    words = ("up", *grouped(LOSERS))
+    if direction == "given back":
+        run(postgres, host, *words)
+        words = ("down", "--yes")
+    writers = [Writer(postgres, host, steps, pause_s) for steps, pause_s in transactions]
+    wait_until(lambda: all(writer.count() > 1 for writer in writers), "the host does not write")
+    runner = subprocess.Popen([LEADROUTERD, "migrate", *words, "--database", postgres.url(host)], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    seen = set()
+    while runner.poll() is None:
+        seen.add(tuple(sorted(set(flags(postgres, host).values()))))
+        select.select([runner.stderr], [], [], 0.05)
+    output = runner.communicate(timeout=120)
+    before = [writer.count() for writer in writers]
+    wait_until(lambda: all(writer.count() > count + 1 for writer, count in zip(writers, before)), "the host does not go on")
+    written = [lead for writer in writers for lead in writer.stop()]
+    assert runner.returncode == 0, output
+    assert seen <= {(("leadrouter_owner", True, True),), (("host", False, False),)}, seen
+    is_taken = direction == "taken over"
+    assert set(flags(postgres, host).values()) == {("leadrouter_owner", True, True) if is_taken else ("host", False, False)}
+    assert set(written) <= set(execute(postgres, host, "select id::text, email from leads")) and len(written) > 10
+
+
+@pytest.mark.long
+def test_a_transaction_that_never_ends_is_not_waited_for_for_ever(postgres, host):
+    """After some three minutes the runner gives up, names the tables, and nothing has happened; others went on all the time."""
+    run(postgres, host, "up")
+    before = picture(postgres, host)
+    reader = postgres.connect(host)
+    reader.autocommit = False
+    reader.cursor().execute("select count(*) from leads")
+    writer = Writer(postgres, host, (INSERT, UPDATE, RENAME))
+    refused = migrate(postgres.url(host), "up", *grouped(LOSERS))
+    written = writer.stop()
+    reader.rollback()
+    reader.close()
+    assert refused.returncode == 1 and "taking over public.workspaces, public.user_workspaces, public.leads" in refused.stderr
+    assert "lock" in refused.stderr and len(written) > 100
     assert picture(postgres, host) == before
 
 

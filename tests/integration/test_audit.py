@@ -2,39 +2,18 @@
 keeps the last seal elsewhere finds out even those who make all seals anew. The forms of tampering: tests/sql/test_seals.py."""
 import json
 import re
-import subprocess
 import uuid
 
 import grpc
 import pytest
 
 from support.audit import log_row, make_old_day, seal, tamper
-from support.postgres import BUILD
 from support.product_cluster import wait_until
-from support.retries import CALL_S, WORKSPACES, create
+from support.retries import CALL_S, create
 from support.server import Server
 from support.stubs import maintenance_pb2
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
-PATIENCE_S = 60
-
-
-@pytest.fixture
-def quiet(cluster, database, sql):
-    """A server that does nothing by itself."""
-    sql(WORKSPACES)
-    with Server(cluster.service_url(database), "--no-jobs") as server:
-        yield server
-        server.check_log()
-
-
-@pytest.fixture
-def ctl(quiet):
-    """Runs leadctl: exit code, standard output, standard error."""
-    def run(*words):
-        done = subprocess.run([LEADCTL, *words, "--target", quiet.address], capture_output=True, text=True, timeout=PATIENCE_S)
-        return done.returncode, done.stdout, done.stderr
-    return run
+pytestmark = pytest.mark.usefixtures("workspaces")
 
 
 @pytest.fixture
@@ -190,7 +169,6 @@ def test_page_by_page(quiet, rows, sql, cluster, database):
 
 def test_the_seal_job_seals_by_itself(cluster, database, sql):
     """On a server with jobs, within a minute of being due."""
-    sql(WORKSPACES)
     with Server(cluster.service_url(database)) as server:
         create(server, 3, country="DE", route=True)
         wait_until(lambda: sql("update leadrouter.scheduled_jobs set next_run_at = now() where name = 'seal' returning 1"), "no such job")

@@ -1,5 +1,7 @@
 """Goal: settings that let nobody in by mistake; keys that change while the server runs; certificates that are services; tokens that
 leadctl makes and shows; and a database role that cannot do more than it must."""
+import collections
+import json
 import os
 import subprocess
 import threading
@@ -10,11 +12,11 @@ import grpc
 import pytest
 
 from support.certificates import Authority
-from support.postgres import BUILD, LEADROUTERD
+from support.postgres import BUILD, IS_LONG, LEADROUTERD
 from support.product_cluster import wait_until
 from support.server import Server
-from support.stubs import routing_pb2, routing_pb2_grpc
-from support.tokens import AUDIENCE, SERVICE, jwks, metadata, token
+from support.stubs import leads_pb2, routing_pb2, routing_pb2_grpc
+from support.tokens import AUDIENCE, PERSON, SERVICE, claims, encode, jwks, metadata, signed, token
 
 LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
@@ -24,10 +26,10 @@ HEALTH = routing_pb2.HealthRequest()
 
 
 @pytest.fixture
-def guarded(cluster, database, tmp_path):
+def guarded(cluster, database, sql, tmp_path):
     keys = jwks(tmp_path / "keys.json")
     with Server(cluster.service_url(database), "--token-keys", str(keys), "--token-audience", AUDIENCE) as server:
-        server.keys = keys
+        server.keys, server.sql = keys, sql
         yield server
         server.check_log()
 
@@ -47,6 +49,14 @@ def change(path, **key):
     os.replace(new, path)
 
 
+def write_keys(path, *secrets):
+    """A file with these keys, whole at every moment."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "k": encode(secret), "kid": kid} for kid, secret in secrets]}))
+    new.chmod(0o600)
+    os.replace(new, path)
+
+
 # --- Keys ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -55,6 +65,38 @@ def test_keys_change_while_it_runs(guarded):
     assert code(guarded, old) == "OK" == code(guarded, old)
     change(guarded.keys, secret=b"n" * 32)
     wait_until(lambda: code(guarded, old) == "UNAUTHENTICATED", "the token is still good")
+
+
+def test_keys_change_under_calls(guarded):
+    """Callers of two keys, of which one comes and goes while they call: each call is answered by the keys before or those after, a token
+    of the key that stays is always good, and that of a key that has gone is refused for good, also by what was remembered."""
+    stays, goes = bytes(range(32)), b"n" * 32
+    tokens = {which: [signed({"alg": "HS256", "kid": kid}, claims(uuid.uuid4(), SERVICE), secret) for _ in range(20)]
+              for which, kid, secret in (("stays", "1", stays), ("goes", "2", goes))}
+    codes = {"stays": collections.Counter(), "goes": collections.Counter()}
+    is_over = threading.Event()
+
+    def work(which):
+        while not is_over.is_set():
+            for one in tokens[which]:
+                codes[which][code(guarded, one)] += 1
+    write_keys(guarded.keys, ("1", stays))
+    wait_until(lambda: code(guarded, tokens["stays"][0]) == "OK", "the key that stays is not taken")
+    threads = [threading.Thread(target=work, args=[which]) for which in tokens for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3 if IS_LONG else 2):
+            write_keys(guarded.keys, ("1", stays), ("2", goes))
+            wait_until(lambda: code(guarded, tokens["goes"][0]) == "OK", "the new key is not taken")
+            write_keys(guarded.keys, ("1", stays))
+            wait_until(lambda: code(guarded, tokens["goes"][0]) == "UNAUTHENTICATED", "the key has not gone")
+        assert {code(guarded, one) for one in tokens["goes"]} == {"UNAUTHENTICATED"}
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert set(codes["stays"]) == {"OK"} and set(codes["goes"]) == {"OK", "UNAUTHENTICATED"}
 
 
 def test_broken_keys_change_nothing(guarded):
@@ -71,14 +113,74 @@ def test_a_token_expires_although_it_is_remembered(guarded):
 
 
 def test_a_stream_ends_with_its_token(guarded):
-    expiring = token(uuid.uuid4(), SERVICE, exp=int(time.time()) - 56)
+    """Every kind of stream that asks for one, whether it has begun or says nothing; all at the same time."""
+    def expiring(*role):
+        return metadata(token(uuid.uuid4(), *role, exp=int(time.time()) - 56))
     is_over = threading.Event()
-    silence = iter(lambda: is_over.wait(PATIENCE_S), True)
-    stream = guarded.routing.RouteLeads(silence, metadata=metadata(expiring), timeout=PATIENCE_S)
-    with pytest.raises(grpc.RpcError) as caught:
-        next(stream)
-    assert (caught.value.code().name, caught.value.details()) == ("UNAUTHENTICATED", "the caller's token has expired")
+
+    def silence(*first):
+        yield from first
+        is_over.wait(PATIENCE_S)
+    import_start = leads_pb2.ImportLeadsRequest(start=leads_pb2.ImportStart(workspace_id=PARTNER))
+    reflect = guarded.channel().stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    guarded.sql(f"insert into workspaces (id, name) values ('{PARTNER}', 'Partner')")
+    streams = [guarded.routing.RouteLeads(silence(), metadata=expiring(SERVICE), timeout=PATIENCE_S),
+               guarded.leads.ImportLeads(silence(), metadata=expiring(SERVICE), timeout=PATIENCE_S),
+               guarded.leads.ImportLeads(silence(import_start), metadata=expiring(SERVICE), timeout=PATIENCE_S),
+               guarded.leads.ImportLeads(silence(), metadata=expiring(), timeout=PATIENCE_S),
+               reflect(silence(), metadata=expiring(), timeout=PATIENCE_S)]
+    for stream in streams:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+        assert (caught.value.code().name, caught.value.details()) == ("UNAUTHENTICATED", "the caller's token has expired")
     is_over.set()
+
+
+def test_a_stream_ends_when_its_key_goes(guarded):
+    """Whatever kind it is, though its token is good for long; those of a key that stays go on, and what was broken off is continued."""
+    stays, goes = ("1", bytes(range(32))), ("2", b"n" * 32)
+    write_keys(guarded.keys, stays, goes)
+
+    def of(key, role=SERVICE):
+        return metadata(signed({"alg": "HS256", "kid": key[0]}, claims(PARTNER, role), key[1]))
+    wait_until(lambda: code(guarded, of(goes)[0][1].split()[1]) == "OK", "the new key is not taken")
+    guarded.sql(f"insert into workspaces (id, name) values ('{PARTNER}', 'Partner')")
+    guarded.sql(f"insert into user_workspaces (user_id, workspace_id, role) values ('{PARTNER}', '{PARTNER}', 'member')")
+    is_over = threading.Event()
+
+    def silence(*first):
+        yield from first
+        is_over.wait(PATIENCE_S)
+
+    def start(name, **more):
+        return leads_pb2.ImportLeadsRequest(start=leads_pb2.ImportStart(workspace_id=PARTNER, fingerprint=name, **more))
+
+    def route():
+        yield routing_pb2.RouteLeadsRequest(index=1, lead=routing_pb2.RouteLeadRequest(
+            lead_id=str(uuid.uuid4()), source_workspace_id=PARTNER))
+        is_over.wait(PATIENCE_S)
+        yield routing_pb2.RouteLeadsRequest(index=2)
+    reflect = guarded.channel().stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    kept = guarded.routing.RouteLeads(route(), metadata=of(stays), timeout=PATIENCE_S)
+    assert next(kept).index == 1
+    imports = [guarded.leads.ImportLeads(silence(start(role)), metadata=of(goes, role), timeout=PATIENCE_S) for role in (SERVICE, PERSON)]
+    for stream in imports:
+        next(stream) # it has begun
+    streams = [*imports,
+               guarded.routing.RouteLeads(silence(), metadata=of(goes), timeout=PATIENCE_S),
+               guarded.leads.ImportLeads(silence(), metadata=of(goes), timeout=PATIENCE_S),
+               reflect(silence(), metadata=of(goes), timeout=PATIENCE_S)]
+    write_keys(guarded.keys, stays)
+    for stream in streams:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+        assert caught.value.code().name == "UNAUTHENTICATED"
+        assert caught.value.details() == "the key of the caller's token is no longer in use"
+    is_over.set()
+    assert [answer.index for answer in kept] == [2]
+    again = guarded.leads.ImportLeads(iter([start(SERVICE, only_continue=True), leads_pb2.ImportLeadsRequest(end=leads_pb2.ImportEnd())]),
+                                      metadata=of(stays), timeout=PATIENCE_S)
+    assert next(again).started.is_continued and next(again).WhichOneof("part") == "import"
 
 
 # --- leadctl ------------------------------------------------------------------------------------------------------------------
@@ -110,12 +212,12 @@ def test_a_token_of_leadctl(cluster, database, tmp_path, algorithm):
 
 
 @pytest.mark.parametrize("words, text", [
-    (("token",), "leadctl: --key: missing"),
-    (("token", "--key", "/nonexistent", "--subject", PARTNER, "--audience", "a"),
-     "leadctl: --key: could not open /nonexistent: No such file"),
+    (("token",), "leadctl: token needs --key FILE: private key"),
+    (("token", "--key", "/proc/nothing", "--subject", PARTNER, "--audience", "a"),
+     "leadctl: --key: could not open /proc/nothing: No such file"),
     (("token", "--key", "/dev/null", "--subject", PARTNER, "--audience", "a"), "leadctl: --key: /dev/null is not a file"),
     (("token", "--key", LEADCTL, "--subject", "me", "--audience", "a"), 'leadctl: --subject: "me" is not a UUID'),
-    (("health", "--token-file", "/nonexistent"), "leadctl: --token-file: could not open /nonexistent: No such file"),
+    (("health", "--token-file", "/proc/nothing"), "leadctl: --token-file: could not open /proc/nothing: No such file"),
     (("health", "--token-file", "/dev/null"), "leadctl: --token-file: /dev/null is not a file"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_leadctl_says(words, text):
@@ -191,11 +293,25 @@ def start(url, *flags):
 # What makes the login dangerous, and what takes it back. Nobody else uses this process's cluster.
 DANGERS = {
     "bypasses row security": ("alter role leadrouter_service bypassrls", "alter role leadrouter_service nobypassrls"),
-    "may act as the owner of the schema": ("grant leadrouter_owner to leadrouter_service",
+    "may act as leadrouter_owner, the owner of the schema": ("grant leadrouter_owner to leadrouter_service",
                                            "revoke leadrouter_owner from leadrouter_service"),
     "may act as backend, which bypasses row security": (
         "create role backend bypassrls; create role team role leadrouter_service; grant backend to team",
         "drop role team; drop role backend"),
+    "may act as leadrouter_owner, the owner of the schema:": ( # though nothing is inherited: SET ROLE is enough
+        "create role team noinherit role leadrouter_service; grant leadrouter_owner to team", "drop role team"),
+    "may act as leadrouter_owner, the owner of the schema: log in": ( # what is inherited as well
+        "alter role leadrouter_service inherit; create role team inherit role leadrouter_service; grant leadrouter_owner to team",
+        "drop role team; alter role leadrouter_service noinherit"),
+    "may make itself a member of other roles": ("alter role leadrouter_service createrole", "alter role leadrouter_service nocreaterole"),
+    "may act as hand, which may make itself a member of other roles": (
+        "create role hand createrole role leadrouter_service", "drop role hand"),
+    "may copy the whole database": ("alter role leadrouter_service replication", "alter role leadrouter_service noreplication"),
+    "may act as pg_execute_server_program, which gets at files of the database's machine": (
+        "grant pg_execute_server_program to leadrouter_service", "revoke pg_execute_server_program from leadrouter_service"),
+    "may act as pg_database_owner, the owner of the database": (
+        "do $$ begin execute format('alter database %I owner to leadrouter_service', current_database()); end $$",
+        "do $$ begin execute format('alter database %I owner to postgres', current_database()); end $$"),
     "may act as chief, a superuser": ("create role chief superuser role leadrouter_service", "drop role chief"),
     "may act as team, the owner of public.user_workspaces": (
         "create role team role leadrouter_service; alter table user_workspaces owner to team",
@@ -221,6 +337,6 @@ def check_role(url, role, reason):
     done = start(url)
     assert done.returncode == 1 and f"the database's role {role} {reason}" in done.stderr, done.stderr
     assert f"--allow-role {role}" in done.stderr
-    assert start(url, "--allow-role", "another").returncode == 1
+    assert start(url, "--allow-role", "leadrouter_owner").returncode == 1 # the login is to be named, not what it may become
     with Server(url, "--allow-role", role) as server:
         server.routing.Health(HEALTH, timeout=DEADLINE_S)

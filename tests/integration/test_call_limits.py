@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from support.product_cluster import execute, wait_until
+from support.admin import scrape, value
+from support.product_cluster import wait_until
 from support.server import Server
 from support.stubs import (leads_pb2, routing_pb2, routing_pb2_grpc, rules_pb2, rules_pb2_grpc, workspaces_pb2,
                            workspaces_pb2_grpc)
@@ -21,9 +22,7 @@ from support.tokens import AUDIENCE, SERVICE, jwks, metadata, token
 BUSY, QUIET, NONE = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2, 9))
 MEMBER, STRANGER = uuid.UUID(int=21), uuid.UUID(int=22)
 CALL_S = 30
-FELT_S = 5 # within which a change of limits is felt
-
-pytestmark = pytest.mark.asan
+FELT_S = 5 # within which a change of limits is felt: docs/operations.md
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +54,17 @@ def new_leads(count=1, workspace=BUSY, **more):
                                         leads=[leads_pb2.NewLead(email=f"{uuid.uuid4()}@example.com") for _ in range(count)])
 
 
+def calls(server, count, workspace=BUSY, who=None):
+    """So many cheap calls at once; the errors of those that were not let in."""
+    request = leads_pb2.GetLeadRequest(lead_id=NONE, workspace_id=workspace)
+    futures = [server.leads.GetLead.future(request, timeout=CALL_S, metadata=metadata(who)) for _ in range(count)]
+    errors = [future.exception(2 * CALL_S) for future in futures]
+    return [error for error in errors if error.code() != grpc.StatusCode.NOT_FOUND]
+
+
 def ask(server, workspace=BUSY, who=None):
-    """One cheap call that reads; the error, or None."""
-    try:
-        server.leads.GetLead(leads_pb2.GetLeadRequest(lead_id=NONE, workspace_id=workspace), timeout=CALL_S, metadata=metadata(who))
-    except grpc.RpcError as error:
-        return None if error.code() == grpc.StatusCode.NOT_FOUND else error
-    return None
+    """One of them; the error, or None."""
+    return next(iter(calls(server, 1, workspace, who)), None)
 
 
 def pushback(error):
@@ -76,15 +79,25 @@ def refusal(call, request, **options):
     return caught.value
 
 
+def first_refusals(server, **where):
+    """Once the limits have been felt: of more and more calls at once, so that a slow machine makes enough of them too."""
+    counts = iter([1, 2, 4, 8, 16, 32])
+    return wait_until(lambda: calls(server, next(counts, 64), **where), "no call is refused")
+
+
 def wait_refused(server, **where):
-    """The first refusal, once the limits have been felt."""
-    return wait_until(lambda: ask(server, **where), "no call is refused", FELT_S)
+    return first_refusals(server, **where)[0]
 
 
-def calls(server, count, **where):
-    """That many calls at once; their errors."""
-    with concurrent.futures.ThreadPoolExecutor(count) as threads:
-        return [error for error in threads.map(lambda _: ask(server, **where), range(count)) if error]
+def refused_soon(call):
+    """The refusal of a call that is let in now and then."""
+    def tried():
+        try:
+            call()
+        except grpc.RpcError as error:
+            return error if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED else None
+        return None
+    return wait_until(tried, "no call is refused")
 
 
 @contextmanager
@@ -100,24 +113,42 @@ def held(cluster, database, table="leads"):
         connection.close()
 
 
+def wait_felt_in_flight(cluster, database, server):
+    """Until the limit of calls under way is felt: while none of them ends, one more call is refused. A server reads limits when the
+    first call has come, in the background; that call, and those that come in the meantime, are let in."""
+    with held(cluster, database):
+        under_way = []
+
+        def is_refused():
+            under_way.append(server.routing.RouteLead.future(route(), timeout=CALL_S))
+            return any(future.done() for future in under_way)
+        wait_until(is_refused, "the limit is not felt", CALL_S / 2)
+    codes = {future.exception(CALL_S).code() for future in under_way} # all places are free again
+    assert codes == {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
 # --- How often ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asan
 def test_calls_per_second(server, limit):
     limit(calls_per_second=5, calls_burst=3)
-    error = wait_refused(server)
-    assert error.details() == "limits.calls_per_second: the workspace may make 5 calls a second here, 3 of them at once"
-    assert 1 <= pushback(error) <= 200
+    first = first_refusals(server)
+    assert first[0].details() == "limits.calls_per_second: the workspace may make 5 calls a second here, 3 of them at once"
+    assert 1 <= min(map(pushback, first)) <= 200
     assert ask(server, QUIET) is None # nobody else notices
-    begun = time.monotonic()
-    let_in = sum(ask(server) is None for _ in iter(lambda: time.monotonic() < begun + 2, False))
-    seconds = time.monotonic() - begun
-    assert 2 * 5 - 2 <= let_in <= seconds * 5 + 3 + 1
+    let_in, refused, begun = 0, 0, time.monotonic()
+    while let_in < 12 and time.monotonic() < begun + CALL_S:
+        error = ask(server)
+        let_in += error is None
+        refused += error is not None
+    assert let_in == 12
+    assert time.monotonic() - begun >= (12 - 3 - 1) / 5
     line = server.wait_for("limits.reached")
     assert line["workspace_id"] == BUSY and line["calls"] == 1 and "calls_per_second" in line["error"]
-    assert len(server.events("limits.reached")) == 1 # one line, not one for each call
+    assert len(server.events("limits.reached")) <= 2 + (time.monotonic() - begun) / 10 # a line in ten seconds, not one for each call
     server.stop()
-    assert server.events("server.stopped")[0]["calls_over_limit"] > 10
+    assert server.events("server.stopped")[0]["calls_over_limit"] == len(first) + refused
 
 
 def test_who_comes_back_when_he_is_told_to_is_let_in(server, limit):
@@ -170,31 +201,38 @@ def hammer(stub, seconds, in_flight=64):
     return answers
 
 
-def test_who_does_not_wait_is_made_to(server, limit):
-    """A client that calls again at once, instead of when it is told to: it gets what its limit says, and is refused some hundred times a
+@pytest.mark.asan
+def test_who_does_not_wait_is_made_to(cluster, database, limit):
+    """A client that calls again at once, instead of when it is told to: it gets what its limit says, and is refused two hundred times a
     second instead of many thousand times."""
     limit(calls_per_second=30, calls_burst=10)
-    wait_refused(server)
-    seconds = 3
-    answers = hammer(server.routing, seconds)
+    with serving(cluster, database, "--admin-listen", "127.0.0.1:0") as server:
+        wait_refused(server)
+        begun = time.monotonic()
+        answers = hammer(server.routing, 3)
+        seconds = time.monotonic() - begun
+        assert ask(server, QUIET) is None
+        samples = scrape(server)
     assert set(answers) == {"NOT_FOUND", "RESOURCE_EXHAUSTED"}
-    assert 15 * seconds <= answers["NOT_FOUND"] <= 30 * seconds + 10 + 10
-    # 200 at once and 200 a second are told at once, the others 64 in a tenth of a second.
-    assert answers["RESOURCE_EXHAUSTED"] <= 200 + (200 + 640) * seconds + 64
-    assert ask(server, QUIET) is None
+    assert 30 <= answers["NOT_FOUND"] <= 30 * seconds + 10 + 10
+    assert answers["RESOURCE_EXHAUSTED"] <= 200 + 200 * seconds + 1 # that many at once, and then so many a second
+    assert 0 < value(samples, "leadrouter_rpc_refused_late_total") <= value(samples, "leadrouter_rpc_over_limit_total")
+    assert value(samples, "leadrouter_rpc_refusals_waiting") == 0
 
 
 def test_a_server_ends_while_calls_wait_to_be_refused(cluster, database, limit):
     limit(calls_in_flight=1)
     with serving(cluster, database) as server:
-        ask(server)
+        wait_felt_in_flight(cluster, database, server)
         with held(cluster, database):
             futures = [server.routing.RouteLead.future(route(), timeout=CALL_S) for _ in range(900)]
             for future in futures[::7]:
                 future.cancel()
+            wait_until(lambda: sum(future.done() for future in futures) >= 400, "no call is refused")
         assert server.stop() == 0
         codes = collections.Counter(future.code().name for future in futures if not future.cancelled())
-        assert codes["RESOURCE_EXHAUSTED"] > 500, codes
+        assert codes["RESOURCE_EXHAUSTED"] > 200, codes # those that had not come are told UNAVAILABLE
+        assert set(codes) <= {"RESOURCE_EXHAUSTED", "UNAVAILABLE", "NOT_FOUND", "CANCELLED"}, codes
 
 
 def test_every_call_with_a_workspace_counts(server, limit):
@@ -205,31 +243,37 @@ def test_every_call_with_a_workspace_counts(server, limit):
                           (server.routing.Health, routing_pb2.HealthRequest(workspace_id=BUSY)),
                           (server.routing.ProcessRetries, routing_pb2.ProcessRetriesRequest(workspace_id=BUSY)),
                           (rules.ListRules, rules_pb2.ListRulesRequest(workspace_id=BUSY))):
-        wait_until(lambda: ask(server), "no call is refused") # none is left
-        assert 1 <= pushback(refusal(call, request)) <= 2000
+        assert 1 <= pushback(refused_soon(lambda: call(request, timeout=CALL_S))) <= 2000
     server.routing.Health(routing_pb2.HealthRequest(), timeout=CALL_S) # of no workspace
 
 
 def test_a_change_is_felt_soon(server, limit):
-    limit(calls_per_second=1, calls_burst=1)
-    wait_refused(server)
-    limit()
-    wait_until(lambda: not calls(server, 8), "a limit that was taken away goes on", FELT_S)
-    for _ in range(50): # in use all the time, so that nothing is read for the first time
-        assert ask(server) is None
-    limit(calls_per_second=1, calls_burst=1)
-    wait_refused(server)
+    """Each follows right after limits were read: what it takes is the whole time between two readings. A machine that stands still for a
+    moment delays one of them, and not all."""
+    took = []
+    while not took or min(took) > FELT_S and len(took) < 5:
+        limit(calls_per_second=1, calls_burst=1)
+        wait_refused(server)
+        begun = time.monotonic()
+        limit()
+        wait_until(lambda: not calls(server, 8), "a limit that was taken away goes on")
+        for _ in range(50): # in use all the time, so that nothing is read for the first time
+            assert ask(server) is None
+        limit(calls_per_second=1, calls_burst=1)
+        wait_refused(server)
+        took.append((time.monotonic() - begun) / 2)
+    assert min(took) <= FELT_S, took
 
 
 def test_a_server_may_say_what_holds_where_a_workspace_says_nothing(cluster, database, limit):
     flags = ("--workspace-calls-per-second", "1", "--workspace-calls-burst", "2", "--workspace-calls-in-flight", "7")
     with serving(cluster, database, *flags) as server:
         assert ask(server) is None and ask(server) is None
-        assert "1 calls a second here, 2 of them" in ask(server).details()
+        assert "1 calls a second here, 2 of them" in wait_refused(server).details()
         assert ask(server, NONE) is None and ask(server, NONE) is None # nor one that does not exist
-        assert pushback(ask(server, NONE)) > 0
+        assert pushback(wait_refused(server, workspace=NONE)) > 0
         limit(calls_per_second=1000)
-        wait_until(lambda: not calls(server, 8), "the workspace's own limit does not hold", FELT_S)
+        wait_until(lambda: not calls(server, 8), "the workspace's own limit does not hold")
 
 
 def test_while_the_database_is_away_the_limits_stay(cluster, database, limit, sql):
@@ -238,17 +282,17 @@ def test_while_the_database_is_away_the_limits_stay(cluster, database, limit, sq
     with serving(cluster, database) as server:
         wait_refused(server)
         sql("alter function leadrouter.workspace_limits(uuid[]) rename to workspace_limits_away")
+        wait_until(lambda: wait_refused(server) and server.events("limits.failed"), "nobody says that limits cannot be read")
         begun = time.monotonic()
-        refused = 0
-        while time.monotonic() < begun + 4:
-            refused += ask(server) is not None
-        assert refused > 10
+        while time.monotonic() < begun + 2: # four times as long as until the next reading fails
+            wait_refused(server)
         assert len(server.events("limits.failed")) == 1
         sql("alter function leadrouter.workspace_limits_away(uuid[]) rename to workspace_limits")
         limit()
-        wait_until(lambda: not calls(server, 8), "the limits are not read again", FELT_S)
+        wait_until(lambda: not calls(server, 8), "the limits are not read again")
 
 
+@pytest.mark.asan
 def test_limits_over_grpc(cluster, database, tmp_path):
     """Services set them, and are told what is wrong with them; those who administer a workspace do not set its own."""
     service, admin = metadata(token(uuid.uuid4(), SERVICE)), metadata(token(MEMBER))
@@ -283,14 +327,11 @@ def test_limits_over_grpc(cluster, database, tmp_path):
 def test_calls_in_flight(cluster, database, limit):
     limit(calls_in_flight=3)
     with serving(cluster, database) as server:
-        ask(server)
+        wait_felt_in_flight(cluster, database, server)
         with held(cluster, database):
-            def refused_of(count):
-                futures = [server.routing.RouteLead.future(route(), timeout=CALL_S) for _ in range(count)]
-                return futures, wait_until(lambda: [f for f in futures if f.done()], "no call is refused", FELT_S)
-            under_way, refused = refused_of(10)
-            wait_until(lambda: sum(f.done() for f in under_way) == 7, "another number than the limit is under way")
-            error = refused[0].exception()
+            under_way = [server.routing.RouteLead.future(route(), timeout=CALL_S) for _ in range(10)]
+            wait_until(lambda: sum(f.done() for f in under_way) == 7, "another number than the limit is under way", CALL_S / 2)
+            error = next(f for f in under_way if f.done()).exception()
             assert error.details() == "limits.calls_in_flight: the workspace may have 3 calls under way here"
             assert pushback(error) > 0
             assert not server.leads.CreateLeads.future(new_leads(workspace=QUIET), timeout=CALL_S).done()
@@ -299,6 +340,7 @@ def test_calls_in_flight(cluster, database, limit):
             assert ask(server) is None
 
 
+@pytest.mark.asan
 def test_no_place_is_lost(cluster, database, limit):
     """Calls that end in every way, thousands of them: by an answer, an error, a deadline, a client that takes them back, or one
     that goes away. Afterwards exactly as many may be under way as before."""
@@ -306,7 +348,7 @@ def test_no_place_is_lost(cluster, database, limit):
     limit(calls_in_flight=places)
     chance = random.Random(5)
     with serving(cluster, database) as server:
-        ask(server)
+        wait_felt_in_flight(cluster, database, server)
         leads = [result.lead_id for result in server.leads.CreateLeads(new_leads(50), timeout=CALL_S).results]
         requests = [lambda: (server.routing.RouteLead, route(lead=chance.choice(leads))), lambda: (server.routing.RouteLead, route()),
                     lambda: (server.routing.RouteLead, route(lead="x")), lambda: (server.leads.CreateLeads, new_leads()),
@@ -354,10 +396,11 @@ def test_each_lead_of_a_stream_is_a_call(server, limit):
     limit(calls_per_second=10, calls_burst=5)
     wait_refused(server)
     time.sleep(0.5) # five tenths of a second are five calls
+    begun = time.monotonic()
     answers = stream(server, [route() for _ in range(40)] + [route(QUIET) for _ in range(40)])
     codes = [answers[i].code for i in range(80)]
     exhausted, not_found = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], grpc.StatusCode.NOT_FOUND.value[0]
-    assert 4 <= codes[:40].count(not_found) <= 10 and set(codes[:40]) == {exhausted, not_found}
+    assert 4 <= codes[:40].count(not_found) <= 5 + 10 * (time.monotonic() - begun) and set(codes) == {exhausted, not_found}
     assert set(codes[40:]) == {not_found} # another workspace on the same stream
     refused = [answers[i] for i in range(40) if answers[i].code == exhausted]
     assert all("calls_per_second" in answer.message and 1 <= answer.retry_after_ms <= 1000 for answer in refused)
@@ -368,8 +411,7 @@ def test_each_lead_of_a_stream_is_a_call(server, limit):
 def test_leads_of_a_stream_that_are_under_way(cluster, database, limit):
     limit(calls_in_flight=3)
     with serving(cluster, database) as server:
-        ask(server)
-        wait_until(lambda: calls(server, 12), "the limit is not felt", FELT_S)
+        wait_felt_in_flight(cluster, database, server)
         for _ in range(3): # each stream gives its places back, also when it is broken off
             with held(cluster, database):
                 broken = server.routing.RouteLeads(iter([routing_pb2.RouteLeadsRequest(index=i, lead=route()) for i in range(10)]))
@@ -380,6 +422,105 @@ def test_leads_of_a_stream_that_are_under_way(cluster, database, limit):
             wait_until(lambda: ask(server) is None, "no place comes back")
             wait_until(lambda: {answer.code for answer in stream(server, [route() for _ in range(3)]).values()} ==
                        {grpc.StatusCode.NOT_FOUND.value[0]}, "places were lost")
+
+
+# --- Imports --------------------------------------------------------------------------------------------------------------------
+
+
+def import_messages(batches, size=1, workspace=BUSY, route=True):
+    """The messages of an import: that many batches of so many rows each."""
+    yield leads_pb2.ImportLeadsRequest(start=leads_pb2.ImportStart(workspace_id=workspace, route=route))
+    for first in range(1, batches * size + 1, size):
+        rows = [leads_pb2.ImportRow(number=n, lead=leads_pb2.NewLead(email=f"{uuid.uuid4()}@example.com"))
+                for n in range(first, first + size)]
+        yield leads_pb2.ImportLeadsRequest(rows=leads_pb2.ImportRows(rows=rows))
+    yield leads_pb2.ImportLeadsRequest(end=leads_pb2.ImportEnd())
+
+
+def imported(server, messages, **options):
+    """The import as it ended."""
+    return getattr(list(server.leads.ImportLeads(messages, timeout=CALL_S, **options))[-1], "import")
+
+
+class OpenImport:
+    """An import that has begun and stays open."""
+
+    def __init__(self, server, **options):
+        self.is_over = threading.Event()
+
+        def messages():
+            yield next(import_messages(0))
+            self.is_over.wait(CALL_S)
+        self.call = server.leads.ImportLeads(messages(), timeout=CALL_S, **options)
+        assert next(self.call).HasField("started")
+
+    def close(self):
+        self.call.cancel()
+        self.is_over.set()
+
+
+def import_refusal(server, messages, **options):
+    with pytest.raises(grpc.RpcError) as caught:
+        list(server.leads.ImportLeads(messages, timeout=CALL_S, **options))
+    return caught.value
+
+
+def test_an_import_is_a_call(server, limit):
+    limit(calls_per_second=1, calls_burst=1)
+    wait_refused(server)
+    error = refused_soon(lambda: imported(server, import_messages(0)))
+    assert "limits.calls_per_second: the workspace may make 1 calls a second" in error.details() and 1 <= pushback(error) <= 2000
+    assert imported(server, import_messages(1, workspace=QUIET)).created == 1 # nobody else notices
+
+
+def test_a_batch_of_an_import_is_a_call(server, limit, sql):
+    """More of them than may come are slowed down, not refused: who sends is held back, and all rows get in."""
+    limit(calls_per_second=10, calls_burst=2)
+    wait_refused(server)
+    time.sleep(1) # the bucket is full again
+    begun = time.monotonic()
+    assert imported(server, import_messages(30, size=2)).created == 60
+    assert time.monotonic() - begun >= (31 - 2) / 10 - 0.1
+    assert sql("select count(*) from leads where routing_status = 'pending' and routing_attempts = 0") == [(0,)]
+
+
+def test_an_import_that_is_open_is_under_way(cluster, database, limit):
+    limit(calls_in_flight=1)
+    with serving(cluster, database) as server:
+        wait_felt_in_flight(cluster, database, server)
+        for _ in range(3): # each gives its place back, broken off or not
+            wait_until(lambda: ask(server) is None, "no place comes back")
+            one = OpenImport(server)
+            error = import_refusal(server, import_messages(1))
+            assert error.details() == "limits.calls_in_flight: the workspace may have 1 calls under way here" and pushback(error) > 0
+            assert pushback(ask(server)) > 0
+            one.close()
+        wait_until(lambda: ask(server) is None, "no place comes back")
+        assert imported(server, import_messages(3)).created == 3
+        assert ask(server) is None
+
+
+def test_rows_of_a_batch(server, limit, sql):
+    limit(leads_per_request=2)
+    error = import_refusal(server, import_messages(1, size=3))
+    assert error.details() == "limits.leads_per_request: the workspace may send 2 leads in a request" and pushback(error) == -1
+    assert sql("select count(*) from leads") == [(0,)]
+    assert imported(server, import_messages(3, size=2)).created == 6
+
+
+def test_a_persons_import_counts_for_the_workspace(cluster, database, tmp_path, limit):
+    """From its first batch on, though nothing of theirs had succeeded before; strangers' imports count for themselves."""
+    limit(calls_per_second=2, calls_burst=2)
+    member, stranger, service = (metadata(token(who, *role)) for who, *role in ((MEMBER,), (STRANGER,), (uuid.uuid4(), SERVICE)))
+    with guarded(cluster, database, tmp_path) as server:
+        wait_refused(server, who=token(uuid.uuid4(), SERVICE))
+        time.sleep(1) # the bucket is full again
+        for _ in range(20):
+            assert import_refusal(server, import_messages(1), metadata=stranger).code() == grpc.StatusCode.PERMISSION_DENIED
+        assert imported(server, import_messages(1), metadata=service).created == 1
+        begun = time.monotonic()
+        assert imported(server, import_messages(6), metadata=member).created == 6
+        assert time.monotonic() - begun >= (6 - 2) / 2 - 0.1
 
 
 # --- How much -------------------------------------------------------------------------------------------------------------------
@@ -453,6 +594,7 @@ def test_people_and_services_share_the_limits_of_a_workspace(cluster, database, 
         assert "the workspace may make 2 calls" in error.details()
 
 
+@pytest.mark.asan
 def test_strangers_take_nothing_from_a_workspace_and_learn_nothing(cluster, database, tmp_path, limit):
     """Whoever is no member is told the same of a workspace that is there and of one that is not, by limits too."""
     limit(calls_per_second=5, calls_burst=5)
@@ -464,7 +606,10 @@ def test_strangers_take_nothing_from_a_workspace_and_learn_nothing(cluster, data
             assert ask(server, who=token(STRANGER)).code() == grpc.StatusCode.PERMISSION_DENIED
         assert [ask(server, who=service) for _ in range(5)] == [None] * 5
     with guarded(cluster, database, tmp_path, "--workspace-calls-per-second", "1", "--workspace-calls-burst", "3") as server:
-        answers = {workspace: [ask(server, workspace, token(user)) for _ in range(5)]
-                   for workspace, user in ((BUSY, uuid.uuid4()), (NONE, uuid.uuid4()))}
-        seen = {tuple((error.code().name, error.details()) for error in errors) for errors in answers.values()}
-        assert len(seen) == 1 and [code for code, _ in seen.pop()] == ["PERMISSION_DENIED"] * 3 + ["RESOURCE_EXHAUSTED"] * 2
+        seen = set()
+        for workspace, user in ((BUSY, token(uuid.uuid4())), (NONE, token(uuid.uuid4()))):
+            first = [ask(server, workspace, user) for _ in range(3)] # the burst
+            last = wait_until(lambda: (error := ask(server, workspace, user)).code() == grpc.StatusCode.RESOURCE_EXHAUSTED and error,
+                              "no call is refused")
+            seen.add(tuple((error.code().name, error.details()) for error in (*first, last)))
+        assert len(seen) == 1 and [code for code, _ in seen.pop()] == ["PERMISSION_DENIED"] * 3 + ["RESOURCE_EXHAUSTED"]

@@ -11,6 +11,7 @@ import uuid
 import grpc
 import pytest
 
+from support.admin import get
 from support.postgres import BUILD
 from support.product_cluster import execute, wait_until
 from support.server import Server
@@ -23,6 +24,7 @@ USER = "00000000-0000-4000-8000-0000000000c1"
 DEADLINE_S = 30
 FILES = [leads_pb2, maintenance_pb2, routing_pb2, rules_pb2, workspaces_pb2]
 MARKER = re.compile(r"Canary[0-9a-f]{8}")
+NAMES = re.compile(r'workspace_name="[^"]*"') # which the metrics tell
 PERSONAL = (privacy_pb2.DATA_CLASS_PERSONAL, privacy_pb2.DATA_CLASS_PROFILE)
 
 ROWS = f"""
@@ -131,6 +133,11 @@ class Birdcage:
         for table, row in kept(self.sql):
             found = [marker for marker in MARKER.findall(row) if marker in self.planter.marked]
             assert not found, f"{table}: {row}"
+        for page in ("/metrics", "/api/health", "/livez", "/readyz"):
+            answer = get(self.server, page)
+            assert answer.status in (200, 503) and len(answer.text) > 20
+            found = MARKER.search(NAMES.sub("", answer.text))
+            assert not found, f"{page}: {found and answer.text[max(0, found.start() - 300):found.end() + 100]}"
 
 
 def errors_of(message):
@@ -144,9 +151,11 @@ def errors_of(message):
 
 
 def kept(sql):
-    """What the database keeps of what happened, as JSON: all but the leads and the rules themselves."""
-    for table in ("public.lead_routing_logs", "public.lead_routing_queue", "leadrouter.scheduled_jobs", "leadrouter.create_requests",
-                  "public.lead_dedupe_claims"):
+    """What the database keeps, as JSON: every table but the leads themselves."""
+    tables = [table for table, in sql("select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+                                      " where n.nspname in ('public', 'leadrouter') and c.relkind = 'r' and c.relname <> 'leads'")]
+    assert {"lead_routing_queue", "bulk_upload_jobs", "leadrouter.create_requests", "leadrouter.rule_history"} < set(tables)
+    for table in tables:
         yield from ((table, row) for row, in sql(f"select to_jsonb(t)::text from {table} t"))
     yield from (("leads", row) for row, in sql("select routing_error from leads where routing_error is not null"))
 
@@ -154,7 +163,8 @@ def kept(sql):
 @pytest.fixture
 def cage(cluster, database, sql):
     sql(ROWS)
-    with Server(cluster.service_url(database), "--log-level", "debug") as server:
+    with Server(cluster.service_url(database), "--log-level", "debug", "--log-sample-per-mille", "1000", "--admin-listen",
+                "127.0.0.1:0") as server:
         yield Birdcage(server, sql)
         server.check_log()
 
@@ -206,7 +216,7 @@ def right(cage, path, request):
     name = path.rsplit("/", 1)[1]
     if name == "ImportLeads":
         return import_parts(cage)
-    if name == "GetImport":
+    if name in ("GetImport", "ListRejectedRows"):
         cage.sql("insert into bulk_upload_jobs (workspace_id, owner) values (%s, gen_random_uuid())", (PARTNER,))
         ids["import_id"] = str(cage.sql("select id from bulk_upload_jobs limit 1")[0][0])
     if "lead_id" in str([field.name for field in request.DESCRIPTOR.fields]) or name in ("RouteLeads", "CancelRetries", "TestRules"):
@@ -270,6 +280,29 @@ def test_every_method(cage):
     cage.check()
 
 
+def test_every_kind_of_decision(cage, cluster, database):
+    """Routed, a duplicate, one that waits, one that failed, one that is held: their events tell ids and times, and nothing of the lead."""
+    person = {name: cage.planter.marker(None) for name in ("phone", "first_name", "last_name", "company_name")}
+    person["email"] = cage.planter.marker(None) + "@acme.example"
+    routed, _ = take_in(cage, **person), take_in(cage, **person)
+    waiting = take_in(cage, email=cage.planter.marker(None) + "@gmail.com")
+    held = take_in(cage, route=False)
+
+    def route(lead, **fields):
+        request = routing_pb2.RouteLeadRequest(lead_id=lead, source_workspace_id=PARTNER, **fields)
+        return cage.call("/leadrouter.v1.RoutingService/RouteLead", request, routing_pb2.RouteLeadResponse)
+    for _ in range(3):
+        assert route(waiting, force=True)
+    assert route(routed).outcome == routing_pb2.ROUTING_OUTCOME_ALREADY_ROUTED
+    with cluster.connect(database) as holder, holder.cursor() as cursor:
+        cursor.execute("select from leads where id = %s for update", (held,))
+        assert route(held) is None
+        holder.rollback()
+    for event in ("complete", "duplicate_detected", "retry_queued", "failed", "lock.failed"):
+        cage.server.wait_for(f"routing.{event}")
+    cage.check()
+
+
 def marked_in(message):
     """Full names of the marked fields of a request, however deep."""
     names = {field.full_name for field in message.fields if data_class(field) in PERSONAL}
@@ -293,13 +326,14 @@ FAULTS = {
     "SQL that was made of values": f"execute 'select ' || {QUOTES};",
     "a table that a value names": "execute format('select * from %I', new.last_name);",
     "too slow": "perform set_config('statement_timeout', '1', true); perform pg_sleep(20);",
+    "cancelled": "perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(20);", # PostgreSQL's words and SQLSTATE but for the reason
     "out of the blue": "perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(20);",
     "a warning": f"raise warning '%', {QUOTES};",
 }
 
 
 # Those that wait the longest, several times for a timeout of ten seconds, are left to the long form.
-LONG = (("too slow", "before insert"), ("out of the blue", "before update"))
+LONG = (("too slow", "before insert"), ("too slow", "before update"), ("out of the blue", "before update"))
 
 
 @pytest.mark.parametrize("fault, when", [

@@ -14,7 +14,7 @@ import time
 import psycopg2
 import pytest
 
-from support.postgres import LEADROUTERD
+from support.postgres import LEADROUTERD, scratch
 
 pytestmark = pytest.mark.asan
 
@@ -92,8 +92,7 @@ def is_alive(pid):
 @pytest.fixture
 def place():
     """A directory that the user postgres can reach, and that is gone afterwards."""
-    path = tempfile.mkdtemp(prefix="leadrouter-embedded-")
-    os.chmod(path, 0o755)
+    path = scratch("embedded")
     yield path
     shutil.rmtree(path)
 
@@ -106,8 +105,7 @@ def directory(place):
 @pytest.fixture(scope="module")
 def made():
     """A cluster that was made and stopped, to be copied: initdb takes a second or more."""
-    path = tempfile.mkdtemp(prefix="leadrouter-embedded-made-")
-    os.chmod(path, 0o755)
+    path = scratch("embedded-made")
     Running(path + "/db").end()
     yield path + "/db"
     shutil.rmtree(path)

@@ -5,29 +5,24 @@ import json
 import os
 import pty
 import subprocess
+import time
 import uuid
 
 import grpc
 import pytest
 
+from support import admin
 from support.audit import seal
 from support.postgres import BUILD
-from support.retries import CALL_S, DESK, NOBODY, OTHER, PARTNER, WORKSPACES, route, status_of
+from support.retries import CALL_S, DESK, NOBODY, OTHER, PARTNER, route, status_of
 from support.server import Server
 from support.stubs import leads_pb2, routing_pb2, rules_pb2, rules_pb2_grpc
+
+pytestmark = pytest.mark.usefixtures("workspaces")
 
 LEADCTL = BUILD / "tools/leadctl/leadctl"
 CANARY = "kanarienvogel"
 EXPIRED, DUPLICATE, ALREADY = (getattr(routing_pb2, f"ROUTING_OUTCOME_{name}") for name in ("EXPIRED", "DUPLICATE", "ALREADY_ROUTED"))
-
-
-@pytest.fixture
-def quiet(cluster, database, sql):
-    """A server that does nothing by itself."""
-    sql(WORKSPACES)
-    with Server(cluster.service_url(database), "--no-jobs") as server:
-        yield server
-        server.check_log()
 
 
 def ctl(server, *words, stdin=subprocess.DEVNULL):
@@ -65,24 +60,32 @@ def get(server, lead):
     return server.leads.GetLead(leads_pb2.GetLeadRequest(lead_id=lead, workspace_id=PARTNER), timeout=CALL_S).lead
 
 
-@pytest.fixture
-def facts(sql):
+def look_at_people(sql):
     """Rules that look at what is personal, so that the log keeps it."""
     personal = [{"field": field, "op": "present"} for field in ("attributes.note", "city", "external_id")]
     sql("update lead_routing_rules set conditions = %s where workspace_id = %s",
         (json.dumps({"all": [{"field": "country", "op": "eq", "value": "DE"}, {"any": personal}]}), PARTNER))
 
 
+@pytest.fixture
+def facts(sql):
+    look_at_people(sql)
+
+
 @pytest.mark.asan
 def test_a_decided_lead(quiet, sql, facts):
     """Its decision and its history stay, its claim too: a copy is still a duplicate, and the log is as it was sealed."""
     lead, _ = create(quiet, "DE")
-    assert len(traces(sql)) == 2, "the lead and the day of the log"
+    assert len(traces(sql)) == 2 and not get(quiet, lead).HasField("erased_at"), "the lead and the day of the log"
     seal(quiet)
     assert ctl(quiet, "leads", "erase", lead, "--workspace", PARTNER, "--yes", "--user", NOBODY) == (
-        0, f"the person of lead {lead} is erased\nemptied: 1 rows of the audit log, 0 of the retry queue\n", "")
+        0, f"the person of lead {lead} is erased\nemptied: 1 row of the audit log, 0 of the retry queue\n", "")
     assert traces(sql) == []
     shown = get(quiet, lead)
+    (listed,) = quiet.leads.ListLeads(leads_pb2.ListLeadsRequest(workspace_id=PARTNER), timeout=CALL_S).leads
+    assert listed == shown and abs(shown.erased_at.seconds - time.time()) < 60
+    code, text, _ = ctl(quiet, "leads", "list", "--workspace", PARTNER)
+    assert code == 0 and "(erased)" in text
     assert (shown.data.email, shown.data.attributes_json, shown.data.country) == ("", "{}", "DE")
     again = route(quiet, lead)
     assert (again.outcome, again.destination_workspace_id, again.matched_rule_name) == (ALREADY, DESK, "Germans")
@@ -108,6 +111,39 @@ def test_an_undecided_lead_expires(quiet, sql, facts):
     assert sql("select count(*) from lead_routing_queue where processed_at is null") == [(0,)]
     seal(quiet)
     assert ctl(quiet, "audit", "verify")[0] == 0
+
+
+def test_whatever_way_it_came_in(cluster, database, sql):
+    """By an import with rows that were rejected, and by a call that can be repeated; waiting for a retry, and sent once more. Neither a
+    table, nor the log of the server, nor its admin listener has anything of them."""
+    look_at_people(sql)
+    person = {"external_id": CANARY, "email": f"{CANARY}@example.com", "first_name": CANARY, "last_name": CANARY, "company_name": CANARY,
+              "city": CANARY, "postal_code": CANARY, "attributes_json": json.dumps({"note": CANARY})}
+    rows = [leads_pb2.NewLead(country="FR", **person), leads_pb2.NewLead(**{**person, "attributes_json": "{" + CANARY}),
+            leads_pb2.NewLead(**{**person, "external_id": "2", "phone": CANARY * 999}), leads_pb2.NewLead(country="FR", **person)]
+    start = leads_pb2.ImportStart(workspace_id=PARTNER, source="people.csv", fingerprint="f", route=True)
+    parts = [leads_pb2.ImportLeadsRequest(start=start),
+             leads_pb2.ImportLeadsRequest(rows=leads_pb2.ImportRows(rows=[leads_pb2.ImportRow(number=n, lead=lead)
+                                                                          for n, lead in enumerate(rows, 1)])),
+             leads_pb2.ImportLeadsRequest(end=leads_pb2.ImportEnd())]
+    with Server(cluster.service_url(database), "--no-jobs", "--log-level", "debug", "--log-sample-per-mille", "1000", "--admin-listen",
+                "127.0.0.1:0") as server:
+        ended = getattr(list(server.leads.ImportLeads(iter(parts), timeout=CALL_S))[-1], "import")
+        assert (ended.created, ended.rejected, len(ended.errors)) == (1, 2, 2)
+        call = leads_pb2.CreateLeadsRequest(workspace_id=PARTNER, request_id=str(uuid.uuid4()), route=True, leads=[
+            leads_pb2.NewLead(country="FR", **{**person, "external_id": CANARY + "2"})])
+        for _ in range(2):
+            server.leads.CreateLeads(call, timeout=CALL_S)
+        leads = [str(lead) for lead, in sql("select id from leads")]
+        for lead in leads:
+            route(server, lead, force=True)
+        assert len(leads) == 2 and len(traces(sql)) == 2, "the leads and the day of the log"
+        assert all(erase(server, lead).erased for lead in leads)
+        assert traces(sql) == []
+        for page in ("/metrics", "/api/health"):
+            assert CANARY not in admin.get(server, page).text.lower()
+        assert CANARY not in server.text().lower() and server.events("routing.retry_queued")
+        server.check_log()
 
 
 def test_once_is_enough(quiet, sql):
@@ -174,13 +210,24 @@ def test_every_field_that_is_personal(quiet, sql):
     assert left == kept
 
 
+def in_the_end(call, server, lead):
+    """The answer, asked for as clients are told to: where somebody held the lead for too long nothing was done, and they ask again."""
+    deadline = time.monotonic() + CALL_S
+    while True:
+        try:
+            return call(server, lead)
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.ABORTED and time.monotonic() < deadline, error
+
+
 def test_while_it_is_being_routed(quiet, sql):
-    """The caller of RouteLead gets a decision, or hears that the lead has expired; either way nothing is left."""
+    """The caller of RouteLead gets a decision, or hears that the lead has expired; either way nothing is left. An erasure that
+    takes long holds the lead meanwhile."""
     rows = [create(quiet, email=f"{CANARY}{n}@example.com", phone="", first_name=f"{CANARY}{n}")[0] for n in range(40)]
     sql("update leads set country = 'DE'; update lead_routing_queue set next_retry_at = now()")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        routed = [pool.submit(route, quiet, lead) for lead in rows]
-        erased = [pool.submit(erase, quiet, lead) for lead in rows[::-1]]
+        routed = [pool.submit(in_the_end, route, quiet, lead) for lead in rows]
+        erased = [pool.submit(in_the_end, erase, quiet, lead) for lead in rows[::-1]]
         outcomes = {call.result().outcome for call in routed}
         assert all(call.result().erased for call in erased)
     assert outcomes <= {routing_pb2.ROUTING_OUTCOME_ROUTED, EXPIRED}

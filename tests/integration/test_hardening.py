@@ -17,6 +17,7 @@ LIBRARY = "client/libleadrouter-client.so"
 UNIT = ROOT / "deploy/systemd/leadrouterd.service"
 TIMEOUT_S = 60
 
+pytestmark = pytest.mark.shipped
 needs_hardening = pytest.mark.skipif(BUILD.name != "release", reason=f"{BUILD} is not what is shipped")
 
 
@@ -96,6 +97,10 @@ def test_unit_can_be_loaded(analyze, tmp_path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     unit.write_text(unit.read_text().replace("ProtectSystem=", "ProtectSytem="))
     assert "ProtectSytem" in analyze("verify", "--recursive-errors=no", str(unit)).stderr
+
+
+def test_unit_bounds_memory():
+    assert re.search(r"^MemoryMax=\d+%$", UNIT.read_text(), flags=re.M)
 
 
 def test_unit_is_closed(analyze, tmp_path):

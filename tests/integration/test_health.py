@@ -8,24 +8,13 @@ import pytest
 
 from support.audit import log_row, make_old_day
 from support.product_cluster import wait_until
-from support.retries import CALL_S, OTHER, PARTNER, WORKSPACES, create, queue, route
+from support.retries import CALL_S, OTHER, PARTNER, create, queue, route
 from support.server import Server
 from support.stubs import maintenance_pb2, routing_pb2
 
+pytestmark = pytest.mark.usefixtures("workspaces")
+
 HEALTHY, DEGRADED, CRITICAL = 1, 2, 3
-
-
-@pytest.fixture(autouse=True)
-def workspaces(sql):
-    sql(WORKSPACES)
-
-
-@pytest.fixture
-def quiet(cluster, database):
-    """A server that does nothing by itself."""
-    with Server(cluster.service_url(database), "--no-jobs") as server:
-        yield server
-        server.check_log()
 
 
 def health(server, workspace=""):
@@ -55,6 +44,26 @@ def test_counts(quiet, sql):
     assert not ours.jobs and not ours.HasField("rates"), "these are not of one workspace"
 
 
+def test_attempts_and_ages(quiet, sql):
+    """Of those that are due, attempts; of stale locks, how long they have been held; and the longest wait, and outcomes by number."""
+    leads = queue(quiet, sql, 2)
+    sql("update lead_routing_queue set attempt_number = case when lead_id = %s then 1 else 4 end", (leads[0],))
+    held = create(quiet, 2, "h")
+    for lead, minutes in zip(held, (10, 20)):
+        sql("select acquire_routing_lock(%s, gen_random_uuid())", (lead,))
+        sql("set session_replication_role = replica; update leads set routing_locked_at = now() - %s * interval '1 minute'"
+            " where id = %s", (minutes, lead))
+    answer = when(quiet, lambda answer: answer.stale_locks == 2, "stale locks are not seen")
+    assert 900 <= answer.stale_locks_age_seconds < 960
+    assert (answer.retries_due_attempt_mean, answer.retries_due_attempt_max) == (2.5, 4)
+    one, other = health(quiet, PARTNER), health(quiet, OTHER)
+    assert (one.retries_due_attempt_mean, one.retries_due_attempt_max) == (2.5, 4) and 900 <= one.stale_locks_age_seconds < 960
+    assert (other.retries_due_attempt_mean, other.retries_due_attempt_max, other.stale_locks_age_seconds) == (0, 0, 0)
+    rates = answer.rates
+    assert (rates.decisions, rates.requeued, rates.routed, rates.duplicates, rates.failed, rates.expired) == (2, 2, 0, 0, 0, 0)
+    assert rates.max_us >= rates.p99_us >= rates.p50_us > 0
+
+
 def test_jobs(quiet):
     answer = health(quiet)
     assert [job.name for job in answer.jobs] == ["expiry", "health_check", "lost_leads", "retention", "retries", "seal", "stale_locks"]
@@ -81,12 +90,43 @@ def test_rates(cluster, database, quiet, sql):
         list(pool.map(lambda lead: route(quiet, lead), good)) # again: no attempts
     rates = when(quiet, lambda answer: answer.rates.decisions == 50, "not all are counted").rates
     assert rates.success_share == 0.75 and rates.duplicate_share == 0 and rates.expired_share == 0.1
-    assert rates.lock_share == 1 and 0 <= rates.period_seconds < 600
+    assert rates.lock_share == 1 and rates.leads_asked_for >= 1 and 0 <= rates.period_seconds < 600
     assert 0 < rates.p50_us <= rates.p95_us <= rates.p99_us < CALL_S * 1_000_000
+    # 30 + 10 + 5 + 5 calls, the first 30 once more, CreateLeads and Health; all of them were answered as they should be.
+    assert rates.calls >= 82 and rates.calls_failed == 0 and rates.waits == 80 and rates.waits_late_p99 <= rates.waits_late_p95 <= 80
     assert list(health(quiet).problems) == ["25.0 % of this server's decisions within the last hour were failures, more than 10 %"]
     with Server(cluster.service_url(database), "--no-jobs") as second:
         answer = health(second)
         assert answer.rates.decisions == 0 and answer.rates.p99_us == 0 and answer.status == HEALTHY
+
+
+def test_calls(quiet, sql):
+    """What a caller did wrong is no failure of the service, and health checks are no calls; a database that breaks down over a call is
+    one."""
+    before = health(quiet).rates
+    asked = [1]
+    check = quiet.channels[0].unary_unary("/grpc.health.v1.Health/Check")
+    assert {check(b"", timeout=CALL_S) for _ in range(500)} == {b"\x08\x01"}
+    for _ in range(3):
+        assert refused(quiet, "no lead") is grpc.StatusCode.INVALID_ARGUMENT
+    lead, = create(quiet, 1)
+    sql("""create function break() returns trigger language plpgsql as $$ begin raise exception 'x' using errcode = 'XX000'; end $$;
+           create trigger break before update on leads for each row execute function break()""")
+    assert refused(quiet, lead) is grpc.StatusCode.UNAVAILABLE
+    sql("drop trigger break on leads")
+
+    def has_failed(answer):
+        asked[0] += 1
+        return answer.rates.calls_failed > before.calls_failed
+    rates = when(quiet, has_failed, "not counted").rates
+    assert rates.calls_failed == before.calls_failed + 1
+    assert 5 <= rates.calls <= 5 + asked[0] # CreateLeads, four times RouteLead, and Health
+
+
+def refused(server, lead):
+    with pytest.raises(grpc.RpcError) as failed:
+        route(server, lead)
+    return failed.value.code()
 
 
 def test_locks_that_others_hold(cluster, database, quiet):

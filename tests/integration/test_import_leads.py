@@ -4,8 +4,10 @@ import collections
 import concurrent.futures
 import json
 import os
+import pathlib
 import queue
 import random
+import threading
 import uuid
 
 import grpc
@@ -14,16 +16,17 @@ import pytest
 from support.product_cluster import execute, wait_until
 from support.server import Server
 from support.stubs import leads_pb2, routing_pb2
-from support.tokens import AUDIENCE, jwks, metadata, token
+from support.tokens import AUDIENCE, SERVICE, jwks, metadata, token
 
 pytestmark = pytest.mark.asan
-PARTNER, DESK, NOBODY = (f"00000000-0000-4000-8000-0000000000{n}" for n in ("01", "02", "ff"))
+PARTNER, DESK, THIRD, NOBODY = (f"00000000-0000-4000-8000-0000000000{n}" for n in ("01", "02", "03", "ff"))
 DEADLINE_S = 60
 LONG = "LEADROUTER_LONG" in os.environ
 CREATED, UPDATED, EXISTING, DUPLICATE_ROW, REJECTED = range(1, 6)
 
 ROWS = f"""
-insert into workspaces (id, name, workspace_type) values ('{PARTNER}', 'Partner', 'partner'), ('{DESK}', 'Desk', 'standard');
+insert into workspaces (id, name, workspace_type) values ('{PARTNER}', 'Partner', 'partner'), ('{DESK}', 'Desk', 'standard'),
+    ('{THIRD}', 'Third', 'partner');
 insert into lead_routing_rules (workspace_id, destination_workspace_id, rule_name, conditions)
 values ('{PARTNER}', '{DESK}', 'Germany', '{{"countries": ["DE"]}}');
 """
@@ -98,7 +101,25 @@ def refused(server, *messages):
     return caught.value.code().name, caught.value.details()
 
 
+@pytest.fixture(scope="module")
+def vectors():
+    return json.loads((pathlib.Path(__file__).resolve().parents[1] / "vectors/dedupe.json").read_text(encoding="utf-8"))["identities"]
+
+
 # --- What becomes of rows -----------------------------------------------------------------------------------------------------
+
+
+def test_identities_are_those_of_any_other_writer(server, sql, vectors):
+    """The server hands the hash in instead of the table's trigger: it is the one of the vectors, and of the database's function."""
+    fields = ("email", "phone", "company_name", "first_name", "last_name")
+    some = [row(n, leads_pb2.NewLead(external_id=f"v{n}", **{field: vector[field] or "" for field in fields}))
+            for n, vector in enumerate(vectors, 1)]
+    _, results, _ = all_at_once(server, some)
+    taken = {result.number for result in results if result.result == CREATED}
+    assert len(taken) >= 0.9 * len(vectors), "the rest is longer than a lead may be"
+    rows = sql("select external_id, dedupe_hash, generate_dedupe_hash(email, phone, company_name, first_name, last_name) from leads")
+    assert {(name, hash) for name, hash, _ in rows} == {(f"v{n}", vectors[n - 1]["hash"]) for n in taken}
+    assert all(given == computed for _, given, computed in rows)
 
 
 def test_each_kind_of_row(server, sql):
@@ -151,8 +172,18 @@ def test_a_row_that_the_database_refuses(server, sql):
     _, results, ended = all_at_once(server, some, route=True)
     assert {one.number for one in results if one.result == REJECTED} == {1, 77, 78, 500}
     assert {one.rejection.reason for one in results if one.result == REJECTED} == {
-        "a value does not fit the database's own types or constraints"}
+        "a value does not fit the database's own types or constraints (SQLSTATE 23514)"}
     assert (ended.created, ended.rejected, ended.destinations[0].leads) == (496, 4, 496)
+
+
+def test_plans_of_an_empty_table_stay_good(cluster, database, sql):
+    """The first leads of a new database, of which the planner knows nothing: each is found by its id."""
+    with Server(cluster.service_url(database), "--no-jobs") as server:
+        for n in range(3):
+            all_at_once(server, [row(i, lead(1000 * n + i)) for i in range(1, 301)], route=True)
+    scans = wait_until(lambda: sql("select indexrelname, idx_scan from pg_stat_user_indexes where relname = 'leads' and idx_scan > 0"),
+                       "the statistics")
+    assert dict(scans)["leads_pkey"] > 900 and set(dict(scans)) <= {"leads_pkey", "leads_external_id"}, scans
 
 
 def some_people(count):
@@ -218,6 +249,19 @@ def test_the_same_file_goes_on_where_it_stopped(server, sql):
     other = Import(server, fingerprint="g")
     assert other.started.import_id != first.started.import_id
     other.break_off()
+
+
+def test_who_only_continues_begins_nothing(server, sql):
+    none = ("NOT_FOUND", "start.only_continue: there is no unfinished import of it")
+    assert refused(server, start(fingerprint="f", only_continue=True)) == none
+    assert refused(server, start(only_continue=True)) == none
+    assert sql("select count(*) from bulk_upload_jobs") == [(0,)]
+    first = Import(server, fingerprint="f")
+    first.rows(row(1, lead(1)))
+    second = Import(server, fingerprint="f", only_continue=True)
+    assert (second.started.is_continued, second.started.last_row) == (True, 1)
+    second.end()
+    assert refused(server, start(fingerprint="f", only_continue=True)) == none
 
 
 def test_rows_after_the_end_are_refused(server):
@@ -305,6 +349,9 @@ def test_the_database_goes_away(cluster, database, sql):
         assert again.end().created == at + 1
 
 
+# --- At once ------------------------------------------------------------------------------------------------------------------
+
+
 def try_again(server):
     try:
         return Import(server, fingerprint="f", route=True)
@@ -312,11 +359,29 @@ def try_again(server):
         return None
 
 
-# --- At once ------------------------------------------------------------------------------------------------------------------
+def limit(sql, workspace, **values):
+    sql("update workspaces set routing_config = jsonb_build_object('limits', %s::jsonb) where id = %s", (json.dumps(values), workspace))
+
+
+def begin_when_there_is_room(server, workspace, metadata=None):
+    """An import that was begun; it is told to come back until its workspace may have one more."""
+    begun = []
+
+    def try_it():
+        try:
+            begun.append(Import(server, metadata=metadata, workspace_id=workspace))
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error.details()
+        return begun
+    wait_until(try_it, "no room for an import")
+    return begun[0]
 
 
 def test_several_imports_at_once(server, sql):
     """Of one workspace, with rows in common: each row is a lead once."""
+    limit(sql, PARTNER, imports=4)
+    for one in [begin_when_there_is_room(server, PARTNER) for _ in range(4)]: # then the server knows its limit
+        one.end()
     def run(n):
         return all_at_once(server, [row(i, lead(i % 300 if n % 2 else f"{n}-{i}")) for i in range(1, 601)], size=97, route=True)[2]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -326,18 +391,101 @@ def test_several_imports_at_once(server, sql):
 
 
 def test_too_many_imports(server):
-    going = [Import(server) for _ in range(4)]
+    going = [Import(server, workspace_id=home) for home in (PARTNER, DESK) * 2]
     with pytest.raises(grpc.RpcError) as caught:
-        Import(server)
+        Import(server, workspace_id=THIRD)
     assert (caught.value.code().name, caught.value.details()) == ("RESOURCE_EXHAUSTED", "4 imports are under way already")
     assert "grpc-retry-pushback-ms" in dict(caught.value.trailing_metadata())
     going[0].end()
-    assert wait_until(lambda: try_again(server), "room for another")
+    begin_when_there_is_room(server, THIRD).end()
+
+
+TWO = "limits.imports: the workspace may have 2 imports under way here"
+
+
+def test_one_workspace_leaves_room_for_others(server, sql):
+    """Whatever it tries: of four imports at most two are its own, and others begin at once."""
+    going = [Import(server) for _ in range(2)]
+    for _ in range(20):
+        with pytest.raises(grpc.RpcError) as caught:
+            Import(server)
+        assert (caught.value.code().name, caught.value.details()) == ("RESOURCE_EXHAUSTED", TWO)
+        assert int(dict(caught.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+    others = [Import(server, workspace_id=home) for home in (DESK, THIRD)]
+    assert [one.result for one in others[0].rows(row(1, lead(1)))] == [CREATED]
+    assert sql("select count(*) from bulk_upload_jobs") == [(4,)], "who is refused leaves nothing"
+    for one in (*others, going[0]):
+        one.end()
+    begin_when_there_is_room(server, PARTNER).end()
+    going[1].break_off()
+    limit(sql, PARTNER, imports=1)
+    first = begin_when_there_is_room(server, PARTNER)
+    wait_until(lambda: refused(server, start(), start())[1] == TWO.replace("2 imports", "1 imports"), "its own limit is not known")
+    first.end()
+
+
+def test_members_count_for_their_workspace_and_strangers_for_none(cluster, database, sql, tmp_path):
+    """Members whom the server has not seen before too; strangers, who wait to be told so, take neither the workspace's places nor the
+    server's."""
+    members, keys = [str(uuid.uuid4()) for _ in range(3)], jwks(tmp_path / "keys.json")
+    for member in members:
+        sql("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, 'member')", (member, PARTNER))
+    service = metadata(token(uuid.uuid4(), SERVICE))
+    with Server(cluster.service_url(database), "--token-keys", str(keys), "--token-audience", AUDIENCE) as server, \
+            cluster.connect(database) as session:
+        going = [Import(server, metadata=metadata(token(member))) for member in members[:2]]
+        for who in (metadata(token(members[2])), service):
+            with pytest.raises(grpc.RpcError) as caught:
+                Import(server, metadata=who)
+            assert (caught.value.code().name, caught.value.details()) == ("RESOURCE_EXHAUSTED", TWO)
+        going[0].end()
+        going.append(begin_when_there_is_room(server, PARTNER, metadata(token(members[2]))))
+        for one in going[1:]:
+            one.end()
+        session.autocommit = False
+        session.cursor().execute("lock user_workspaces in access exclusive mode") # so that strangers wait for their answer
+        strangers = [server.leads.ImportLeads(iter([start()]), timeout=DEADLINE_S, metadata=metadata(token(uuid.uuid4())))
+                     for _ in range(6)]
+        wait_until(lambda: sql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+                               " and datname = current_database() and query like '%require_member%'")[0][0] > 0, "no stranger waits")
+        going = [Import(server, metadata=service, workspace_id=home) for home in (PARTNER, DESK) * 2]
+        assert [[one.result for one in it.rows(row(1, lead(n)))] for n, it in enumerate(going)] == [[CREATED]] * 4
+        session.rollback()
+        for stranger in strangers: # who waited for too long is to come again
+            with pytest.raises(grpc.RpcError) as caught:
+                list(stranger)
+            assert caught.value.code().name in ("PERMISSION_DENIED", "ABORTED")
+        with pytest.raises(grpc.RpcError) as caught:
+            Import(server, metadata=metadata(token(uuid.uuid4())))
+        assert (caught.value.code().name, caught.value.details()) == ("PERMISSION_DENIED", "there is no such workspace, or it is not yours")
+        for one in going:
+            one.end()
+
+
+def test_who_says_nothing_keeps_nobody_out(server):
+    """Streams without a start, some of which are broken off."""
+    silence = threading.Event()
+
+    def say_nothing():
+        silence.wait(DEADLINE_S)
+        yield from ()
+    silent = [server.leads.ImportLeads(say_nothing(), timeout=DEADLINE_S) for _ in range(12)]
+    assert not server.leads.ListImports(leads_pb2.ListImportsRequest(workspace_id=PARTNER), timeout=DEADLINE_S).imports
+    for call in silent[:4]:
+        call.cancel()
+    going = [Import(server, workspace_id=home) for home in (PARTNER, DESK) * 2]
+    assert all(call.is_active() for call in silent[4:])
+    silence.set()
+    for call in silent[4:]:
+        assert call.details() == "start: the first message must have it"
+    for one in going:
+        one.end()
 
 
 def test_a_client_that_does_not_read(server):
     """What it has sent is bounded by what it has read; it goes on when it reads."""
-    call = server.leads.ImportLeads(iter([start()] + [rows(row(n, lead(n))) for n in range(1, 201)] + [END]), timeout=DEADLINE_S)
+    call = server.leads.ImportLeads(iter([start()] + [rows(row(n, lead(n))) for n in range(1, 201)] + [END]),
+                                    timeout=4 * DEADLINE_S)
     wait_until(lambda: call.is_active(), "the call")
     parts = [one.WhichOneof("part") for one in call]
     assert collections.Counter(parts) == {"started": 1, "results": 200, "import": 1}
@@ -346,6 +494,7 @@ def test_a_client_that_does_not_read(server):
 # --- Wrong from the beginning -------------------------------------------------------------------------------------------------
 
 BAD = [
+    ([], "start: the first message must have it"),
     ([rows(row(1, lead(1)))], "start: the first message must have it"),
     ([leads_pb2.ImportLeadsRequest()], "start: the first message must have it"),
     ([start(), start()], "start: only the first message has it"),
@@ -405,6 +554,47 @@ def test_more_than_a_hundred_errors(server, sql):
     assert sql("select jsonb_array_length(error_log), failed_records, successful_records from bulk_upload_jobs") == [(100, 300, 0)]
 
 
+def listed(server, **fields):
+    request = leads_pb2.ListRejectedRowsRequest(**{"workspace_id": PARTNER, **fields})
+    return server.leads.ListRejectedRows(request, timeout=DEADLINE_S)
+
+
+def test_all_rejected_rows_are_told_page_by_page(server, sql):
+    """Whoever rejected them, and in whatever batches they came: the same that was answered when they came in."""
+    sql("alter table leads add constraint known check (city <> 'Nowhere')")
+    some = [row(n, rejection={"field": "email", "reason": f"reason {n}"}) if n % 3 == 0
+            else row(n, lead(n, city="Nowhere" if n % 5 == 0 else "Ulm")) for n in range(1, 300)]
+    _, results, ended = all_at_once(server, some, size=70)
+    expected = [(one.number, one.rejection.field, one.rejection.reason) for one in results if one.result == REJECTED]
+    assert len(expected) == ended.rejected == 139
+    pages, after = [], 0
+    while not pages or pages[-1].more:
+        pages.append(listed(server, import_id=ended.id, after_row=after, page_size=30))
+        after = pages[-1].rows[-1].number
+    assert [len(page.rows) for page in pages] == [30, 30, 30, 30, 19]
+    assert [(one.number, one.rejection.field, one.rejection.reason) for page in pages for one in page.rows] == expected
+    for behind in (0, 1, 3, 69, 70, 71, 200, 297, 298, 299):
+        page = listed(server, import_id=ended.id, after_row=behind, page_size=1000)
+        assert [one.number for one in page.rows] == [number for number, _, _ in expected if number > behind] and not page.more
+    assert len(listed(server, import_id=ended.id).rows) == 100
+    for fields, code in (({"import_id": NOBODY}, "NOT_FOUND"), ({"import_id": ended.id, "workspace_id": DESK}, "NOT_FOUND"),
+                         ({"import_id": "x"}, "INVALID_ARGUMENT"), ({"import_id": ended.id, "page_size": 1001}, "INVALID_ARGUMENT"),
+                         ({"import_id": ended.id, "after_row": -1}, "INVALID_ARGUMENT")):
+        with pytest.raises(grpc.RpcError) as caught:
+            listed(server, **fields)
+        assert caught.value.code().name == code, fields
+
+
+def test_what_a_client_says_of_a_rejection_is_cut_and_made_harmless(server, sql):
+    _, results, ended = all_at_once(server, [
+        row(1, rejection={"field": "e\nmail" * 20, "reason": "a\x1b[31m\nb\x7f\u0085c " + "\u00e4" * 300}),
+        row(2, rejection={"field": "email"})])
+    field, reason = results[0].rejection.field, results[0].rejection.reason
+    assert field == ("e mail" * 20)[:64] and reason == "a [31m b   c " + "\u00e4" * 93 and len(reason.encode()) == 199
+    assert ended.errors[0].error == f"{field}: {reason}" and ended.errors[1].error == "email: rejected"
+    assert "\\u00" not in sql("select error_log::text from bulk_upload_jobs")[0][0].replace("\u00e4", "")
+
+
 # --- People -------------------------------------------------------------------------------------------------------------------
 
 
@@ -416,7 +606,10 @@ def test_members_import_as_themselves(cluster, database, sql, tmp_path):
         def begin(**fields):
             return Import(server, metadata=metadata(token(member)), **fields)
         going = begin(route=True)
-        assert [one.routing.outcome for one in going.rows(row(1, lead(1)))] == [routing_pb2.ROUTING_OUTCOME_ROUTED]
+        wrong = row(2, rejection={"reason": "wrong"})
+        assert [one.routing.outcome for one in going.rows(row(1, lead(1)), wrong)] == [routing_pb2.ROUTING_OUTCOME_ROUTED, 0]
+        own = leads_pb2.ListRejectedRowsRequest(workspace_id=PARTNER, import_id=going.started.import_id)
+        assert [one.number for one in server.leads.ListRejectedRows(own, metadata=metadata(token(member))).rows] == [2]
         assert sql("select user_id::text from bulk_upload_jobs") == [(member,)]
         assert sql("select distinct actor_id::text from lead_routing_logs") == [(member,)]
         for fields, text in (({"workspace_id": DESK}, "there is no such workspace, or it is not yours"),
@@ -426,7 +619,7 @@ def test_members_import_as_themselves(cluster, database, sql, tmp_path):
             assert (caught.value.code().name, caught.value.details()) == ("PERMISSION_DENIED", text)
         sql("delete from user_workspaces")
         with pytest.raises(grpc.RpcError) as caught:
-            going.rows(row(2, lead(2)))
+            going.rows(row(3, lead(2)))
         assert caught.value.code().name == "PERMISSION_DENIED"
         assert sql("select count(*) from leads") == [(1,)]
 

@@ -67,12 +67,12 @@ def test_help_of_a_command(words):
 
 @pytest.mark.parametrize("words, message", [
     (("imprt",), 'leadctl: "imprt" is not a command; did you mean import?'),
-    (("zzzzzzzz",), 'leadctl: "zzzzzzzz" is not a command\n'),
+    (("zzzzzzzz",), 'leadctl: "zzzzzzzz" is not a command; leadctl --help lists them\n'),
     (("leads",), "leadctl: leads needs a second word: list, show, erase"),
     (("health", "--workspce", PARTNER), "leadctl: --workspce: no such flag; did you mean --workspace?"),
     (("health", "--workspace"), "leadctl: --workspace: needs a value"),
     (("health", "extra"), 'leadctl: "extra": not expected here'),
-    (("import", "x.csv"), "leadctl: import needs a file and --workspace"),
+    (("import", "x.csv"), "leadctl: import needs --workspace W"),
     (("import", "x.csv", "--workspace", "me"), 'leadctl: --workspace: "me" is not a UUID'),
     (("import", "x.csv", "--workspace", PARTNER, "--batch", "1001"), 'leadctl: --batch: "1001" is not a number from 1 to 1000'),
     (("import", "x.csv", "--workspace", PARTNER, "--map", "e_mail=Mail"),
@@ -85,6 +85,15 @@ def test_wrong_words(words, message):
     assert done.returncode == 2 and message in done.stderr and not done.stdout
 
 
+def test_output_that_cannot_be_written(tmp_path):
+    """What is not there is not done: a proposal on a full disk, say."""
+    (tmp_path / "leads.csv").write_text("email,city\na@example.com,Ulm\n", encoding="utf-8")
+    for words in (["import", tmp_path / "leads.csv", "--suggest"], ["--help"], ["completion", "bash"]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([LEADCTL, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (1, "leadctl: could not write to standard output: No space left on device\n"), words
+
+
 def test_nobody_answers(tmp_path):
     """Port 1 is nobody's. The import ends, says why once, and counts nothing as taken."""
     for words in (("health",), ("route", NOBODY, "--workspace", PARTNER), ("leads", "show", NOBODY, "--workspace", PARTNER)):
@@ -95,7 +104,7 @@ def test_nobody_answers(tmp_path):
     done = offline("import", str(path), "--workspace", PARTNER, "--json", "--target", "127.0.0.1:1")
     assert done.returncode == 1 and "nobody answers at 127.0.0.1:1" in done.stderr
     summary = json.loads(done.stdout)
-    assert (summary["read"], summary["created"], summary["rejected"], summary["unsent"]) == (1, 0, 0, 1)
+    assert (summary["read"], summary["created"], summary["rejected"], summary["unsent"], summary["import_id"]) == (0, 0, 0, 0, "")
 
 
 # --- Each command -----------------------------------------------------------------------------------------------------------------------
@@ -104,7 +113,7 @@ def test_nobody_answers(tmp_path):
 def test_import_show_route_health(sql, leadctl, importing):
     done = importing(b"External ID,E-Mail,country\nx-1,a@example.com,Germany\n", "--map", "email=E-Mail")
     assert done.returncode == 0 and not done.stderr
-    assert [line.split() for line in done.stdout.splitlines()[:2]] == [["rows", "read", "1"], ["leads", "created", "1"]]
+    assert [line.split() for line in done.stdout.splitlines()[2:4]] == [["rows", "that", "are", "in", "1"], ["leads", "created", "1"]]
     (lead_id,), = sql("select id::text from leads where external_id = 'x-1' and email = 'a@example.com'")
 
     shown = leadctl("leads", "show", lead_id, "--workspace", PARTNER)
@@ -150,7 +159,7 @@ def test_progress_on_a_terminal(tmp_path):
         assert process.wait(PATIENCE_S) == 1
     os.close(master)
     lines = shown.decode("ascii").split("\r\033[K")
-    assert len(lines) > 2 and lines[0] == "" and lines[1].startswith("0 leads; nobody answers at 127.0.0.1:1"), lines
+    assert len(lines) > 2 and lines[0] == "" and lines[1].startswith("nobody answers at 127.0.0.1:1"), lines
     assert lines[-1].startswith("leadctl: nobody answers") and all(len(line) < 80 for line in lines[:-1])
 
 

@@ -186,11 +186,11 @@ def test_one_rule(leadctl, rules, server):
     assert (updated["name"], updated["priority"], updated["conditions"]) == ("sun", -7, made["conditions"])
     assert updated["version"] == made["version"] + 1
     assert "state              off\n" in rules("deactivate", made["id"]) and "state              on\n" in rules("activate", made["id"])
-    assert rules("delete", made["id"], "--note", "gone").startswith("removed: version ")
+    assert rules("delete", made["id"], "--note", "gone").startswith(f"rule {made['id']} is removed: version ")
     lost = leadctl("rules", "show", made["id"], "--workspace", PARTNER)
     assert (lost.returncode, lost.stderr) == (1, "leadctl: NOT_FOUND: no such rule in that workspace\n")
     assert leadctl("rules", "update", made["id"], "--workspace", PARTNER).stderr == \
-        "leadctl: rules update needs something to change; see --help\n"
+        "leadctl: rules update needs something to change; see leadctl rules update --help\n"
     assert leadctl("rules", "create", "--workspace", PARTNER, "--name", "x").returncode == 2
     bad = leadctl("rules", "create", "--workspace", PARTNER, "--name", "x", "--destination", DESK, "--conditions", "{")
     assert bad.stderr.startswith("leadctl: INVALID_ARGUMENT: rule.conditions_json: $: not valid JSON")
@@ -198,10 +198,11 @@ def test_one_rule(leadctl, rules, server):
 
 def test_words(leadctl):
     assert "needs a second word: list, show, create" in leadctl("rules").stderr
-    assert leadctl("rules", "list").stderr == "leadctl: rules list needs --workspace; see --help\n"
+    assert leadctl("rules", "list").stderr == "leadctl: rules list needs --workspace W: whose rules\n"
     assert leadctl("rules", "apply", "--workspace", PARTNER).returncode == 2
     assert leadctl("rules", "revert", "--workspace", PARTNER).stderr.startswith("leadctl: rules revert needs --version")
-    assert leadctl("rules", "diff", "x", "--workspace", PARTNER).stderr == 'leadctl: "x" is no version\n'
+    assert leadctl("rules", "diff", "x", "--workspace", PARTNER).stderr == \
+        'leadctl: FROM-VERSION: "x" is not a number from 1 to 2147483647\n'
     assert leadctl("history").returncode == 2
     missing = leadctl("rules", "apply", "/nowhere/rules.yaml", "--workspace", PARTNER)
     assert (missing.returncode, missing.stderr) == (2, "leadctl: could not open /nowhere/rules.yaml: No such file or directory\n")

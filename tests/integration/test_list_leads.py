@@ -156,8 +156,8 @@ def test_leadctl_lists(filled, sql):
     assert lines[0].split() == ["LEAD", "CREATED", "STATUS", "SOURCE", "WHO"]
     for line in lines[1:4]:
         words = line.split()
-        assert uuid.UUID(words[0]) and words[1].startswith("2026-01-01T00:00:00")
-        assert words[3] == "csv" and words[4].endswith("@Example.com")
+        assert uuid.UUID(words[0]) and words[1:3] == ["2026-01-01", "00:00"]
+        assert words[4] == "csv" and words[5].endswith("@Example.com")
     assert lines[4] == "3 leads, and there are more: --limit"
     everything = json.loads(leadctl(filled, "--workspace", OURS, "--limit", "5000", "--json").stdout)
     assert len(everything["leads"]) == 2500 and everything["more"] is False
@@ -167,7 +167,7 @@ def test_leadctl_lists(filled, sql):
 
 
 @pytest.mark.parametrize("words, text", [
-    ((), "leadctl: leads list needs --workspace; see --help"),
+    ((), "leadctl: leads list needs --workspace W: whose leads"),
     (("--workspace", OURS, "--status", "lost"), 'leadctl: --status: "lost" is none of pending, routing, routed, failed, expired'),
     (("--workspace", OURS, "--from", "yesterday"),
      'leadctl: --from: "yesterday" is not a day as in 2026-11-28 or 2026-11-28T13:45:00'),

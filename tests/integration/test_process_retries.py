@@ -6,26 +6,15 @@ import grpc
 import pytest
 
 from support.product_cluster import wait_until
-from support.retries import (CALL_S, DESK, NOBODY, OTHER, PARTNER, RULE, WORKSPACES, counts, create, make_due, mend, open_row, process,
+from support.retries import (CALL_S, DESK, NOBODY, OTHER, PARTNER, RULE, counts, create, make_due, mend, open_row, process,
                              queue, route, status_of)
 from support.server import Server
 from support.stubs import maintenance_pb2, routing_pb2
 
+pytestmark = pytest.mark.usefixtures("workspaces")
+
 ROUTED = routing_pb2.ROUTING_OUTCOME_ROUTED
 FAILED = routing_pb2.ROUTING_OUTCOME_FAILED
-
-
-@pytest.fixture(autouse=True)
-def workspaces(sql):
-    sql(WORKSPACES)
-
-
-@pytest.fixture
-def quiet(cluster, database):
-    """A server that does nothing by itself."""
-    with Server(cluster.service_url(database), "--no-jobs") as server:
-        yield server
-        server.check_log()
 
 
 def refusal(call, *arguments, **fields):
@@ -308,7 +297,7 @@ def test_long_calls_do_not_stop_the_others(cluster, database, quiet, sql):
             refused = wait_until(lambda: [call for call in calls if call.done() and
                                           call.exception().code() == grpc.StatusCode.RESOURCE_EXHAUSTED], "no call was refused")
             assert len(refused) <= 40 - 18
-            assert quiet.maintenance.ListJobs(maintenance_pb2.ListJobsRequest(), timeout=5).jobs
+            assert quiet.maintenance.ListJobs(maintenance_pb2.ListJobsRequest(), timeout=CALL_S).jobs
             cursor.execute("rollback")
         done = [call.result() for call in calls if call.exception() is None]
     assert sum(answer.processed for answer in done) == 10

@@ -8,26 +8,15 @@ import grpc
 import pytest
 
 from support.product_cluster import wait_until
-from support.retries import (CALL_S, DESK, OTHER, PARTNER, RULE, WORKSPACES, counts, create, make_due, mend, process, queue, route,
+from support.retries import (CALL_S, DESK, OTHER, PARTNER, RULE, counts, create, make_due, mend, process, queue, route,
                              status_of)
 from support.server import Server
 from support.stubs import leads_pb2, routing_pb2
 
+pytestmark = pytest.mark.usefixtures("workspaces")
+
 ROUTED, DUPLICATE, QUEUED, FAILED, ALREADY_ROUTED, EXPIRED = range(1, 7)
 REPEATS = 5
-
-
-@pytest.fixture(autouse=True)
-def workspaces(sql):
-    sql(WORKSPACES)
-
-
-@pytest.fixture
-def quiet(cluster, database):
-    """A server that does nothing by itself."""
-    with Server(cluster.service_url(database), "--no-jobs") as server:
-        yield server
-        server.check_log()
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def refused(call, **fields):
 
 
 def route(server, **fields):
-    lead = leads_pb2.NewLead(external_id=str(uuid.uuid4()), email=f"{uuid.uuid4()}@example.com", **fields)
+    lead = leads_pb2.NewLead(**{"external_id": str(uuid.uuid4()), "email": f"{uuid.uuid4()}@example.com", **fields})
     created = server.leads.CreateLeads(leads_pb2.CreateLeadsRequest(workspace_id=PARTNER, leads=[lead]), timeout=DEADLINE_S)
     lead_id = created.results[0].lead_id
     request = routing_pb2.RouteLeadRequest(lead_id=lead_id, source_workspace_id=PARTNER)
@@ -262,7 +262,8 @@ def test_explanations_of_stored_leads(rules, server, sql):
 def test_history_is_explained_by_the_rules_of_then(rules, server):
     """Why it went there, and why not elsewhere, after the rules and the lead's workspace have changed."""
     version = rules.ApplyRules(rules=[*EXPLAINED[:3], EXPLAINED[4]]).version
-    lead_id, answer = route(server, company_industry="Solar", phone="+49 30 123456", attributes_json='{"score": 10}')
+    lead_id, answer = route(server, email="twin@example.com", company_industry="Solar", phone="+49 30 123456",
+                            attributes_json='{"score": 10}')
     rules.ApplyRules(rules=[rule("others", {"industries": ["Wind"]})])
     attempt, = rules.GetRoutingHistory(lead_id=lead_id).attempts
     assert (attempt.result, attempt.id, attempt.rules_version) == ("success", answer.decision_id, version)
@@ -272,6 +273,14 @@ def test_history_is_explained_by_the_rules_of_then(rules, server):
     assert explained(attempt.explanation)[3] == ("phone", "NOT_KEPT", False, [("$", "phone", "starts_with", '"+49"', "", "NOT_KEPT")])
     assert rules.GetRoutingHistory(lead_id=lead_id, workspace_id=DESK).attempts[0].id == answer.decision_id
     assert refused(rules.GetRoutingHistory, lead_id=lead_id, workspace_id=SECOND) == ("NOT_FOUND", "no such lead in that workspace")
+
+    copy, _ = route(server, email="twin@example.com", company_industry="Wind", phone="+49 30 123456")
+    attempt, = rules.GetRoutingHistory(lead_id=copy).attempts
+    told = attempt.explanation
+    assert (attempt.result, attempt.duplicate_lead_id, told.matched_rule_id, told.destination_workspace_id) == (
+        "duplicate", lead_id, "", attempt.destination_workspace_id)
+    assert told.summary == 'it is a copy and stays in its source workspace; otherwise rule "others" would take it'
+    assert [(one.rule_name, one.is_reached) for one in told.rules] == [("others", True)]
 
     other, _ = route(server, company_industry="Coal")
     attempt, = rules.GetRoutingHistory(lead_id=other).attempts

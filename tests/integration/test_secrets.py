@@ -1,7 +1,9 @@
 """Goal: secrets come from files that not everybody can read, never from arguments or the environment, and are in nothing that the
 programs say, whatever fails."""
+import concurrent.futures
 import os
 import subprocess
+import uuid
 
 import pytest
 
@@ -26,7 +28,7 @@ def run(*words, program=LEADROUTERD, **environment):
 def url_file(tmp_path):
     """Writes a URL into a file that only its owner reads; its path."""
     def write(url, mode=0o600):
-        path = tmp_path / "database"
+        path = tmp_path / str(uuid.uuid4())
         path.write_text(url + "\n", encoding="ascii")
         path.chmod(mode)
         return path
@@ -68,15 +70,18 @@ def test_a_key_that_everybody_can_read(tmp_path):
     assert done.returncode == 2 and "open to everybody" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("url", [*WITH_PASSWORD, f"postgres://u:{PASSWORD}@[broken", f"password={PASSWORD} nonsense=1", PASSWORD])
-def test_what_fails_says_nothing_of_the_url(url_file, url):
-    """A database that is away, and URLs that are none: on all levels of the log."""
-    path = url_file(url)
-    done = run("serve", "--database-file", path, "--listen", "127.0.0.1:0", "--log-level", "debug")
-    assert done.returncode == 1 and "server.failed" in done.stderr
-    for action in ("up", "status", "down"):
-        done = run("migrate", action, "--database-file", path)
-        assert done.returncode == 1 and done.stderr.startswith("leadrouterd: "), done.stderr
+def test_what_fails_says_nothing_of_the_url(url_file):
+    """A database that is away, for which a server waits five seconds, and URLs that are none: on all levels of the log."""
+    def fail(url):
+        path = url_file(url)
+        done = run("serve", "--database-file", path, "--listen", "127.0.0.1:0", "--log-level", "debug")
+        assert done.returncode == 1 and "server.failed" in done.stderr, (url, done.stderr)
+        for action in ("up", "status", "down"):
+            done = run("migrate", action, "--database-file", path)
+            assert done.returncode == 1 and done.stderr.startswith("leadrouterd: "), (url, done.stderr)
+    urls = [*WITH_PASSWORD, f"postgres://u:{PASSWORD}@[broken", f"password={PASSWORD} nonsense=1", PASSWORD]
+    with concurrent.futures.ThreadPoolExecutor(len(urls)) as threads:
+        list(threads.map(fail, urls))
 
 
 def test_the_file_is_read(cluster, database, url_file):

@@ -7,12 +7,12 @@ import os
 import pathlib
 import shutil
 import signal
-import tempfile
 import uuid
 
 import grpc
 import pytest
 
+from support.postgres import scratch
 from support.product_cluster import wait_until
 from support.server import Server
 from support.stubs import leads_pb2, routing_pb2
@@ -189,7 +189,7 @@ def test_one_count_for_all_who_ask(cluster, database, sql):
             wait_until_blocked(sql)
             assert server.leads.CreateLeads(new_leads(1), timeout=CALL_S).created == 1
             assert not any(call.done() for call in asked)
-            assert sql("select count(*) from pg_stat_activity where query like '%health_counts($1)' and state = 'active'") == [(1,)]
+            assert sql("select count(*) from pg_stat_activity where query like '%health_counts(null)' and state = 'active'") == [(1,)]
         assert len({call.result(CALL_S).counted_at.ToMicroseconds() for call in asked}) == 1
 
 
@@ -255,8 +255,7 @@ def test_a_second_signal_hurries(cluster, database, sql):
 
 @pytest.mark.asan
 def test_an_embedded_database_that_is_killed_comes_back():
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="leadrouter-server-"))
-    os.chmod(directory, 0o755)
+    directory = pathlib.Path(scratch("server"))
     with Server(None, "--embedded", str(directory), "--disposable") as server:
         def ask():
             return refusal(server.routing.RouteLead, route_request(NOBODY)).code()
@@ -273,8 +272,7 @@ def test_an_embedded_database_that_is_killed_comes_back():
 
 
 def test_a_second_signal_stops_the_embedded_database_too():
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="leadrouter-server-"))
-    os.chmod(directory, 0o755)
+    directory = pathlib.Path(scratch("server"))
     with Server(None, "--embedded", str(directory), "--disposable") as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
         pid = int((directory / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
         answer = pool.submit(server.wait)

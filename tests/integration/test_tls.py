@@ -159,6 +159,8 @@ def test_self_probe(cluster, database, ca):
     (("--tls-certificate", "x", "--tls-key", "y", "--tls-client-ca", "z", "--no-client-certificates"), "exclude each other"),
     (("--tls-client-ca", "z"), "--tls-client-ca is of no use without --tls-certificate"),
     (("--no-client-certificates",), "--no-client-certificates is of no use without --tls-certificate"),
+    (("--trace-headers-file", "x"), "--trace-headers-file is of no use without --trace-endpoint"),
+    (("--trace-tls-ca", "x"), "--trace-tls-ca is of no use without --trace-endpoint"),
 ])
 def test_settings_refused(flags, message):
     done = subprocess.run([LEADROUTERD, "serve", "--database", "x", *flags], capture_output=True, text=True, timeout=PATIENCE_S)
@@ -184,8 +186,11 @@ def test_leadctl(server, ca):
     done = leadctl(LEADROUTER_TLS_CA=str(ca.file), LEADROUTER_TLS_CLIENT_CERTIFICATE=str(ca.directory / "client.pem"),
                    LEADROUTER_TLS_CLIENT_KEY=str(ca.directory / "client.key"), LEADROUTER_TLS_SERVER_NAME="localhost")
     assert done.returncode == 0, done.stderr
-    assert leadctl("--tls-ca", ca.file).returncode == 1, "without a certificate"
-    assert leadctl().returncode == 1, "plain text"
+    for flags in ((), ("--tls-ca", ca.file)): # plain text; without a certificate
+        done = leadctl(*flags)
+        assert done.returncode == 1 and f"leadctl: 127.0.0.1:{server.port} hung up at once: it wants TLS" in done.stderr, done.stderr
+    done = leadctl("--tls-ca", ca.file, *certificate[:2])
+    assert done.returncode == 2 and done.stderr == "leadctl: --tls-certificate and --tls-key go together\n"
     done = leadctl("--tls-ca", ca.file, *certificate, "--tls-server-name", "elsewhere.example.com")
     assert done.returncode == 1 and "no agreement on TLS with 127.0.0.1" in done.stderr
     done = leadctl("--tls-ca", "/nonexistent.pem", *certificate)

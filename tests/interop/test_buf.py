@@ -1,4 +1,5 @@
-"""Goal: proto/ is clean by buf's rules, and every change that would break a caller is refused; an addition is not."""
+"""Goal: proto/ is clean by buf's rules, and every change that would break a caller is refused; an addition is not. The commands
+of proto/README.md do it."""
 import json
 import re
 import shutil
@@ -7,7 +8,8 @@ import subprocess
 import pytest
 
 from support.fetched_program import npm_program
-from support.postgres import ROOT
+from support.guides import run_script, scripts
+from support.postgres import BUILD, ROOT
 
 PROTO = ROOT / "proto"
 RELEASED = PROTO / "leadrouter.v1.binpb"
@@ -47,6 +49,14 @@ def test_the_protocol_is_clean(buf):
 
 def test_nothing_is_broken_since_the_last_release(buf):
     assert run(buf, "breaking", PROTO, "--against", RELEASED) == (0, [])
+
+
+def test_commands_of_the_page(buf, copy):
+    """In a copy, since the last one writes what was released."""
+    (copy.parent / "tools").symlink_to(ROOT / "tools")
+    before = (copy / RELEASED.name).stat().st_mtime_ns
+    run_script("".join(scripts("proto/README.md", {"build/tools": BUILD / "tools"})), cwd=copy.parent)
+    assert (copy / RELEASED.name).stat().st_mtime_ns > before
 
 
 @pytest.mark.parametrize("pattern, replacement, rule", [

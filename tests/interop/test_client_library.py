@@ -11,11 +11,13 @@ import grpc
 import pytest
 
 from support.certificates import Authority
+from support.guides import documents, run_script, scripts
 from support.http2 import END_HEADERS, END_STREAM, HEADERS, Answerer, frame, headers_of
 from support.postgres import BUILD, ROOT
 from support.server import Server
 from support.stubs import leads_pb2, leads_pb2_grpc, routing_pb2, routing_pb2_grpc
 
+pytestmark = [pytest.mark.shipped, pytest.mark.xdist_group("client_library")] # builds the examples
 PARTNER = "00000000-0000-4000-8000-000000000001"
 DESK = "00000000-0000-4000-8000-000000000003"
 LEAD = "00000000-0000-4000-8000-0000000000ff"
@@ -77,6 +79,27 @@ def probe(prefix, tmp_path_factory):
 
 def names(*words):
     return [line.split()[-1].split("@")[0] for line in run("nm", *words).stdout.splitlines() if re.match(r"[0-9a-f]+ [TDBRVW] ", line)]
+
+
+def test_commands_of_the_readme(server, sql, tmp_path):
+    """From client/README.md: installed, compiled and run as a stranger does."""
+    sql(RULES)
+    lead = leads_pb2.NewLead(email="bea@example.com", country="DE")
+    created = server.leads.CreateLeads(leads_pb2.CreateLeadsRequest(workspace_id=PARTNER, leads=[lead]), timeout=PATIENCE_S)
+    commands, = scripts("client/README.md", {"build/release": BUILD, "client/examples": ROOT / "client/examples"})
+    said = run_script(f"{commands}./route_lead {server.address} {created.results[0].lead_id} {PARTNER}", cwd=tmp_path,
+                      PREFIX=tmp_path / "prefix")
+    assert "\nROUTING_OUTCOME_ROUTED: " in said
+
+
+def test_c_in_documents_compiles(prefix, tmp_path):
+    found = 0
+    for page in documents():
+        for block in re.findall(r"^```c\b.*\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            (tmp_path / "block.c").write_text(block, encoding="utf-8")
+            run("cc", *WARNINGS, "-fsyntax-only", *pkg_config(prefix, "--cflags"), tmp_path / "block.c")
+            found += 1
+    assert found >= 2 # of client/README.md and docs/clients.md
 
 
 def test_only_its_own_names_are_shown(prefix):
@@ -224,15 +247,18 @@ def failing():
 
 
 UNAVAILABLE, EXHAUSTED, ABORTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED
+CANCELLED = grpc.StatusCode.CANCELLED
 
 
 @pytest.mark.parametrize(("call", "mode", "code", "failures", "status", "calls"), [
     ("route", "", UNAVAILABLE, 2, "OK", 3),
     ("route", "", EXHAUSTED, 2, "OK", 3),
     ("route", "", UNAVAILABLE, 99, "UNAVAILABLE", 5),
+    ("route", "", CANCELLED, 2, "OK", 3),
     ("route", "", ABORTED, 99, "ABORTED", 1),
     ("route", "no_retries", UNAVAILABLE, 99, "UNAVAILABLE", 1),
     ("create", "", UNAVAILABLE, 99, "UNAVAILABLE", 1),
+    ("create", "", CANCELLED, 99, "CANCELLED", 1),
     ("create", "", EXHAUSTED, 1, "OK", 2),
     ("create", "creates_are_repeatable", UNAVAILABLE, 1, "OK", 2),
     ("create", "no_retries", EXHAUSTED, 99, "RESOURCE_EXHAUSTED", 1),

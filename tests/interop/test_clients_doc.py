@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from support.certificates import Authority
+from support.groups import together
 from support.postgres import ROOT
 from support.product_cluster import wait_until
 from support.server import Server
@@ -107,7 +108,7 @@ class Client:
         return self.start(address, PARTNER, lead, *more)
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
+@pytest.fixture(scope="module", params=together("clients_doc", PROGRAMS))
 def client(request, tmp_path_factory):
     return Client(request.param, tmp_path_factory.mktemp(request.param))
 

@@ -1,4 +1,5 @@
-"""Goal: every command of docs/grpcurl.md prints what stands there (… is anything within a line), against a running leadrouterd."""
+"""Goal: every command of docs/grpcurl.md prints what stands there (… is anything within a line), against a running leadrouterd, and
+those of README.md work."""
 import os
 import re
 import subprocess
@@ -6,6 +7,7 @@ import subprocess
 import pytest
 
 from support.fetched_program import go_program
+from support.guides import run_script, scripts
 from support.postgres import ROOT
 from support.product_cluster import wait_until
 
@@ -41,7 +43,7 @@ def matches(expected, got):
     return re.fullmatch(pattern, got)
 
 
-def test_the_page_is_true(server, sql, grpcurl, tmp_path):
+def test_the_pages_are_true(server, sql, grpcurl, tmp_path):
     sql(DATA)
     (tmp_path / "grpcurl").symlink_to(grpcurl)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -53,3 +55,5 @@ def test_the_page_is_true(server, sql, grpcurl, tmp_path):
         done = subprocess.run(["sh", "-c", command.replace("127.0.0.1:7450", server.address)], env=environment, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S)
         assert matches(expected, done.stdout), f"{command}\nprints\n{done.stdout}\nand the page says\n{expected}"
+    tour, = [text for text in scripts("README.md", {"127.0.0.1:7450": server.address}) if "grpcurl" in text]
+    assert "ROUTING_OUTCOME_ROUTED" in run_script(tour, PATH=environment["PATH"], W=PARTNER)

@@ -207,7 +207,8 @@ class Checker:
                     result = self.model.fail_attempt(number, lead, "unmatched", MAX_ATTEMPTS)
             self.touched[number].add(lead)
             decisions.append({"lead_id": lead, "source": state.source, "hash": row.dedupe_hash, "lead_expires_us": row.lead_expires_us,
-                              "rules_version": row.rules_version, "lock_owner": self.new_id(), **decision})
+                              "rules_version": row.rules_version, "lock_owner": self.new_id(), "place": row.place,
+                              "queue_place": row.queue_place, **decision})
             expected.append(result)
         if decisions:
             seen = session.decide(*decisions)

@@ -35,11 +35,11 @@ FAULTS = {
     "fail_routing does not ask who holds the lead": (
         "leadrouter.held_source_workspace", "and l.routing_locked_by = p_lock_owner", ""),
     "a released lead has no queue row": (
-        "leadrouter.release_leads", "from released r where not r.is_queued", "from released r where false"),
+        "leadrouter.release_leads", "from released r where r.queue_id is null", "from released r where false"),
     "a lead past its time to live is handed out": (
         "public.acquire_routing_lock", "if v_lead.is_expired then", "if false then"),
     "a closed row is opened again": (
-        "leadrouter.decide", "where d.closes and q.lead_id", "where false and q.lead_id"),
+        "leadrouter.decide", "if v_closes > 0 then", "if false then"),
     "a claim is not looked at": (
         "leadrouter.decide", "d.verdict = 1 and (c.lead_id is null or c.lead_id = d.lead_id",
         "d.verdict = 1 and (true or c.lead_id = d.lead_id"),
@@ -50,7 +50,7 @@ FAULTS = {
     "what is cancelled comes back with a change of rules": (
         "leadrouter.decide", "l.routing_status = 'failed' and j.is_revived", "l.routing_status = 'failed'"),
     "a log row is missing": (
-        "leadrouter.release_leads", "from released r\n    ), moved", "from released r where r.is_queued\n    ), moved"),
+        "leadrouter.release_leads", "from released r\n    ), moved", "from released r where r.queue_id is not null\n    ), moved"),
 }
 
 

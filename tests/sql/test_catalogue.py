@@ -1,21 +1,21 @@
 """Goal: the schema has the tables, columns, functions and rights that other systems and the next issues rely on; hot
 statements go by index even when they were first planned on empty tables."""
 import json
-import pathlib
 import re
 
 import pytest
 
+from support.postgres import ROOT
 from support.product_cluster import TEMPLATE
 
-STEPS = pathlib.Path(__file__).resolve().parents[2] / "sql/migrations/0001_routing"
+STEPS = ROOT / "sql/migrations/0001_routing"
 
 COLUMNS = {
     "leads": "id workspace_id source_workspace_id email phone first_name last_name company_name company_industry company_size"
              " company_revenue country state city postal_code source external_id attributes routing_status routing_locked_by"
              " routing_locked_at routing_started_at routing_completed_at routing_failed_at routing_attempts routing_error"
              " matched_rule_id rules_version"
-             " decision_id decided_outcome duplicate_lead_id dedupe_hash lead_expires_at import_id import_row import_key"
+             " decision_id decided_outcome duplicate_lead_id dedupe_hash lead_expires_at import_id import_row import_key erased_at"
              " created_at updated_at",
     "workspaces": "id name workspace_type is_active routing_config created_at updated_at",
     "user_workspaces": "user_id workspace_id role",
@@ -26,6 +26,10 @@ COLUMNS = {
     "lead_routing_logs": "id lead_id source_workspace_id destination_workspace_id matched_rule_id routing_result error_message lock_owner"
                          " attempt_number actor_id routing_metadata created_at transaction_id",
     "lead_dedupe_claims": "dedupe_hash lead_id workspace_id claimed_at expires_at",
+    "bulk_upload_jobs": "id workspace_id user_id source status total_records processed_records successful_records failed_records file_url"
+                        " raw_data error_log routing_summary created_at updated_at completed_at"
+                        " fingerprint is_routed owner last_row end_offset created_records updated_records existing_records"
+                        " duplicate_records",
 }
 PUBLIC_FUNCTIONS = {
     "acquire_routing_lock(p_lead_id uuid, p_lock_owner uuid)": "boolean",
@@ -40,7 +44,8 @@ PUBLIC_FUNCTIONS = {
 SERVICE_FUNCTIONS = {
     "lock_leads", "lock_due_leads", "next_due", "postpone_retries", "lead_facts", "load_rule_sets", "decide", "find_attempts",
     "create_leads", "get_lead", "list_leads", "workspace_limits", "health_counts", "schema_version", "require_member", "hold_members",
-    "begin_import", "import_rows", "import_unrouted", "leave_import", "end_import", "read_imports",
+    "begin_import", "import_rows", "import_unrouted", "leave_import", "end_import", "read_imports", "read_rejected_rows",
+    "prune_imports",
     "read_workspaces", "create_workspace", "update_workspace", "list_members", "set_member", "remove_member",
     "rule_set_at", "list_rule_versions", "change_rules", "lead_history", "leads_for_test", "rule_ways_back",
     "register_jobs", "list_jobs", "begin_job", "touch_job", "end_job", "note_job_run", "pause_job", "resume_job",
@@ -48,7 +53,9 @@ SERVICE_FUNCTIONS = {
     "prune_rule_versions", "list_retries", "cancel_retries", "check_log_partitions", "workspaces_due",
     "make_log_partitions", "drop_log_partitions",
     "log_partition_days_ahead", "unprotected_tables", "normalize_text", "normalize_phone",
-    "erase_lead", "seal_log", "log_unsealed", "log_seal", "verify_page", "verify_log", "verify_days"}
+    "erase_lead", "seal_log", "log_unsealed", "log_seal", "verify_page", "verify_log", "verify_days",
+    "sample_seals", "sample_tables", "sample_database", "sample_workspaces",
+    "sample_duplicates"}
 OURS = "p.pronamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
 
 
@@ -63,6 +70,13 @@ def test_the_states(db):
     assert db.value("select pg_get_expr(adbin, adrelid) from pg_attrdef d"
                     " join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum"
                     " where adrelid = 'leads'::regclass and attname = 'routing_status'") == "'pending'::lead_routing_status"
+
+
+def test_a_lead_lives_as_long_whoever_writes_it(db):
+    """What decides when a new lead expires stands in one place."""
+    assert db.rows("select proname from pg_proc where pronamespace = 'leadrouter'::regnamespace and prosrc like '%%90 days%%'") == [
+        ("lead_expiry",)]
+    assert db.value("select leadrouter.lead_expiry('2026-01-01') - '2026-01-01'::timestamptz = interval '90 days'")
 
 
 def test_public_functions(db):
@@ -91,6 +105,17 @@ def test_the_service_may_call_what_it_needs(db):
     assert {row.proname for row in rows if row.schema == "public"} == {name.split("(")[0] for name in PUBLIC_FUNCTIONS}
 
 
+def test_each_function_says_what_it_promises():
+    """Right above it; the server's are in the README as well."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(STEPS.glob("*.sql")))
+    functions = re.findall(r"^create function (?:leadrouter|public)\.(\w+)\(", text, re.MULTILINE)
+    assert len(functions) > 100
+    assert set(functions) == set(re.findall(r"^--[^\n]+\ncreate function (?:leadrouter|public)\.(\w+)\(", text, re.MULTILINE))
+    guide = (ROOT / "sql/README.md").read_text(encoding="utf-8")
+    called = guide[guide.index("## What the engine calls"):guide.index("## What other systems call")]
+    assert SERVICE_FUNCTIONS <= set(re.findall(r"`(\w+)[(`]", called))
+
+
 def test_tables_belong_to_the_owner(db):
     rows = db.rows("select c.relname, r.rolname from pg_class c join pg_roles r on r.oid = c.relowner where c.relkind in ('r', 'p', 'S')"
                    " and c.relnamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)")
@@ -108,11 +133,11 @@ def test_roles(db):
         ("authenticated", False)]
 
 
-def test_limits_of_the_service_role(db):
+def test_settings_of_the_service_role(db):
     """They belong to the database that was migrated; copies of it do not have them."""
     assert set(db.value("select setconfig from pg_db_role_setting where setrole = 'leadrouter_service'::regrole"
                         " and setdatabase = (select oid from pg_database where datname = %s)", TEMPLATE)) == {
-        "statement_timeout=10s", "lock_timeout=2s", "idle_in_transaction_session_timeout=5s"}
+        "statement_timeout=10s", "lock_timeout=2s", "idle_in_transaction_session_timeout=5s", "jit=off"}
 
 
 def test_each_index_says_what_it_serves(db):
@@ -124,12 +149,36 @@ def test_each_index_says_what_it_serves(db):
         " where not i.indisprimary and not t.relispartition and t.relnamespace in ('public'::regnamespace, 'leadrouter'::regnamespace)"
         " and t.relname not like 'migration%%'")}
     assert explained == there
+    guide = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `[\w.]+` \| `(\w+)` \|", guide, re.MULTILINE)) == there
+
+
+def test_indexes_give_their_order_where_row_security_is_forced(db):
+    """A column whose operators are not leakproof (an enum's) comes last: that it is constant is not seen there, nor then that what stands
+    behind it is in order."""
+    assert [row[0] for row in db.rows("""
+        select i.indexrelid::regclass::text from pg_index i join pg_class t on t.oid = i.indrelid
+        cross join lateral unnest(i.indclass::oid[]) with ordinality k (opclass, place)
+        join pg_opclass o on o.oid = k.opclass
+        join pg_amop m on m.amopfamily = o.opcfamily and m.amoplefttype = o.opcintype and m.amoprighttype = o.opcintype
+            and m.amopstrategy = 3 -- equality, of a B-tree
+        join pg_operator e on e.oid = m.amopopr join pg_proc p on p.oid = e.oprcode
+        where t.relrowsecurity and not t.relispartition and not p.proleakproof and k.place < i.indnkeyatts""")] == []
 
 
 def nodes(plan):
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
+
+
+def plans(session, call):
+    """Of the statements in a function that is called."""
+    session.execute("load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;"
+                    " set auto_explain.log_format = json; set client_min_messages = log")
+    session.connection.notices.clear()
+    session.execute("select * from " + call)
+    return [json.loads(notice[notice.index("{"):])["Plan"] for notice in session.connection.notices if "plan:" in notice]
 
 
 @pytest.mark.parametrize("call", [
@@ -153,13 +202,34 @@ def nodes(plan):
 def test_hot_statements_never_scan(db, call):
     """The plan that a session makes while every table is empty, and keeps for good, goes by key."""
     session = db.session()
-    session.execute("load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;"
-                    " set auto_explain.log_format = json; set client_min_messages = log")
     session.execute("analyze leads, lead_routing_queue, lead_dedupe_claims")
-    session.connection.notices.clear()
-    session.execute("select * from " + call % {"id": "00000000-0000-0000-0000-000000000000"})
-    plans = [json.loads(notice[notice.index("{"):])["Plan"] for notice in session.connection.notices if "plan:" in notice]
-    seen = [node for plan in plans for node in nodes(plan)]
+    seen = [node for plan in plans(session, call % {"id": "00000000-0000-0000-0000-000000000000"}) for node in nodes(plan)]
     assert any(node["Node Type"] in ("Index Scan", "Index Only Scan", "Bitmap Index Scan", "Tid Range Scan") for node in seen)
     assert [node["Relation Name"] for node in seen if node["Node Type"] == "Seq Scan"] == []
     assert [node["Node Type"] for node in seen if node["Node Type"] in ("Hash Join", "Merge Join")] == []
+
+
+@pytest.mark.parametrize("call", [
+    "leadrouter.create_leads('%(id)s', '[{\"external_id\": \"a\"}, {\"external_id\": \"b\"}, {}]', '%(id)s', 'x')",
+    "leadrouter.list_leads('%(id)s', false, null, null, null, null, null, null, null, null, 9, 99)",
+    "leadrouter.list_leads('%(id)s', true, 'routed', 'x', 'x', 'x', 0, 0, 0, '%(id)s', 9, 99)",
+    "leadrouter.import_rows('%(id)s', '%(id)s', 0, 9, '{1,2}', '{null,null}', '{null,null}', array['%(id)s', null]::uuid[], '{\"\",a}',"
+    " '{e,e}', '{p,p}', '{f,f}', '{l,l}', '{c,c}', '{i,i}', '{s,s}', '{r,r}', '{c,c}', '{s,s}', '{c,c}', '{p,p}', '{s,s}',"
+    " array['{}', '{}'], '{\"\",\"\"}')",
+])
+def test_leads_are_found_by_key(db, call):
+    """The same of the calls that take leads in and list them: a lead is never looked for by reading others, with the plans that a session
+    makes, and keeps, when nothing is there yet; what is joined otherwise comes from the call itself. An update of what an earlier call
+    has taken in is among it."""
+    values = {"id": "00000000-0000-0000-0000-000000000000"}
+    db.execute("insert into workspaces (id, name, workspace_type) values (%s, 'w', 'partner')", values["id"])
+    db.execute("insert into bulk_upload_jobs (id, workspace_id, fingerprint, owner) values (%s, %s, 'f', %s)", *[values["id"]] * 3)
+    db.execute("insert into leads (workspace_id, source_workspace_id, external_id) values (%s, %s, 'a')", *[values["id"]] * 2)
+    session = db.session()
+    session.execute("analyze leads, lead_routing_queue, bulk_upload_jobs, leadrouter.create_requests, leadrouter.import_batches")
+    found = plans(session, call % values)
+    seen = [node for plan in found for node in nodes(plan) if not node.get("Relation Name", "").startswith("pg_")]
+    assert any(node["Node Type"] == "Index Scan" and node["Relation Name"] == "leads" for node in seen)
+    assert [node["Relation Name"] for node in seen if node["Node Type"] == "Seq Scan"] == []
+    assert [node["Node Type"] for node in seen if node["Node Type"] in ("Hash Join", "Merge Join")
+            and any("Relation Name" in below and below["Node Type"] != "ModifyTable" for below in nodes(node))] == []

@@ -435,6 +435,86 @@ def test_a_rolled_back_decision_leaves_nothing(db, source, partner):
     assert (db.logs(lead), db.claim(before.dedupe_hash)) == ([], None)
 
 
+def places(row):
+    """Where lock_leads() and lock_due_leads() say that a lead and its open row lie, as decide() takes them."""
+    return {"place": row.place, "queue_place": row.queue_place}
+
+
+def test_leads_are_found_where_they_were_locked(db, source, partner):
+    """Several leads, with open rows and without: decided, logged, closed and opened as when they are looked up."""
+    leads = [db.lead(source, email=f"{n}@example.com") for n in range(4)]
+    db.decide(*(db.decision(lead, verdict=RETRY) for lead in leads[:2]))
+    service = db.service()
+    service.begin()
+    locked = service.rows(LOCK, leads, [source] * 4)
+    assert [row.place is not None for row in locked] == [True] * 4
+    assert [row.queue_place is not None for row in locked] == [True, True, False, False]
+    rows = service.decide(*(db.decision(lead, verdict=verdict, destination=partner, **places(row))
+                            for lead, verdict, row in zip(leads, (GIVE, RETRY, GIVE, RETRY), locked)))
+    service.commit()
+    assert [rows[n].result for n in range(1, 5)] == ["success", "retry", "success", "retry"]
+    assert [rows[n].attempt_number for n in range(1, 5)] == [2, 2, 1, 1]
+    assert [db.state(lead).routing_status for lead in leads] == ["routed", "pending", "routed", "pending"]
+    assert [len(db.open_rows(lead)) for lead in leads] == [0, 1, 0, 1]
+    assert db.value("select count(*) from lead_routing_queue where processed_at is not null") == 2
+
+
+def test_due_leads_are_found_where_they_were_locked(db, source, partner):
+    """Those that wait for their time and those that a change of rules made due, in one transaction after the other."""
+    lead, failed = db.lead(source, email="a@example.com"), db.lead(source, email="b@example.com")
+    db.decide(db.decision(lead, verdict=RETRY, rules_version=0), db.decision(failed, verdict=FAIL, rules_version=0))
+    db.execute("update lead_routing_queue set next_retry_at = now() where lead_id = %s", lead)
+    for due, is_outdated in ((lead, False), (failed, True)):
+        service = db.service()
+        service.begin()
+        row = service.row("select * from leadrouter.lock_due_leads(100, null, false, %s, null, null, null, null, true)", is_outdated)
+        assert row.lead_id == due
+        assert service.decide(db.decision(due, destination=partner, **places(row)))[1].result == "success"
+        service.commit()
+        assert (db.state(due).routing_status, db.open_rows(due)) == ("routed", [])
+
+
+def test_a_place_of_another_lead_decides_nothing(db, source, partner):
+    """Not the lead that lies there, not the one that was named; and neither owns the identity."""
+    lead, other = db.lead(source, email="a@example.com"), db.lead(source, email="b@example.com")
+    service = db.service()
+    service.begin()
+    row = service.rows(LOCK, [other], [source])[0]
+    assert service.decide(db.decision(lead, destination=partner, **places(row))) == {}
+    assert service.decide(db.decision(lead, destination=partner, place=None, queue_place=None)) == {}
+    service.commit()
+    assert [db.state(i).routing_status for i in (lead, other)] == ["pending", "pending"]
+    assert db.value("select count(*) from lead_dedupe_claims") == 0 and db.logs(lead) == db.logs(other) == []
+
+
+def test_a_queue_row_that_moved_is_not_lost(db, source, partner):
+    """Somebody past the functions writes to the open row of a lead that is locked: what was taken for its place is none, and the lead is
+    not decided with its row left open."""
+    lead = db.lead(source, email="a@example.com")
+    db.decide(db.decision(lead, verdict=RETRY))
+    service = db.service()
+    service.begin()
+    row = service.rows(LOCK, [lead], [source])[0]
+    db.execute("update lead_routing_queue set next_retry_at = now() where lead_id = %s", lead)
+    with pytest.raises(psycopg2.errors.SerializationFailure):
+        service.decide(db.decision(lead, destination=partner, **places(row)))
+    service.rollback()
+    assert db.state(lead).routing_status == "pending" and len(db.open_rows(lead)) == 1
+
+
+def test_ids_of_decisions_rise(db, source, partner):
+    """Within a call in the order of the call, and from one call to a later one; the open row has the id of the attempt that opened it."""
+    ids = []
+    for n in range(3):
+        leads = [db.lead(source) for _ in range(20)]
+        rows = db.decide(*(db.decision(lead, verdict=RETRY, destination=partner) for lead in leads))
+        ids += [rows[ord].decision_id for ord in range(1, 21)]
+        assert [db.open_rows(lead)[0].id for lead in leads] == ids[-20:]
+        db.execute("select pg_sleep(0.002)")
+    assert ids == sorted(ids) and len(set(ids)) == 60
+    assert {i.version for i in ids} == {7} and {i.variant for i in ids} == {uuid.RFC_4122}
+
+
 # --- the queue ---------------------------------------------------------------------------------------------------------------
 
 
@@ -469,7 +549,7 @@ def test_attempts_are_found_by_lead_and_owner(db, source, partner):
     leads = [decision["lead_id"] for decision in decisions]
     owners = [decision["lock_owner"] for decision in decisions]
     found = {row.ord: row for row in db.rows(FIND, leads, owners)}
-    assert {ord: row[:9] for ord, row in found.items()} == {ord: tuple(row) for ord, row in answers.items()}
+    assert {ord: row[:9] for ord, row in found.items()} == {ord: tuple(row)[:9] for ord, row in answers.items()}
     assert [found[ord].matched_rule_name for ord in (1, 2)] == ["a rule", ""]
     assert db.rows(FIND, leads, [uuid.uuid4()] * 6) == []
     assert db.rows(FIND, leads, owners[1:] + owners[:1]) == []

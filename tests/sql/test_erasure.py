@@ -7,6 +7,7 @@ import pytest
 
 from support.database import EXPIRE, FAIL, RETRY
 from support.product_cluster import PATIENCE_S
+from support.tenancy import Asker, claims
 from test_seals import findings, seal, tamper
 
 ERASE = "select * from leadrouter.erase_lead(p_lead_id => %s, p_workspace_id => %s, p_actor_id => %s)"
@@ -35,12 +36,19 @@ def erase(session, lead, workspace, actor=None):
     return session.row(ERASE, lead, workspace, actor)
 
 
-def traces(db):
-    """Rows of all tables that have the canary anywhere."""
-    tables = [row[0] for row in db.rows("select format('%I.%I', n.nspname, c.relname) from pg_class c"
+def tables(db):
+    return [row[0] for row in db.rows("select format('%I.%I', n.nspname, c.relname) from pg_class c"
                                         " join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('public', 'leadrouter')"
                                         " and c.relkind = 'r' and not c.relispartition union all select 'public.lead_routing_logs'")]
-    return [table for table in tables if db.value(f"select exists (select from {table} t where t::text ilike %s)", f"%{CANARY}%")]
+
+
+def has(db, table, text):
+    return db.value(f"select exists (select from {table} t where t::text ilike %s)", f"%{text}%")
+
+
+def traces(db):
+    """The tables that have the canary anywhere."""
+    return [table for table in tables(db) if has(db, table, CANARY)]
 
 
 def decided(db, lead, destination, **keywords):
@@ -64,8 +72,10 @@ def test_a_decided_lead(db, service, source, lead):
     for name in before._fields:
         if name == "attributes":
             assert after.attributes == {}
-        elif name in PERSON or name == "routing_error":
+        elif name in PERSON or name in ("routing_error", "dedupe_hash"):
             assert getattr(after, name) is None, name
+        elif name == "erased_at":
+            assert before.erased_at is None and after.erased_at == after.updated_at
         elif name != "updated_at":
             assert getattr(after, name) == getattr(before, name), name
     assert after.routing_status == "routed" and after.decided_outcome == "success"
@@ -81,9 +91,10 @@ def test_a_decided_lead(db, service, source, lead):
 def test_a_copy_is_still_a_duplicate(db, service, source, lead):
     other = db.workspace()
     decided(db, lead, other)
+    lead_hash = db.state(lead).dedupe_hash
     erase(service, lead, source)
     copy = db.lead(db.workspace(), **{**PERSON, "external_id": None})
-    assert db.state(copy).dedupe_hash == db.state(lead).dedupe_hash
+    assert db.state(copy).dedupe_hash == lead_hash == db.value("select dedupe_hash from lead_dedupe_claims where lead_id = %s", lead)
     answer = db.decide(db.decision(copy, destination=other))[1]
     assert (answer.result, answer.duplicate_lead_id) == ("duplicate", lead)
 
@@ -93,11 +104,10 @@ def test_an_undecided_lead_expires(db, service, source, lead, verdict):
     """Pending without a row, pending with one, failed."""
     if verdict:
         db.decide(db.decision(lead, verdict=verdict, reason=CANARY))
-    lead_hash = db.state(lead).dedupe_hash
     row = erase(service, lead, source)
     assert (row.was_done, row.has_expired) == (True, True)
     state = db.state(lead)
-    assert (state.routing_status, state.dedupe_hash, state.email, state.routing_error) == ("expired", lead_hash, None, None)
+    assert (state.routing_status, state.dedupe_hash, state.email, state.routing_error) == ("expired", None, None, None)
     assert db.open_rows(lead) == [] and traces(db) == []
     assert [log.routing_result for log in db.logs(lead)][-2:] == ["expired", "erased"]
     seal(service)
@@ -108,11 +118,64 @@ def test_once_is_enough(db, service, source, lead):
     decided(db, lead, source)
     assert erase(service, lead, source).was_done
     logs = db.logs(lead)
+    when = db.state(lead).erased_at
     assert tuple(erase(service, lead, source)) == (False, False, 0, 0)
-    assert db.logs(lead) == logs
+    assert db.logs(lead) == logs and db.state(lead).erased_at == when
     db.execute("update leads set email = %s where id = %s", f"{CANARY}@example.com", lead)
     assert tuple(erase(service, lead, source)) == (True, False, 0, 0), "what came back goes again"
-    assert traces(db) == []
+    assert traces(db) == [] and db.state(lead).erased_at > when
+
+
+@pytest.mark.parametrize("is_decided", [True, False])
+def test_nobody_can_try_out_who_it_was(db, service, source, lead, is_decided):
+    """The identity's hash tells who guesses right whom a lead was about. Whoever saw the lead, and its hash, sees none once it is erased;
+    it is in the claim, which is nobody's to read, and comes back by no update."""
+    person = uuid.uuid4()
+    db.execute("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, 'member')", person, source)
+    reader = Asker(db, "authenticated", claims(person))
+    if is_decided:
+        db.decide(db.decision(lead, destination=source))
+    lead_hash = db.state(lead).dedupe_hash
+    assert reader.value("select dedupe_hash from leads where id = %s", lead) == lead_hash
+    erase(service, lead, source)
+    db.execute("update leads set email = email, dedupe_hash = %s, attributes = '{}' where id = %s", lead_hash, lead)
+    assert reader.rows("select dedupe_hash from leads") == [(None,)]
+    assert lead_hash not in reader.value("select string_agg(l::text, '') from leads l")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        reader.rows("select from lead_dedupe_claims")
+    assert [table for table in tables(db) if has(db, table, lead_hash)] == (["public.lead_dedupe_claims"] if is_decided else [])
+
+
+def test_a_lead_of_nobody(db, service, source):
+    """What was asked for is seen to have been done, though there was nothing."""
+    lead = db.lead(source)
+    db.decide(db.decision(lead, destination=source))
+    assert erase(service, lead, source).was_done and db.state(lead).erased_at is not None
+    assert not erase(service, lead, source).was_done
+    assert [log.routing_result for log in db.logs(lead)] == ["success", "erased"]
+
+
+def test_who_sees_the_lead_sees_that_it_was_erased(db, service, source, lead):
+    """Services and people, at both ends."""
+    other, person = db.workspace(), uuid.uuid4()
+    decided(db, lead, other)
+    for workspace in (source, other):
+        db.execute("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, 'member')", person, workspace)
+
+    def shown(workspace):
+        people = db.service()
+        people.begin()
+        people.execute("set local role authenticated")
+        people.execute("select set_config('request.jwt.claims', %s, true)", f'{{"sub": "{person}", "role": "authenticated"}}')
+        lists = "(%s, %s, null, null, null, null, null, null, null, null, 10, 10)"
+        found = [session.value(f"select erased_us from leadrouter.{own}{call}", *values)
+                 for session, own in ((service, ""), (people, "own_"))
+                 for call, values in (("get_lead(%s, %s)", (lead, workspace)), ("list_leads" + lists, (workspace, workspace == other)))]
+        people.rollback()
+        return found
+    assert shown(source) == shown(other) == [None] * 4
+    erase(service, lead, source)
+    assert shown(source) == shown(other) == [db.value("select leadrouter.to_us(erased_at) from leads where id = %s", lead)] * 4
 
 
 def test_what_somebody_else_has(db, service, source, lead):

@@ -1,6 +1,7 @@
 """Goal: a batch of an import is in once or not at all, whoever sends it; the owner that is thought lost changes nothing; two imports of the
 same leads wait for each other and make each lead once."""
 import uuid
+from datetime import timedelta
 
 import psycopg2
 import pytest
@@ -45,6 +46,31 @@ def test_a_hash_says_what_is_to_be_decided(db, service, home):
     assert [row.dedupe_hash is None for row in Import(service, home).take_in({"external_id": "1"}, {"external_id": "2"})] == [True, False]
 
 
+def test_a_hash_is_handed_in(db, service, home):
+    """The server's is taken as it is, which spares the trigger's work; where there is none the trigger computes it."""
+    given, computed = Import(service, home).take_in({"email": "a@example.com"}, {"email": "b@example.com"}, hashes=["f" * 64, ""])
+    assert (given.dedupe_hash, db.state(given.lead_id).dedupe_hash) == ("f" * 64, "f" * 64)
+    assert computed.dedupe_hash == db.value("select public.generate_dedupe_hash('b@example.com', '', '', '', '')")
+    for row in given, computed:
+        lead = db.state(row.lead_id)
+        assert lead.source_workspace_id == home and lead.lead_expires_at == lead.created_at + timedelta(days=90)
+
+
+@pytest.mark.parametrize("name, is_hashed", [("a_host", True), ("z_host", False)])
+def test_a_hosts_trigger_changes_what_is_hashed(db, service, home, name, is_hashed):
+    """As for every other insert: what a trigger before ours makes of the lead counts, what a later one makes does not."""
+    db.execute("create function public.host_changes() returns trigger language plpgsql as"
+               " $$ begin new.email := 'host@example.com'; return new; end $$;"
+               f" create trigger {name} before insert on leads for each row execute function public.host_changes()")
+    try:
+        row, = Import(service, home).take_in({"email": "a@example.com"}, hashes=["f" * 64])
+    finally:
+        db.execute("drop function public.host_changes() cascade")
+    assert db.state(row.lead_id).email == "host@example.com"
+    made = db.value("select public.generate_dedupe_hash('host@example.com', '', '', '', '')")
+    assert row.dedupe_hash == (made if is_hashed else "f" * 64)
+
+
 def test_fenced_off(service, home):
     first = Import(service, home, "f")
     first.take_in({"external_id": "1"})
@@ -56,6 +82,15 @@ def test_fenced_off(service, home):
     second.take_in({"external_id": "2"})
     second.at = 0
     assert refused(second.take_in, {"external_id": "1"}) == "LR412", "rows that are in already"
+
+
+def test_rows_of_a_batch(db, service):
+    """As for leads of a request; at once, since it is looked up where they are written."""
+    going = Import(service, db.workspace(routing_config={"limits": {"leads_per_request": 2}}))
+    going.take_in({"external_id": "1"}, {"external_id": "2"})
+    with pytest.raises(psycopg2.Error, match="limits.leads_per_request: the workspace may send 2 leads in a request") as caught:
+        going.take_in({"external_id": "3"}, {"external_id": "4"}, {"external_id": "5"})
+    assert caught.value.pgcode == "LR429" and db.value("select count(*) from leads") == 2
 
 
 def test_whoever_comes_second_waits_for_the_import(db, home):

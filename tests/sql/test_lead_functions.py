@@ -265,12 +265,18 @@ def test_health_counts_states_queue_and_locks(db, service, workspace):
     row = service.row(HEALTH, workspace)
     assert (row.pending, row.routing, row.failed) == (4, 2, 1)
     assert (row.retry_queue_depth, row.retries_due, row.stale_locks) == (4, 1, 1)
+    assert (row.due_attempt_mean, row.due_attempt_max) == (1, 1)
+    assert 360 <= row.stale_mean_seconds == row.stale_max_seconds < 420
     assert 100 <= row.oldest_pending_age_seconds < 200
     assert row.counted_us == pytest.approx(db.value("select leadrouter.to_us(now())"), abs=60_000_000)
     assert service.row(HEALTH, None).pending == 5
     assert service.row(HEALTH, uuid.uuid4()).pending == 0
     db.rule(workspace, workspace)
-    assert service.row(HEALTH, workspace).retries_due == 4, "a higher version makes them all due"
+    db.execute("update lead_routing_queue set attempt_number = 7 where lead_id = %s", leads["retry"])
+    row = service.row(HEALTH, workspace)
+    assert row.retries_due == 4, "a higher version makes them all due"
+    assert row.due_attempt_max == 7 and 1 < row.due_attempt_mean < 7
+    assert (service.row(HEALTH, other).due_attempt_max, service.row(HEALTH, other).stale_max_seconds) == (0, 0)
     assert service.row(HEALTH, other).retries_due == 0
 
 

@@ -31,13 +31,13 @@ def set_limits(db, workspace, **values):
 
 
 @pytest.mark.parametrize("values", [{}, {"rules": 1}, {"rules": 1000000}, {"calls_per_second": 200, "calls_burst": 400},
-                                    {"calls_per_second": 1, "calls_in_flight": 64, "leads_per_request": 1000, "rules": 1000}])
+                                    {"calls_per_second": 1, "calls_in_flight": 64, "imports": 4, "leads_per_request": 1000, "rules": 1000}])
 def test_good_limits(db, values):
     workspace = db.workspace(routing_config=limits(**values))
     assert db.value("select routing_config from workspaces where id = %s", workspace) == limits(**values)
 
 
-@pytest.mark.parametrize("name", ["calls_per_second", "calls_in_flight", "leads_per_request", "rules"])
+@pytest.mark.parametrize("name", ["calls_per_second", "calls_in_flight", "imports", "leads_per_request", "rules"])
 @pytest.mark.parametrize("value", [0, -1, 1000001, 1.5, 10 ** 30, "7", None, True, [1], {}])
 def test_bad_values_are_named(db, name, value):
     workspace = db.workspace()
@@ -59,10 +59,10 @@ def test_what_cannot_be_understood_is_named(db, config, text):
 
 def test_what_servers_read(db):
     first, second, none = db.workspace(routing_config=limits(calls_per_second=5, calls_burst=9)), db.workspace(), uuid.uuid4()
-    third = db.workspace(routing_config=limits(calls_in_flight=3))
+    third = db.workspace(routing_config=limits(calls_in_flight=3, imports=1))
     rows = db.service().rows("select * from leadrouter.workspace_limits(%s::uuid[])", [first, none, second, third])
     assert {row.workspace_id: tuple(row)[1:] for row in rows} == {
-        first: (5, 9, None), second: (None,) * 3, none: (None,) * 3, third: (None, None, 3)}
+        first: (5, 9, None, None), second: (None,) * 4, none: (None,) * 4, third: (None, None, 3, 1)}
 
 
 def test_what_was_there_before_the_check_is_no_obstacle(own_db):
@@ -71,7 +71,7 @@ def test_what_was_there_before_the_check_is_no_obstacle(own_db):
     for odd in ('{"limits": 3}', '{"limits": {"calls_per_second": "many", "rules": {}}}', '{"limits": {"rules": -1}}', '[]'):
         own_db.execute("update workspaces set routing_config = %s where id = %s", odd, workspace)
         row = own_db.service().row("select * from leadrouter.workspace_limits(%s::uuid[])", [workspace])
-        assert tuple(row)[1:] == (None, None, None), odd
+        assert tuple(row)[1:] == (None,) * 4, odd
 
 
 def test_limits_are_no_part_of_the_rules(db):

@@ -90,6 +90,28 @@ def test_many_at_once(place):
     service.commit()
 
 
+def test_many_who_all_may(place):
+    """The short way keeps what the long one keeps: each membership is held, also one that stands twice in a host's table."""
+    db, ours, theirs = place
+    service, boss = db.service(), db.session()
+    db.execute("alter table user_workspaces drop constraint user_workspaces_pkey")
+    db.execute("insert into user_workspaces (user_id, workspace_id, role) values (%s, %s, 'admin')", MEMBER, ours)
+    question = ("select * from leadrouter.hold_members(%s::uuid[], %s, %s::uuid[])",
+                [ADMIN, MEMBER, None, MEMBER], [False, True, True, False], [ours, ours, theirs, ours])
+    service.begin()
+    row = service.row(*question)
+    assert row.memberships == [0, 0, 0, 0] and row.workspace_ids == [ours, ours, theirs, ours]
+    boss.execute("set lock_timeout = '50ms'")
+    for role in ("member", "admin"):
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            boss.execute("delete from user_workspaces where user_id = %s and role = %s", MEMBER, role)
+    service.commit()
+    boss.begin()
+    boss.execute("delete from user_workspaces where user_id = %s and role = 'admin'", MEMBER)
+    assert service.row(*question).memberships == [0, 3, 0, 0], "the other row is still a member's"
+    boss.commit()
+
+
 def rows_or_code(session, sql, *parameters):
     try:
         return sorted(map(tuple, session.rows(sql, *parameters)), key=str)

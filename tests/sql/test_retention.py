@@ -5,6 +5,7 @@ import psycopg2
 import pytest
 
 from support.database import FAIL, RETRY
+from support.imports import Import
 from support.product_cluster import PATIENCE_S
 
 CLAIMS = "select * from leadrouter.sweep_claims(p_from_page => %s, p_page_count => %s)"
@@ -386,3 +387,40 @@ def test_what_is_kept_of_the_log_can_be_explained(own_db):
 def test_something_is_always_kept(db, service, statement, rest, days):
     with pytest.raises(psycopg2.errors.InvalidParameterValue, match="p_keep_days: must be at least 1"):
         service.execute(statement, days, *rest)
+
+
+# --- prune_imports ----------------------------------------------------------------------------------------------------------
+
+
+def test_old_imports_go(db, service, source):
+    """A week after an import ended it is no longer known which leads it made, after a year not even that it was; the leads stay. One that
+    somebody may continue stays for a year after its last rows."""
+    prune = "select leadrouter.prune_imports(%s, %s, %s)"
+    ages = {"new": (1, True), "week": (8, True), "year": (366, True), "broken off": (8, False), "given up": (366, False)}
+    made = {}
+    for name, (days, has_ended) in ages.items():
+        going = Import(service, source)
+        for n in range(3):
+            going.take_in({"external_id": f"{name}-{n}"}, {}, reasons=[None, "is none"])
+        if has_ended:
+            service.execute("select leadrouter.end_import(%s, %s)", going.id, going.owner)
+        db.execute("update bulk_upload_jobs set updated_at = now() - %s * interval '1 day', completed_at = completed_at - %s * interval"
+                   " '1 day' where id = %s", days, days, going.id)
+        made[going.id] = name
+    counts = []
+    while not counts or counts[-1]:
+        counts.append(service.value(prune, 7, 365, 2))
+    # The two imports, the three batches of the one that stays, and those of the year-old one that went before their import took them along.
+    assert max(counts) <= 4 and 5 <= sum(counts) <= 7, "batches go by themselves, or with their import"
+    assert {made[row.id] for row in db.rows("select id from bulk_upload_jobs")} == {"new", "week", "broken off"}
+    batches = db.rows("select import_id, count(*) as n from leadrouter.import_batches group by 1")
+    assert {made[row.import_id]: row.n for row in batches} == {"new": 3, "broken off": 3}
+    rejected = {name: len(service.rows("select * from leadrouter.read_rejected_rows(%s, %s, 0, 9)", source, one))
+                for one, name in made.items()}
+    assert rejected == {"new": 3, "week": 0, "year": 0, "broken off": 3, "given up": 0}
+    assert db.value("select jsonb_array_length(error_log) from bulk_upload_jobs where id = %s",
+                    next(one for one, name in made.items() if name == "week")) == 3, "the first hundred stay with it"
+    assert db.value("select count(*) from leads where import_id is not null") == 15
+    for wrong in ((0, 365, 10), (None, 365, 10), (7, None, 10), (7, 6, 10)):
+        with pytest.raises(psycopg2.errors.InvalidParameterValue):
+            service.value(prune, *wrong)

@@ -91,6 +91,11 @@ def test_list_of_what_is_due(db, service, source):
     db.rule(changed, source)
     rows = pages(service, due_only=True)
     assert [row.lead_id for row in rows] == [due, held, failed] and all(row.is_due for row in rows)
+    late = waiting(db, changed, -2)
+    for size in (1, 2, 3, 100):
+        assert [row.lead_id for row in pages(service, due_only=True, size=size)] == [late, due, held, failed]
+        assert [row.lead_id for row in pages(service, changed, True, size)] == [late, held, failed]
+        assert [row.lead_id for row in pages(service, source, True, size)] == [due]
 
 
 def test_list_has_open_rows_only(db, service, source):
@@ -211,9 +216,9 @@ def test_a_lead_is_given_up_once(db, service, source):
         holder = db.session()
         holder.execute("select pg_advisory_lock(9)")
         definition = db.value("select pg_get_functiondef('leadrouter.cancel_retries'::regproc)")
-        last = "q.lead_id = l.id and q.processed_at is null)\n        order"
+        last = "q.lead_id = x.id and q.processed_at is null offset 0)\n            for"
         assert definition.count(last) == 1
-        slow = last.replace("\n", f" and (l.id <> '{gate}' or public.stand())\n")
+        slow = last.replace("\n", f" and (x.id <> '{gate}' or public.stand())\n")
         db.execute(definition.replace(last, slow).replace("cancel_retries(", "slow_cancel(", 1))
         db.execute("alter function leadrouter.slow_cancel owner to leadrouter_owner; grant execute on function stand() to public")
         slow = db.in_background(db.session().rows, CANCEL.replace("cancel_retries", "slow_cancel"), [gate, lead], [source] * 2, None, "")
@@ -265,18 +270,28 @@ def test_health_counts_the_queue(db, service, source):
 
 
 def test_rows_that_are_not_due_are_not_read_one_by_one(db, service, source):
-    """However many wait: the hourly check reads none of them, and Health counts them by their index."""
+    """However many wait: the hourly check and the list of what is due read none of them, and Health counts them by their index; also
+    where as many were before, whose places in the indexes make a way by workspaces look dear."""
+    rows = ("insert into lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, rules_version)"
+            " select gen_random_uuid(), %s, 1, 3, now() + interval '1 hour', 1 from generate_series(1, 3000)")
+    db.execute(rows, source)
+    db.execute("delete from lead_routing_queue")
     waiting(db, source, -1)
-    db.execute("insert into lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, rules_version)"
-               " select gen_random_uuid(), %s, 1, 3, now() + interval '1 hour', 1 from generate_series(1, 3000)", source)
-    db.execute("vacuum analyze lead_routing_queue")
+    db.execute(rows, source)
+
+    def is_clean(): # a snapshot older than the rows, as of an automatic ANALYZE, keeps vacuum from marking their pages
+        db.execute("vacuum analyze lead_routing_queue")
+        return db.value("select relallvisible = relpages from pg_class where oid = 'lead_routing_queue'::regclass")
+    wait_until(is_clean, "vacuum does not mark all pages")
     read = ("select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables"
             " where relname = 'lead_routing_queue'")
     for statement in ("select * from leadrouter.workspaces_due(0, 10)", "select due from leadrouter.workspaces_due(0, 10)",
-                      "select * from leadrouter.health_counts(null)"):
+                      "select * from leadrouter.health_counts(null)", "select * from leadrouter.list_retries(null, true, null, null, 100)",
+                      f"select * from leadrouter.list_retries('{source}', true, null, null, 100)"):
         db.begin()
+        before = db.value(read) or 0 # of transactions before this one that were not reported yet
         assert len(db.rows(statement)) == 1
-        assert db.value(read) < 100, statement
+        assert db.value(read) - before < 100, statement
         db.rollback()
     assert service.row(HEALTH, None).retry_queue_depth == 3001
 

@@ -4,6 +4,7 @@ command: test_tenancy_matrix.py."""
 import psycopg2
 import pytest
 
+from support.groups import together
 from support.tenancy import A, ADAM, ALICE, B, BOB, DESK, KINDS, STRANGER, Kept, claims
 
 TENANT_TABLES = ("leads", "workspaces", "user_workspaces", "lead_routing_rules", "lead_routing_sets", "lead_routing_queue",
@@ -15,7 +16,8 @@ VERSION_TABLES = ("rule_versions", "rule_set_versions", "rule_history", "set_his
 PEOPLE_FUNCTIONS = {
     "admin_workspaces", "from_us", "log_partition_days_ahead", "member_workspaces", "own_claim_holder", "own_get_lead",
     "own_health_counts", "own_lead_history", "own_leads_for_test", "own_list_leads", "own_list_members", "own_list_retries",
-    "own_list_rule_versions", "own_read_imports", "own_read_workspaces", "own_rule_set_at", "own_rule_ways_back", "to_us"}
+    "own_list_rule_versions", "own_read_imports", "own_read_rejected_rows", "own_read_workspaces", "own_rule_set_at",
+    "own_rule_ways_back", "to_us"}
 
 # Who asks: the role, and the claims of the request.
 PEOPLE = {"alice": ALICE, "adam": ADAM, "bob": BOB, "stranger": STRANGER}
@@ -24,7 +26,7 @@ ADMINS = {"adam": {A}}
 ASKERS = [*PEOPLE, "nobody"]
 
 
-@pytest.fixture(scope="module", params=KINDS[:2])
+@pytest.fixture(scope="module", params=together("tenancy", KINDS[:2]))
 def kept_apart(request):
     with Kept(request.param) as db:
         yield db
@@ -151,4 +153,4 @@ def test_nobody_else_may_call_a_function(kept_apart):
     assert callable_ == PEOPLE_FUNCTIONS
     definers = {row.proname for row in db.rows("select p.proname from pg_proc p where p.pronamespace = 'leadrouter'::regnamespace"
                                                " and p.prosecdef and p.proname = any (%s)", list(PEOPLE_FUNCTIONS))}
-    assert definers == {"member_workspaces", "admin_workspaces", "own_claim_holder", "log_partition_days_ahead"}
+    assert definers == {"member_workspaces", "admin_workspaces", "own_claim_holder", "own_read_rejected_rows", "log_partition_days_ahead"}

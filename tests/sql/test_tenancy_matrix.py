@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from support.groups import together
 from support.tenancy import A, ADAM, ALICE, B, BOB, KINDS, Asker, Kept, claims
 
 # Tables that people read, with whose a row is; and those that admins write, with what one of A may insert.
@@ -55,7 +56,7 @@ COMMANDS = ("select", "select for update", "insert", "update", "delete", "trunca
             "lock for itself", "references", "trigger", "alter", "drop")
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=together("tenancy_matrix", KINDS))
 def kept(request):
     with Kept(request.param) as db:
         db.tables = db.rows(

@@ -13,7 +13,7 @@ from support.tenancy import A, ADAM, ALICE, B, BOB, DESK, Asker, Kept, claims
 
 BELLA = uuid.UUID("00000000-0000-4000-8000-0000000000a5")
 SEED = int(os.environ.get("LEADROUTER_TEST_SEED", "1"))
-COUNTS = {"plain": 100_000 if IS_LONG else 4_000, "supabase": 10_000 if IS_LONG else 1_000, "adopted": 10_000 if IS_LONG else 1_000}
+COUNTS = {"plain": 100_000 if IS_LONG else 2_000, "supabase": 10_000 if IS_LONG else 1_000, "adopted": 10_000 if IS_LONG else 1_000}
 
 # Table: whose a row is, and the columns that statements look at.
 TABLES = {

@@ -5,6 +5,7 @@ import uuid
 import psycopg2
 import pytest
 
+from support.groups import together
 from support.tenancy import A, ADAM, ALICE, B, BOB, DESK, KINDS, Asker, Kept, claims
 
 # Functions of the asker's own, so cheap that the planner would call them first if it might.
@@ -18,7 +19,7 @@ create view pg_temp.everything as select * from public.leads;
 """
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=together("tenancy_tricks", KINDS))
 def kept(request):
     with Kept(request.param) as db:
         db.mine = {str(row.email) for row in db.rows("select email from leads where %s in (source_workspace_id, workspace_id)", A)}

@@ -8,6 +8,8 @@ import uuid
 import psycopg2
 import pytest
 
+from support.imports import Import
+
 STATES = ("pending", "routing", "routed", "failed", "expired")
 # From, to, and by how much routing_attempts is raised then; a pair that is not here is refused.
 ALLOWED = {
@@ -171,12 +173,45 @@ def host(db):
 @pytest.mark.parametrize("change", [
     "routing_status = 'routing', routing_locked_by = gen_random_uuid(), routing_locked_at = now()",
     "routing_status = 'expired'", "routing_attempts = 1", "routing_locked_by = gen_random_uuid()", "routing_locked_at = now()",
-    "routing_started_at = now()", "routing_failed_at = now()", "routing_error = 'x'", "rules_version = 5",
+    "routing_started_at = now()", "routing_failed_at = now()", "routing_error = 'x'", "rules_version = 5", "erased_at = now()",
     "matched_rule_id = gen_random_uuid()", "decision_id = gen_random_uuid()"])
 def test_others_write_no_routing_column(db, host, change):
     lead = db.lead(db.workspace())
     with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="by the routing functions only"):
         host.execute(f"update leads set {change} where id = %s", lead)
+
+
+WITH_ALL = ("insert into leads (id, workspace_id, source_workspace_id, import_id, email, lead_expires_at, dedupe_hash)"
+            " values (%s, %s, %s, gen_random_uuid(), 'a@example.com', now(), %s)")
+
+
+@pytest.mark.parametrize("who", ["host", "postgres", "definer"])
+def test_others_hand_in_no_hash(db, host, who):
+    """Also in a row that leaves nothing to be filled in, and by a function of theirs: only the owner's functions bring a hash along."""
+    lead, home = uuid.uuid4(), db.workspace()
+    if who == "definer":
+        db.execute("create function public.host_insert(uuid, uuid) returns void language sql security definer as $$ "
+                   + WITH_ALL.replace("%s", "$1", 1).replace("%s", "$2").replace("$2)", "repeat('f', 64))") + " $$;"
+                   " alter function public.host_insert(uuid, uuid) owner to host")
+        db.execute("select public.host_insert(%s, %s)", lead, home)
+    else:
+        (db if who == "postgres" else host).execute(WITH_ALL, lead, home, home, "f" * 64)
+    assert db.state(lead).dedupe_hash == db.value("select public.generate_dedupe_hash('a@example.com', '', '', '', '')")
+    if who == "definer":
+        db.execute("drop function public.host_insert(uuid, uuid)")
+
+
+def test_others_reach_no_function_that_takes_a_hash(db, host):
+    """A host cannot import as the owner, and the service itself inserts through the functions only."""
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        Import(host, db.workspace())
+    home = db.workspace()
+    going = Import(db.service(), home)
+    going.session = host
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        going.take_in({"email": "a@example.com"}, hashes=["f" * 64])
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        db.service().execute(WITH_ALL, uuid.uuid4(), home, home, "f" * 64)
 
 
 def test_others_write_the_rest(db, host):
@@ -190,7 +225,7 @@ def test_others_write_the_rest(db, host):
 @pytest.mark.parametrize("column, value", [
     ("routing_status", "routed"), ("routing_status", "failed"), ("routing_attempts", 1), ("routing_locked_by", uuid.uuid4()),
     ("routing_locked_at", "now"), ("routing_started_at", "now"), ("routing_completed_at", "now"), ("routing_failed_at", "now"),
-    ("routing_error", "x"), ("matched_rule_id", uuid.uuid4()), ("rules_version", 3), ("decision_id", uuid.uuid4()),
+    ("routing_error", "x"), ("erased_at", "now"), ("matched_rule_id", uuid.uuid4()), ("rules_version", 3), ("decision_id", uuid.uuid4()),
     ("decided_outcome", "success"), ("duplicate_lead_id", uuid.uuid4())])
 def test_leads_are_inserted_as_pending(db, column, value):
     with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="inserted as pending"):

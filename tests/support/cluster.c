@@ -1,11 +1,14 @@
 #include "support/cluster.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +19,9 @@
 #include "subprocess.h"
 
 enum { PATIENCE_MS = 60000 };
+
+static const char SHARED_MEMORY[] = "/dev/shm";
+static const uint64_t ROOM_MIN_BYTES = UINT64_C(3) << 30;
 
 struct test_cluster {
     char directory[64];
@@ -30,13 +36,62 @@ static void require(bool ok, const struct error *error)
     abort();
 }
 
+/* Where the cluster lives: in memory when there is room. A database is hundreds of files, dear to make on a disk. */
+static const char *scratch(void)
+{
+    struct statvfs room;
+
+    if (access(SHARED_MEMORY, W_OK) == 0 && statvfs(SHARED_MEMORY, &room) == 0 &&
+        (uint64_t)room.f_bavail * room.f_frsize >= ROOM_MIN_BYTES)
+        return SHARED_MEMORY;
+    return "/tmp";
+}
+
+/* The id of the process that made "leadrouter-KIND-PID-RANDOM"; 0: not of this form. */
+static long owner_of(const char *name)
+{
+    static const char prefix[] = "leadrouter-";
+    const char *last = strrchr(name, '-');
+    const char *digits = last;
+    char *end = NULL;
+
+    if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+        return 0;
+    while (digits > name && digits[-1] >= '0' && digits[-1] <= '9')
+        digits--;
+    if (digits == last || digits[-1] != '-' || digits <= name + sizeof(prefix))
+        return 0;
+    long owner = strtol(digits, &end, 10);
+    return end == last ? owner : 0;
+}
+
+void test_cluster_sweep(const char *parent)
+{
+    DIR *directory = opendir(parent);
+    struct dirent *entry = NULL;
+    char path[PATH_MAX];
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        long owner = owner_of(entry->d_name);
+        snprintf(path, sizeof(path), "/proc/%ld", owner);
+        if (owner == 0 || access(path, F_OK) == 0)
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name);
+        const char *const arguments[] = {"/bin/rm", "-rf", "--", path, NULL};
+        subprocess_run(arguments, NULL, &(struct error){0}); /* another user's stay */
+    }
+    if (directory != NULL)
+        closedir(directory);
+}
+
 struct test_cluster *test_cluster_start(void)
 {
     struct test_cluster *cluster = memory_new(sizeof(*cluster));
     struct embedded_options options = {.directory = cluster->directory, .disposable = true};
     struct error error = {0};
 
-    snprintf(cluster->directory, sizeof(cluster->directory), "/tmp/leadrouter-test-XXXXXX");
+    test_cluster_sweep(SHARED_MEMORY);
+    snprintf(cluster->directory, sizeof(cluster->directory), "%s/leadrouter-test-%d-XXXXXX", scratch(), (int)getpid());
     if (mkdtemp(cluster->directory) == NULL || chmod(cluster->directory, 0755) != 0)
         abort();
     require(embedded_start(&options, &cluster->embedded, &error), &error);

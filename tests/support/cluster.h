@@ -21,6 +21,10 @@ char *test_cluster_create_database(struct test_cluster *cluster, const char *nam
 void test_cluster_kill(struct test_cluster *cluster);
 void test_cluster_restart(struct test_cluster *cluster);
 
+/* Removes from `parent` what test processes made there that are gone: the directories whose names say so ("leadrouter-KIND-PID-RANDOM", as
+ * those of Python's tests do). Each start does so in /dev/shm. */
+void test_cluster_sweep(const char *parent);
+
 /* Stops it and removes its directory. NULL is fine. */
 void test_cluster_stop(struct test_cluster *cluster);
 

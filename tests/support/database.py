@@ -81,12 +81,15 @@ class Session:
 
     def decide(self, *decisions):
         """Calls decide() with what the decisions (dictionaries) say and its defaults; rows of its answer by ord. A verdict may bring its
-        error class along."""
+        error class along. With "place" and "queue_place", as lock_leads() gives them, leads and rows are not looked up."""
         decisions = [{**decision, "verdict": decision["verdict"][0], "error_class": decision["verdict"][1]}
                      if isinstance(decision.get("verdict"), tuple) else decision for decision in decisions]
         columns = [[decision.get(name, default() if callable(default) else default) for decision in decisions]
                    for name, _, default in DECIDE]
         arrays = ", ".join(f"%s::{kind}[]" for _, kind, _ in DECIDE)
+        if decisions and "place" in decisions[0]:
+            arrays += ", null, %s::tid[], %s::tid[]"
+            columns += [[decision[name] for decision in decisions] for name in ("place", "queue_place")]
         return {row.ord: row for row in self.rows(f"select * from leadrouter.decide({arrays})", *columns)}
 
     def cancel_and_close(self):

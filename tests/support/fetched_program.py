@@ -1,4 +1,5 @@
-"""Programs that tests use and Debian has not: from the Go world (tools/go-program) and the npm registry (tools/npm-program)."""
+"""Programs that tests use and Debian has not: from the Go world (tools/go-program) and the npm registry (tools/npm-program); and Python
+modules from PyPI (tools/pypi-module)."""
 import pathlib
 import subprocess
 
@@ -13,6 +14,15 @@ def go_program(name):
 
 def npm_program(name):
     return _fetched("tools/npm-program", name)
+
+
+def pypi_module(name):
+    """The folder to import it from."""
+    return _fetched("tools/pypi-module", name)
+
+
+def pypi_package(name):
+    return _fetched("tools/pypi-package", name)
 
 
 def _fetched(tool, name):

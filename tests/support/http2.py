@@ -1,6 +1,7 @@
 """HTTP/2 by hand: what no decent client sends. Frames (RFC 9113) with headers in HPACK literals (RFC 7541, section 6.2.2), so
 that nothing of one call is needed to read the next.
 """
+import contextlib
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6,
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 CANCEL = 8
 STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
+FRAME_MAX = 16384
 PATIENCE_S = 60
 ROUTE_LEAD = "/leadrouter.v1.RoutingService/RouteLead"
 HEALTH = "/leadrouter.v1.RoutingService/Health"
@@ -43,6 +45,14 @@ def block(path, authority="localhost", content_type="application/grpc", **more):
     fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": authority, "te": "trailers",
               "content-type": content_type, **{name.replace("_", "-"): value for name, value in more.items()}}
     return b"".join(b"\x00" + text(name) + text(value) for name, value in fields.items())
+
+
+def long_call(stream, path=HEALTH, **more):
+    """A call without a message whose headers may be longer than a frame."""
+    headers = block(path, **more)
+    parts = [headers[i:i + FRAME_MAX] for i in range(0, len(headers), FRAME_MAX)]
+    return b"".join(frame(HEADERS if i == 0 else CONTINUATION, END_HEADERS if i == len(parts) - 1 else 0, stream, part)
+                    for i, part in enumerate(parts)) + frame(DATA, END_STREAM, stream, message())
 
 
 def message(payload=b"", flag=0, size=None):
@@ -161,7 +171,7 @@ class Answerer:
                 connection, _ = self.socket.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rb") as stream:
+            with connection, connection.makefile("rb") as stream, contextlib.suppress(ConnectionError): # clients may go
                 self._answer(connection, stream)
 
     def _answer(self, connection, stream):

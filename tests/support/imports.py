@@ -1,9 +1,9 @@
 """An import as the server does it, statement by statement."""
 import uuid
 
-IMPORT_ROWS = ("select * from leadrouter.import_rows(%s, %s, %s, %s, %s::bigint[], %s::text[], %s::uuid[], "
-               + ", ".join(["%s::text[]"] * 15) + ")")
-BEGIN = "select * from leadrouter.begin_import(%s, %s, 'f.csv', null, false, 0, %s)"
+IMPORT_ROWS = ("select * from leadrouter.import_rows(%s, %s, %s, %s, %s::bigint[], %s::text[], %s::text[], %s::uuid[], "
+               + ", ".join(["%s::text[]"] * 16) + ")")
+BEGIN = "select * from leadrouter.begin_import(%s, %s, 'f.csv', null, false, 0, %s, false)"
 FIELDS = ("external_id", "email", "phone", "first_name", "last_name", "company_name", "company_industry", "company_size", "company_revenue",
           "country", "state", "city", "postal_code", "source")
 
@@ -14,13 +14,14 @@ class Import:
         self.started = session.row(BEGIN, home, fingerprint, self.owner)
         self.id, self.at = self.started.import_id, self.started.last_row
 
-    def take_in(self, *leads, reasons=None, end_offset=0):
+    def take_in(self, *leads, reasons=None, fields=None, end_offset=0, hashes=None):
         """Rows by what leads have; a key per content."""
         numbers = list(range(self.at + 1, self.at + 1 + len(leads)))
         columns = [[lead.get(field, "") for lead in leads] for field in FIELDS]
         keys = [uuid.uuid5(uuid.NAMESPACE_URL, repr(sorted(lead.items()))) for lead in leads]
-        rows = self.session.rows(IMPORT_ROWS, self.id, self.owner, self.at, end_offset, numbers, reasons or [None] * len(leads), keys,
-                                 *columns, ["{}"] * len(leads))
+        rows = self.session.rows(IMPORT_ROWS, self.id, self.owner, self.at, end_offset, numbers, fields or [""] * len(leads),
+                                 reasons or [None] * len(leads), keys, *columns,
+                                 [lead.get("attributes", "{}") for lead in leads], hashes or [None] * len(leads))
         self.at = numbers[-1]
         return rows
 

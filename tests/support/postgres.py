@@ -7,6 +7,7 @@ standard input closes, so nothing stays behind when a test process is killed.
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,15 +17,37 @@ import psycopg2
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LEADROUTER_BUILD_DIR", ROOT / "build" / "release"))
 LEADROUTERD = BUILD / "server" / "leadrouterd"
+SHARED_MEMORY = pathlib.Path("/dev/shm")
+ROOM_MIN_BYTES = 3 << 30 # what the clusters of a few test processes take at most
 IS_LONG = os.environ.get("LEADROUTER_LONG") == "1"
+
+
+def scratch(prefix):
+    """A new directory for a cluster, which the user postgres can enter: in memory when there is room, for a database is hundreds of
+    files, and making them on a disk is ten times as dear."""
+    parent = None
+    if SHARED_MEMORY.is_mount() and os.access(SHARED_MEMORY, os.W_OK):
+        room = os.statvfs(SHARED_MEMORY)
+        if room.f_bavail * room.f_frsize >= ROOM_MIN_BYTES:
+            parent = SHARED_MEMORY
+    path = tempfile.mkdtemp(prefix=f"leadrouter-{prefix}-{os.getpid()}-", dir=parent)
+    os.chmod(path, 0o755)
+    return path
+
+
+def sweep(parent=SHARED_MEMORY):
+    """Removes what scratch() made in memory for processes that are gone: their id is in the name."""
+    for path in parent.glob("leadrouter-*"):
+        owner = re.fullmatch(r"leadrouter-.+-(\d+)-[^-]+", path.name)
+        if owner and not pathlib.Path("/proc", owner[1]).exists():
+            shutil.rmtree(path, ignore_errors=True) # another user's stay
 
 
 class Postgres:
     arguments = ()
 
     def __enter__(self):
-        self.directory = tempfile.mkdtemp(prefix="leadrouter-postgres-")
-        os.chmod(self.directory, 0o755)
+        self.directory = scratch("postgres")
         self.made = 0
         self.start()
         return self
@@ -69,7 +92,7 @@ class Postgres:
         name = f"test_{self.made}"
         connection = self.connect("postgres")
         with connection.cursor() as cursor:
-            cursor.execute(f"create database {name} template {template}")
+            cursor.execute(f"create database {name} template {template} strategy file_copy")
         connection.close()
         return name
 

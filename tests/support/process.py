@@ -13,12 +13,25 @@ def memory_bytes(pid, field="VmRSS"):
     raise ValueError(f"no {field} of process {pid}")
 
 
+def own_threads(pid):
+    """How many threads have the name of the process, as those have that nobody has named: libraries name theirs."""
+    names = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            names.append((task / "comm").read_text(encoding="utf-8"))
+        except OSError: # it has ended
+            pass
+    return names.count(pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8"))
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def limit_descriptors(pid, limit):
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+def limit_descriptors(pid, limit, for_good=True):
+    """Not for good: the limit can be raised again."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit if for_good else hard))
 
 
 def connect_many(address, count):

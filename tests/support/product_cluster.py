@@ -16,14 +16,27 @@ from support.postgres import Postgres
 
 PATIENCE_S = 60
 TEMPLATE = "leadrouter"
+COPY_SETTINGS = """do $$
+    declare
+        setting text;
+    begin
+        for setting in select unnest(r.setconfig) from pg_db_role_setting r join pg_database d on d.oid = r.setdatabase
+                where d.datname = '{template}' and r.setrole = to_regrole('leadrouter_service') loop
+            execute format('alter role leadrouter_service in database {name} set %I = %L',
+                split_part(setting, '=', 1), split_part(setting, '=', 2));
+        end loop;
+    end $$"""
 
 
 class ProductCluster(Postgres):
     arguments = ("--migrate",)
 
     def database(self, template=TEMPLATE):
-        """Makes a database and returns its name; template0 gives an empty one."""
-        return super().database(template)
+        """Makes a database and returns its name; template0 gives an empty one. A copy gets the settings of the service's role too, which
+        belong to the database that was migrated."""
+        name = super().database(template)
+        execute(self, "postgres", COPY_SETTINGS.format(name=name, template=template))
+        return name
 
     def service_url(self, name):
         """How the server logs in."""
@@ -63,9 +76,9 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
         select.select([], [], [], 0.01)
 
 
-def execute(cluster, name, sql, parameters=None):
-    """Runs a statement as the superuser; returns its rows, or None."""
-    connection = cluster.connect(name)
+def execute(cluster, name, sql, parameters=None, user="postgres"):
+    """Runs a statement, as the superuser or somebody else; returns its rows, or None."""
+    connection = cluster.connect(name, user)
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)

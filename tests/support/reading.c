@@ -12,7 +12,8 @@
 
 static void show_source(struct buffer *shown, const struct ingest_source *source)
 {
-    buffer_append_format(shown, "%s %s", ingest_format_name(source->format), ingest_encoding_name(source->encoding));
+    buffer_append_format(
+        shown, "%s %s", source->format == INGEST_FORMAT_JSON ? "json" : "csv", ingest_encoding_name(source->encoding));
     if (source->format == INGEST_FORMAT_CSV) {
         buffer_append_format(shown, " %c ", source->delimiter);
         for (size_t i = 0; i < source->column_count; i++)
@@ -57,20 +58,9 @@ static enum ingest_step step(struct ingest_reader *reader, const char *bytes, si
     }
 }
 
-static struct ingest_reader *new_reader(const struct ingest_reader_options *options)
-{
-    struct ingest_reader *reader = NULL;
-    bool ok = ingest_reader_new(options, &reader, NULL);
-
-    if (!ok)
-        fprintf(stderr, "refused: %s\n", options->checkpoint);
-    assert(ok);
-    return reader;
-}
-
 char *read_all(const struct ingest_reader_options *options, const char *bytes, size_t size, size_t chunk)
 {
-    struct ingest_reader *reader = new_reader(options);
+    struct ingest_reader *reader = ingest_reader_new(options);
     struct buffer shown = {0};
     struct ingest_row row;
     struct error error = {0};
@@ -92,49 +82,6 @@ char *read_all(const struct ingest_reader_options *options, const char *bytes, s
     assert(ingest_reader_next(reader, &row, &error) == next);
     char *text = memory_copy_string(buffer_text(&shown));
     ingest_reader_free(reader);
-    buffer_release(&shown);
-    return text;
-}
-
-char *read_in_pieces(const struct ingest_reader_options *options, const char *bytes, size_t size)
-{
-    struct ingest_reader_options resumed = *options;
-    struct ingest_reader *reader = new_reader(options);
-    char *checkpoint = NULL;
-    struct buffer shown = {0};
-    struct ingest_row row;
-    struct error error = {0};
-    enum ingest_step next = INGEST_STEP_MORE;
-    bool is_first = true;
-    size_t at = 0;
-
-    buffer_init(&shown, SIZE_MAX / 8);
-    for (;;) {
-        next = step(reader, bytes, size, 7, &at, &row, &error);
-        if (next == INGEST_STEP_STARTED && is_first)
-            show_source(&shown, ingest_reader_source(reader));
-        else if (next == INGEST_STEP_ROW)
-            show_row(&shown, &row);
-        else if (next != INGEST_STEP_STARTED)
-            break;
-        if (next == INGEST_STEP_STARTED && !is_first)
-            continue;
-        is_first = false;
-        free(checkpoint);
-        checkpoint = ingest_reader_checkpoint(reader);
-        at = ingest_reader_offset(reader);
-        assert(at <= size);
-        ingest_reader_free(reader);
-        resumed.checkpoint = checkpoint;
-        reader = new_reader(&resumed);
-    }
-    if (next == INGEST_STEP_END)
-        buffer_append_string(&shown, "end\n");
-    else
-        buffer_append_format(&shown, "!%s\n", error.text);
-    free(checkpoint);
-    ingest_reader_free(reader);
-    char *text = memory_copy_string(buffer_text(&shown));
     buffer_release(&shown);
     return text;
 }

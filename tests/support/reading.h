@@ -17,7 +17,4 @@
  * The caller's, released with free(). */
 char *read_all(const struct ingest_reader_options *options, const char *bytes, size_t size, size_t chunk);
 
-/* The same, but behind each row a new reader goes on from the checkpoint of the old one. */
-char *read_in_pieces(const struct ingest_reader_options *options, const char *bytes, size_t size);
-
 #endif

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Goal: each fault that tidy.py looks for is found, in its file and line; code that only looks like one is left alone."""
+import json
 import pathlib
 import shutil
 import subprocess
@@ -44,6 +45,17 @@ class TidyTest(unittest.TestCase):
 
     def problems(self):
         return tidy.problems_of(self.root)[0]
+
+    def exports(self, *names):
+        """Problems of exports when these are the sources of a build."""
+        build = self.root / "build"
+        build.mkdir(exist_ok=True)
+        entries = [{"directory": str(build), "file": str(self.root / name), "command": f"cc -c -o {number}.o {self.root / name}"}
+                   for number, name in enumerate(names)]
+        (build / "compile_commands.json").write_text(json.dumps(entries), encoding="utf-8")
+        for entry in entries:
+            subprocess.run(entry["command"].split(), cwd=build, check=True)
+        return list(tidy.check_exports(self.root, build))
 
     def assert_found(self, name, line, *words):
         problems = self.problems()
@@ -177,6 +189,33 @@ class TidyTest(unittest.TestCase):
     def test_paths_of_one_machine(self):
         self.write("README.md", f"this is fine: src{tidy.WORKPLACE}x\nrun `{tidy.WORKPLACE}main/x`\n")
         self.assert_found("README.md", 2, "path of one machine")
+
+    def test_exports(self):
+        self.write("src/base/thing.c", "/* lonely() */\nvoid used(void)\n{\n}\n\nvoid lonely(void)\n{\n    used();\n}\n\n"
+                                       "int forgotten = 1;\n")
+        self.write("src/base/user.c", "void used(void);\nvoid box_init(void);\n\nint main(void)\n{\n    used();\n    box_init();\n}\n")
+        self.write("src/base/box.c", "void box_init(void)\n{\n}\n\nvoid box_release(void)\n{\n}\n")
+        self.write("client/client.c", "void leadrouter_connect(void)\n{\n}\n\nvoid connect_twice(void)\n{\n}\n")
+        self.write("tests/unit/test.c", "void helper(void)\n{\n}\n")
+        names = ["src/base/thing.c", "src/base/user.c", "src/base/box.c", "client/client.c", "tests/unit/test.c"]
+        text = "is used by no other file: it is static, or gone"
+        self.assertEqual(sorted(self.exports(*names)), [("client/client.c", 5, f"connect_twice {text}"),
+                                                        ("src/base/thing.c", 6, f"lonely {text}"),
+                                                        ("src/base/thing.c", 11, f"forgotten {text}")])
+        (self.root / "build/1.o").unlink()
+        (_, _, text), = tidy.check_exports(self.root, self.root / "build")
+        self.assertIn("1 objects are not built", text)
+
+    def test_architecture(self):
+        header = "| module | may include |\n|---|---|\n"
+        rows = [f"| `{name}` | {', '.join(f'`{one}`' for one in sorted(allowed - {'leadrouter'})) or '–'} |"
+                for name, allowed in tidy.ALLOWED_INCLUDES.items() if allowed is not tidy.ANY] + ["| `bench` | all of the above |"]
+        self.write("ARCHITECTURE.md", header + "\n".join(rows) + "\n")
+        self.assertEqual(self.problems(), [])
+        self.write("ARCHITECTURE.md", header + "\n".join(rows).replace("| `pg` | `base`, `metrics` |", "| `pg` | `base` |") + "\n")
+        self.assert_found("ARCHITECTURE.md", 3 + list(tidy.ALLOWED_INCLUDES).index("pg"), "pg may include ['base', 'metrics']")
+        self.write("ARCHITECTURE.md", header + "\n".join(rows[1:]) + "\n")
+        self.assert_found("ARCHITECTURE.md", 1, "does not say what base may include")
 
     def test_shell(self):
         self.write("tools/run", "#!/usr/bin/env bash\necho\nif true; then\n", 0o755)

@@ -33,17 +33,21 @@ ANY = None
 ALLOWED_INCLUDES = {
     "base": set(),
     "grpc_c": {"base"},
-    "pg": {"base"},
+    "metrics": {"base"},
+    "levels": {"base"},
+    "pg": {"base", "metrics"},
     "dedupe": {"base"},
     "jwt": {"base"},
     "rules": {"base"},
-    "routing": {"base", "pg", "dedupe", "rules"},
-    "jobs": {"base", "pg", "dedupe", "rules", "routing"},
+    "routing": {"base", "levels", "metrics", "pg", "dedupe", "rules"},
+    "jobs": {"base", "metrics", "pg", "routing"},
     "ingest": {"base", "dedupe", "rules"},
+    "trace": {"base", "grpc_c"},
     "sql": {"base"},
-    "server": {"base", "grpc_c", "jwt", "pg", "dedupe", "rules", "routing", "jobs", "ingest", "leadrouter", "sql"},
+    "server": {"base", "levels", "metrics", "grpc_c", "jwt", "pg", "dedupe", "rules", "routing", "jobs", "ingest", "trace", "leadrouter",
+               "sql"},
     "client": {"base", "grpc_c", "leadrouter"},
-    "leadctl": {"base", "grpc_c", "jwt", "ingest", "client", "leadrouter"},
+    "leadctl": {"base", "grpc_c", "jwt", "ingest", "levels", "leadrouter"},
     "protoc-gen-grpc-c": {"base"},
     "gen-countries": {"base"},
     "demo-leads": {"base"},
@@ -289,6 +293,66 @@ def check_format(root, files):
             yield "tests/tidy/tidy.py", 1, f"clang-format failed: {run.stderr.strip()}"
 
 
+def check_architecture(root):
+    """ARCHITECTURE.md shows the list of allowed includes as it is; the generated protocol is no module."""
+    path = root / "ARCHITECTURE.md"
+    if not path.exists():
+        return
+    shown, rows = {}, []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        names = re.findall(r"`([\w-]+)`", cells[0])
+        if not line.startswith("| `") or len(cells) != 2 or not set(names) <= set(ALLOWED_INCLUDES):
+            continue
+        listed = set(re.findall(r"`([\w-]+)`", cells[1]))
+        if cells[1].startswith("all of the above"):
+            listed = set(shown) - listed
+        shown.update({name: listed for name in names})
+        rows.append((number, names, listed))
+    for number, names, listed in rows:
+        for name in names:
+            allowed = ALLOWED_INCLUDES[name]
+            if allowed is not ANY and listed != allowed - {"leadrouter"}:
+                yield "ARCHITECTURE.md", number, f"{name} may include {sorted(allowed - {'leadrouter'})}"
+    for name in sorted(set(ALLOWED_INCLUDES) - set(shown) - {"tests"}):
+        yield "ARCHITECTURE.md", 1, f"does not say what {name} may include"
+
+
+def output_of(entry):
+    """The object of one entry of compile_commands.json."""
+    words = shlex.split(entry["command"])
+    return words[words.index("-o") + 1]
+
+
+def check_exports(root, build):
+    """A function or a variable with external linkage is used by another file; the client library's are for programs elsewhere."""
+    defined, used = {}, {}
+    entries = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
+    sources = {str(pathlib.Path(entry["directory"], output_of(entry))): pathlib.Path(entry["file"]) for entry in entries}
+    missing = [name for name in sources if not pathlib.Path(name).exists()]
+    if missing:
+        yield "tests/tidy/tidy.py", 1, f"{len(missing)} objects are not built, such as {missing[0]}: build all"
+        return
+    output = subprocess.run(["nm", "-A", "-P", *sources], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for line in output.splitlines():
+        name, symbol, kind = line.split()[:3]
+        source = sources[name[:-1]]
+        if kind == "U":
+            used.setdefault(symbol, set()).add(source)
+        elif kind in "TDBR" and symbol != "main" and not symbol.startswith("__"):
+            defined[symbol] = source
+    for symbol, source in defined.items():
+        if not source.is_relative_to(root) or source.is_relative_to(build):
+            continue
+        name = source.relative_to(root).as_posix()
+        is_promise = name.startswith("client/") and symbol.startswith("leadrouter_")
+        begins = [re.sub("_(free|release)$", word, symbol) for word in ("_new", "_init")] # whoever has the one has the other
+        if name.split("/")[0] == "tests" or is_promise or any(used.get(one, set()) - {source} for one in (symbol, *begins)):
+            continue
+        code = blank_comments_and_literals(source.read_text(encoding="utf-8"))
+        yield name, line_of(code, max(code.find(symbol), 0)), f"{symbol} is used by no other file: it is static, or gone"
+
+
 def include_flags(build):
     """Every include folder that the build uses; generated headers are found there."""
     flags = []
@@ -357,6 +421,9 @@ def problems_of(root, compiler="cc", build=None):
     problems += check_guards(files)
     problems += check_format(root, files)
     problems += check_headers(root, files, compiler, include_flags(build))
+    problems += check_architecture(root)
+    if build is not None:
+        problems += check_exports(root, pathlib.Path(build).resolve())
     return sorted(set(problems)), len(files)
 
 

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -150,8 +151,7 @@ void cluster_stop(struct cluster *cluster)
     child_stop(&cluster->child);
 }
 
-/* A port of loopback that nobody listens on now. */
-static int free_port(void)
+int children_free_port(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
@@ -171,7 +171,7 @@ bool server_start(const char *leadrouterd, const char *service_url, const char *
     const char *arguments[WORDS_MAX] = {leadrouterd, "serve", "--database", service_url, "--listen"};
     size_t count = 5;
     struct server server = {0};
-    int port = free_port();
+    int port = children_free_port();
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     bool ok = false;
 
@@ -221,25 +221,62 @@ bool child_memory_read(pid_t pid, struct child_memory *ret_memory)
     return true;
 }
 
-char *children_find_leadrouterd(void)
+bool child_cpu_read(pid_t pid, int64_t *ret_ns)
 {
-    static const char *const places[] = {"%s/leadrouterd", "%s/../../server/leadrouterd"};
+    struct timespec taken;
+    clockid_t clock;
+
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &taken) != 0)
+        return false;
+    *ret_ns = taken.tv_sec * INT64_C(1000000000) + taken.tv_nsec;
+    return true;
+}
+
+bool tool_start(const char *const *arguments, const char *log_path, struct child *ret_child, struct error *reterr_error)
+{
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    bool ok = log >= 0 || error_set(reterr_error, ERROR_SYSTEM, "could not write %s: %s", log_path, strerror(errno));
+
+    ok = ok && child_start(arguments, false, log, ret_child, reterr_error);
+    close_quietly(&log);
+    return ok;
+}
+
+void tool_end(struct child *child)
+{
+    if (child->pid > 0)
+        close_quietly(&child->stdin_write);
+    *child = (struct child){.stdin_write = -1, .stdout_read = -1};
+}
+
+/* A program next to this one, or in the build; its bare name when it is in neither. */
+static char *find_program(const char *name, const char *folder)
+{
     char self[4096] = "";
     char *found = NULL;
 
     if (readlink("/proc/self/exe", self, sizeof(self) - 1) <= 0)
-        return memory_copy_string("leadrouterd");
+        return memory_copy_string(name);
     const char *directory = dirname(self);
-    for (size_t i = 0; i < COUNT_OF(places) && found == NULL; i++) {
+    for (int in_build = 0; in_build < 2 && found == NULL; in_build++) {
         struct buffer path;
         buffer_init(&path, sizeof(self) * 2);
-        buffer_append_string(&path, directory);
-        buffer_append_string(&path, places[i] + 2);
+        buffer_append_format(&path, "%s/%s%s", directory, in_build == 1 ? folder : "", name);
         if (access(buffer_text(&path), X_OK) == 0)
             found = memory_copy_string(buffer_text(&path));
         buffer_release(&path);
     }
-    return found == NULL ? memory_copy_string("leadrouterd") : found;
+    return found == NULL ? memory_copy_string(name) : found;
+}
+
+char *children_find_leadrouterd(void)
+{
+    return find_program("leadrouterd", "../../server/");
+}
+
+char *children_find_leadctl(void)
+{
+    return find_program("leadctl", "../leadctl/");
 }
 
 char *children_url_database(const char *url)

@@ -49,11 +49,28 @@ void cluster_stop(struct cluster *cluster);
 bool server_start(const char *leadrouterd, const char *service_url, const char *const *flags, const char *log_path,
     struct server *ret_server, struct error *reterr_error);
 
+/* A port of loopback that nobody listens on now; 0: none could be found. */
+int children_free_port(void);
+
 /* Stops it and waits for its end. A zeroed one is fine. */
 void server_stop(struct server *server);
 
 /* Reads the memory of a running process; false when it is gone. */
 bool child_memory_read(pid_t pid, struct child_memory *ret_memory);
+
+/* Reads how much processor time a running process has taken; false when it is gone. */
+bool child_cpu_read(pid_t pid, int64_t *ret_ns);
+
+/* Starts a program that ends by itself; argv[0] is its path, the last is NULL. Its output and messages go to `log_path`. The caller
+ * waits for its end, then tool_end(). ERROR_SYSTEM. */
+bool tool_start(
+    const char *const *arguments, const char *log_path, struct child *ret_child, struct error *reterr_error);
+
+/* Gives back what belonged to a program that has ended. A zeroed one is fine. */
+void tool_end(struct child *child);
+
+/* Path of leadctl of this build; memory of the caller. */
+char *children_find_leadctl(void);
 
 /* Path of the server of this build, next to this program: memory of the caller. */
 char *children_find_leadrouterd(void);

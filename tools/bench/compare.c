@@ -37,33 +37,14 @@ static const struct measurement {
 static_assert(COUNT_OF(measurements) <= COUNT_OF(((struct report *)0)->lines), "the report has a line for each");
 
 /* True when an item of `only`, of `size` bytes, names the measurement: "unary" or "unary-64". */
-static bool is_named(const struct measurement *measurement, const char *item, size_t size)
+static bool is_named(size_t index, const char *item, size_t size)
 {
+    const struct measurement *measurement = &measurements[index];
     char full[32];
 
     snprintf(full, sizeof(full), "%s-%u", measurement->name, measurement->parallel);
     return (strlen(measurement->name) == size && memcmp(item, measurement->name, size) == 0) ||
            (strlen(full) == size && memcmp(item, full, size) == 0);
-}
-
-/* Which measurements are wanted: those that `only` names (NULL: all). ERROR_INVALID for a name that there is not. */
-static bool choose(const char *only, bool ret_wanted[COUNT_OF(measurements)], struct error *reterr_error)
-{
-    for (size_t i = 0; i < COUNT_OF(measurements); i++)
-        ret_wanted[i] = only == NULL;
-    while (only != NULL) {
-        size_t size = strcspn(only, ",");
-        bool is_known = false;
-        for (size_t i = 0; i < COUNT_OF(measurements); i++)
-            if (is_named(&measurements[i], only, size)) {
-                ret_wanted[i] = true;
-                is_known = true;
-            }
-        if (!is_known)
-            return error_set(reterr_error, ERROR_INVALID, "--only: there is no \"%.*s\"", (int)size, only);
-        only = only[size] == '\0' ? NULL : only + size + 1;
-    }
-    return true;
 }
 
 /* How a run's leads go to a server. */
@@ -132,21 +113,13 @@ static bool verify(struct stage *stage, const struct run_summary *summary, struc
 {
     struct workload_check check = {0};
     struct pg_conn *conn = NULL;
+    char text[WORKLOAD_TEXT_SIZE];
     bool ok = stage_connect(stage, &conn, reterr_error) && workload_verify(conn, &check, reterr_error);
 
     pg_conn_free(conn);
-    if (!ok)
-        return false;
-    if (check.sold_twice != 0 || check.wrong_rules != 0 || check.deciding != check.sold + check.duplicates)
-        return error_set(reterr_error, ERROR_INTERNAL,
-            "wrong decisions: %" PRId64 " identities sold twice, %" PRId64 " leads by a wrong rule, %" PRId64
-            " deciding log rows for %" PRId64 " decided leads",
-            check.sold_twice, check.wrong_rules, check.deciding, check.sold + check.duplicates);
-    if (summary->errors == 0 && (uint64_t)(check.sold + check.duplicates) != summary->answered)
-        return error_set(reterr_error, ERROR_INTERNAL,
-            "%" PRIu64 " leads answered, %" PRId64 " decided in the database", summary->answered,
-            check.sold + check.duplicates);
-    return true;
+    if (ok && workload_count_wrong(&check, summary->errors == 0 ? (int64_t)summary->answered : -1, text) != 0)
+        ok = error_set(reterr_error, ERROR_INTERNAL, "wrong decisions: %s", text);
+    return ok;
 }
 
 static bool measure_once(struct stage *stage, const struct bench_options *options,
@@ -257,7 +230,7 @@ bool compare_run(const struct bench_options *options, struct report *ret_report,
     bool ok = false;
 
     assert(options->rounds >= 1 && options->rounds <= ROUNDS_MAX);
-    if (!choose(options->only, wanted, reterr_error))
+    if (!options_choose(options->only, COUNT_OF(measurements), is_named, wanted, reterr_error))
         return false;
     ok = stage_open(&stage, options, NULL, reterr_error) &&
          measure_all(&stage, options, wanted, ret_report, reterr_error);

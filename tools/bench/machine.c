@@ -35,7 +35,8 @@ static bool read_times(struct processor_times *ret_times)
     return ok;
 }
 
-double machine_busy_percent(int window_ms)
+/* Share of all processors that was busy during a window of `window_ms`, in percent, from /proc/stat; -1 when that cannot be read. */
+static double busy_percent(int window_ms)
 {
     struct processor_times before = {0};
     struct processor_times after = {0};
@@ -51,9 +52,9 @@ double machine_busy_percent(int window_ms)
 double machine_wait_idle(double percent, int timeout_ms)
 {
     int64_t deadline_ns = clock_after_ms(timeout_ms);
-    double busy = machine_busy_percent(WINDOW_MS);
+    double busy = busy_percent(WINDOW_MS);
 
     while (busy >= percent && clock_now_ns() < deadline_ns && !atomic_load(&run_interrupted))
-        busy = machine_busy_percent(WINDOW_MS);
+        busy = busy_percent(WINDOW_MS);
     return busy;
 }

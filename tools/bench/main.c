@@ -4,13 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "compare.h"
+#include "imports.h"
 #include "load.h"
 #include "options.h"
 #include "report.h"
 #include "retries.h"
 #include "rpc.h"
 #include "rules.h"
+#include "scenarios.h"
+#include "telemetry.h"
 #include "tenants.h"
 #include "tokens.h"
 
@@ -87,6 +91,48 @@ static int run_tenants(const struct bench_options *options)
     return EXIT_SUCCESS;
 }
 
+static int run_telemetry(const struct bench_options *options)
+{
+    struct telemetry_report report = {0};
+    struct error error = {0};
+
+    if (!telemetry_run(options, &report, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    telemetry_print(stdout, &report, options->json);
+    return EXIT_SUCCESS;
+}
+
+static int run_imports(const struct bench_options *options)
+{
+    struct imports_report report = {0};
+    struct error error = {0};
+
+    if (!imports_run(options, &report, &error)) {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+        return EXIT_OPERATION;
+    }
+    imports_print(stdout, &report, options->json);
+    return EXIT_SUCCESS;
+}
+
+static int run_scenarios(const struct bench_options *options)
+{
+    struct scenarios_report *report = memory_new(sizeof(*report));
+    struct error error = {0};
+    int code = EXIT_OPERATION;
+
+    if (scenarios_run(options, report, &error)) {
+        scenarios_print(stdout, report, options->json);
+        code = report->missed == 0 ? EXIT_SUCCESS : EXIT_OPERATION;
+    } else {
+        fprintf(stderr, "leadrouter-bench: %s\n", error.text);
+    }
+    free(report);
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     const struct sigaction action = {.sa_handler = interrupted};
@@ -116,6 +162,12 @@ int main(int argc, char **argv)
         return run_tokens(&options);
     if (options.command == BENCH_TENANTS)
         return run_tenants(&options);
+    if (options.command == BENCH_IMPORTS)
+        return run_imports(&options);
+    if (options.command == BENCH_TELEMETRY)
+        return run_telemetry(&options);
+    if (options.command == BENCH_SCENARIOS)
+        return run_scenarios(&options);
     ok = options.command == BENCH_LOAD ? load_run(&options, &report, &error) : compare_run(&options, &report, &error);
     if (!ok) {
         fprintf(stderr, "leadrouter-bench: %s\n", error.text);

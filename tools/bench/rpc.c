@@ -3,11 +3,11 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "leadrouter/v1/routing.grpc.h"
+#include "run.h"
 
 enum { ROUNDS_MAX = 9 };
 
@@ -59,7 +59,8 @@ static void answered(const Leadrouter__V1__HealthResponse *response, const struc
     pthread_mutex_unlock(&calls->lock);
 }
 
-bool rpc_measure_generated(unsigned in_flight, int64_t duration_ms, double *ret_per_second, struct error *reterr_error)
+static bool measure_generated(
+    unsigned in_flight, int64_t duration_ms, double *ret_per_second, struct error *reterr_error)
 {
     static const struct leadrouter__v1__routing_service__handlers handlers = {.health = handle};
     const struct grpc_c_server_options options = {.threads = 1};
@@ -94,13 +95,6 @@ cleanup:
 
 /* --- Both --------------------------------------------------------------------------------------------------------- */
 
-static int compare_speed(const void *left, const void *right)
-{
-    double difference = *(const double *)left - *(const double *)right;
-
-    return (difference > 0) - (difference < 0);
-}
-
 bool rpc_run(const struct bench_options *options, struct rpc_report *ret_report, struct error *reterr_error)
 {
     double generated[ROUNDS_MAX];
@@ -109,15 +103,13 @@ bool rpc_run(const struct bench_options *options, struct rpc_report *ret_report,
     unsigned in_flight = (unsigned)options->in_flight;
 
     for (int64_t i = 0; i < options->rounds; i++)
-        if (!rpc_measure_generated(in_flight, duration_ms, &generated[i], reterr_error) ||
+        if (!measure_generated(in_flight, duration_ms, &generated[i], reterr_error) ||
             !rpc_measure_by_hand(in_flight, duration_ms, &by_hand[i], reterr_error))
             return false;
-    qsort(generated, (size_t)options->rounds, sizeof(generated[0]), compare_speed);
-    qsort(by_hand, (size_t)options->rounds, sizeof(by_hand[0]), compare_speed);
     *ret_report = (struct rpc_report){.in_flight = options->in_flight,
         .rounds = options->rounds,
-        .generated_per_second = generated[options->rounds / 2],
-        .by_hand_per_second = by_hand[options->rounds / 2]};
+        .generated_per_second = run_median(generated, (size_t)options->rounds),
+        .by_hand_per_second = run_median(by_hand, (size_t)options->rounds)};
     return true;
 }
 

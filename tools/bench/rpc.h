@@ -22,8 +22,7 @@ bool rpc_run(const struct bench_options *options, struct rpc_report *ret_report,
 /* Prints the report for people; or as one JSON object. */
 void rpc_print(FILE *output, const struct rpc_report *report, bool is_json);
 
-/* One run of each kind, `duration_ms` long: calls answered with OK per second. */
-bool rpc_measure_generated(unsigned in_flight, int64_t duration_ms, double *ret_per_second, struct error *reterr_error);
+/* rpc_core.c for rpc.c: one run of calls by hand, `duration_ms` long: how many are answered with OK in a second. */
 bool rpc_measure_by_hand(unsigned in_flight, int64_t duration_ms, double *ret_per_second, struct error *reterr_error);
 
 #endif

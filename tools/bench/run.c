@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 atomic_bool run_interrupted;
 
@@ -61,10 +62,18 @@ void run_report_outcome(struct run *run, int64_t begun_ns, enum routing_outcome 
 {
     int64_t now_ns = clock_now_ns();
 
+    run_report_latency(run, now_ns, now_ns - begun_ns, outcome);
+}
+
+void run_report_latency(struct run *run, int64_t decided_ns, int64_t latency_ns, enum routing_outcome outcome)
+{
+    int64_t waited_ns = latency_ns > 0 ? latency_ns : 0;
+
     assert((unsigned)outcome < RUN_OUTCOMES);
     atomic_fetch_add_explicit(&run->outcomes[outcome], 1, memory_order_relaxed);
-    histogram_add(&run->latency, now_ns > begun_ns ? (uint64_t)(now_ns - begun_ns) : 0);
-    note_answer(run, now_ns);
+    histogram_add(&run->latency, (uint64_t)waited_ns);
+    atomic_fetch_add_explicit(&run->latency_sum_ns, waited_ns, memory_order_relaxed);
+    note_answer(run, decided_ns);
 }
 
 void run_report_error(struct run *run, const char *text)
@@ -89,6 +98,8 @@ void run_finish(const struct run *run, struct run_summary *ret_summary)
     ret_summary->seconds = (double)(atomic_load(&run->last_answer_ns) - run->start_ns) * 1e-9;
     if (ret_summary->seconds > 0)
         ret_summary->leads_per_second = (double)ret_summary->answered / ret_summary->seconds;
+    if (ret_summary->answered > 0)
+        ret_summary->mean_ms = (double)atomic_load(&run->latency_sum_ns) * ms / (double)ret_summary->answered;
     ret_summary->p50_ms = (double)histogram_quantile(&run->latency, 500) * ms;
     ret_summary->p95_ms = (double)histogram_quantile(&run->latency, 950) * ms;
     ret_summary->p99_ms = (double)histogram_quantile(&run->latency, 990) * ms;
@@ -107,4 +118,15 @@ double run_median(double *numbers, size_t count)
     assert(count > 0);
     qsort(numbers, count, sizeof(*numbers), compare_numbers);
     return numbers[count / 2];
+}
+
+double run_median_of(const double *first, size_t size, size_t count)
+{
+    double *numbers = memory_new_array(count, sizeof(*numbers));
+
+    for (size_t i = 0; i < count; i++)
+        memcpy(&numbers[i], (const char *)first + i * size, sizeof(*numbers));
+    const double median = run_median(numbers, count);
+    free(numbers);
+    return median;
 }

@@ -27,6 +27,7 @@ struct run {
     atomic_flag has_error_text;
     char error_text[RUN_ERROR_SIZE]; /* of the first error; read it after the run */
     struct histogram latency;        /* nanoseconds, of leads that got an outcome */
+    atomic_int_least64_t latency_sum_ns;
 };
 
 /* What is kept of a finished run. */
@@ -37,6 +38,7 @@ struct run_summary {
     char error_text[RUN_ERROR_SIZE];
     double seconds;
     double leads_per_second;
+    double mean_ms;
     double p50_ms;
     double p95_ms;
     double p99_ms;
@@ -60,6 +62,8 @@ bool run_ran_dry(const struct run *run);
 
 /* Reports one lead. `begun_ns` is when it was asked for, or should have been. Any thread. */
 void run_report_outcome(struct run *run, int64_t begun_ns, enum routing_outcome outcome);
+/* The same of a lead whose latency, and the time of whose decision, somebody else measured. */
+void run_report_latency(struct run *run, int64_t decided_ns, int64_t latency_ns, enum routing_outcome outcome);
 void run_report_error(struct run *run, const char *text);
 
 /* Sums up, once every lead taken was reported. */
@@ -67,6 +71,9 @@ void run_finish(const struct run *run, struct run_summary *ret_summary);
 
 /* The middle one of `count` numbers, at least one; puts them into order. */
 double run_median(double *numbers, size_t count);
+
+/* The same of one figure in each of `count` structs of `size` bytes that follow each other; `first` is the first one's. */
+double run_median_of(const double *first, size_t size, size_t count);
 
 /* Set by SIGINT and SIGTERM: runs end, children are stopped, files are removed. */
 extern atomic_bool run_interrupted;

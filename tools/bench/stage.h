@@ -21,6 +21,8 @@ struct stage {
     struct workload workload;
     const char *const *flags;   /* further ones of the servers to be started, at most 6, the last is NULL; NULL: none */
     const char *token;          /* that they want to be shown; NULL: none */
+    bool keeps_commit_times;    /* the database says when each transaction was committed; set before stage_open() */
+    int64_t idle_wait_ms;       /* how long a run waits for a machine that works for others */
     struct child_memory memory; /* of the servers: highest so far */
     double other_work_percent;  /* what the machine did for others when a run began: highest so far */
 };
@@ -32,7 +34,7 @@ bool stage_open(
 void stage_close(struct stage *stage);
 
 /* Makes a fresh copy of the prepared database in place of the one before, leaves nothing for the disk to do from before, and waits until
- * the machine is idle, for 20 s at most. */
+ * the machine is idle, for as long as the options say at most. */
 bool stage_copy(struct stage *stage, struct error *reterr_error);
 
 /* The copy's URLs; memory of the caller. */

@@ -4,12 +4,12 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "noise.h"
 #include "run.h"
 #include "stage.h"
 #include "unary.h"
@@ -28,11 +28,6 @@ static const struct pg_statement statement_limit = {
     .param_count = 3,
     .param_types = {PG_UUID, PG_INT4, PG_INT4}};
 
-/* What the clients of this project do (client/leadrouter.c). */
-static const char patience[] = "{\"methodConfig\":[{\"name\":[{}],\"retryPolicy\":{\"maxAttempts\":5,"
-                               "\"initialBackoff\":\"0.1s\",\"maxBackoff\":\"2s\","
-                               "\"backoffMultiplier\":2,\"retryableStatusCodes\":[\"RESOURCE_EXHAUSTED\"]}}]}";
-
 static const char *const noise_names[] = {"alone", "patient", "impatient", "unlimited"};
 
 struct bench {
@@ -40,16 +35,7 @@ struct bench {
     struct stage stage;
     struct workload quiet; /* lists of its own, of leads of one workspace */
     struct workload noisy; /* and of another */
-};
-
-/* The noisy tenant, on a thread of its own. */
-struct noise {
-    struct run run;
-    struct unary_options unary;
-    atomic_uint_least64_t refused;
-    pthread_t thread;
-    bool ok;
-    struct error error;
+    struct noise noise;
 };
 
 /* --- Two tenants -------------------------------------------------------------------------------------------------- */
@@ -102,63 +88,44 @@ static bool set_limit(struct bench *bench, struct error *reterr_error)
 
 /* --- Measuring ---------------------------------------------------------------------------------------------------- */
 
-static void *noise_main(void *argument)
+static bool begin_noise(struct bench *bench, enum tenants_noise kind, const char *target, struct error *reterr_error)
 {
-    struct noise *noise = argument;
-
-    noise->ok = unary_run(&noise->run, &noise->unary, &noise->error);
-    return NULL;
-}
-
-/* NULL: none was wanted, or none could be had. */
-static struct noise *noise_start(struct bench *bench, enum tenants_noise kind, const char *target)
-{
-    struct noise *noise = NULL;
+    struct noise_order order = {.duration_ms = bench->options->duration_s * 1000 + INT64_C(2) * AHEAD_MS,
+        .in_flight = (unsigned)bench->options->in_flight,
+        .is_patient = kind == TENANTS_PATIENT};
 
     if (kind == TENANTS_NONE)
-        return NULL;
-    noise = memory_new(sizeof(*noise));
-    noise->unary = (struct unary_options){.target = target,
-        .in_flight = (unsigned)bench->options->in_flight,
-        .refused = &noise->refused,
-        .service_config_json = kind == TENANTS_PATIENT ? patience : NULL};
-    run_init(&noise->run, &bench->noisy, bench->options->duration_s * 1000 + INT64_C(2) * AHEAD_MS);
-    if (pthread_create(&noise->thread, NULL, noise_main, noise) != 0) {
-        free(noise);
-        return NULL;
-    }
+        return true;
+    snprintf(order.target, sizeof(order.target), "%s", target);
+    if (!noise_begin(&bench->noise, &order, reterr_error))
+        return false;
     poll(NULL, 0, AHEAD_MS);
-    return noise;
+    return true;
 }
 
-static bool noise_end(struct noise *noise, double *ret_per_second, double *ret_refused, struct error *reterr_error)
+static bool end_noise(
+    struct bench *bench, enum tenants_noise kind, struct noise_figures *ret_figures, struct error *reterr_error)
 {
-    struct run_summary summary = {0};
-    bool ok = true;
-
-    if (noise == NULL)
+    if (kind == TENANTS_NONE)
         return true;
-    pthread_join(noise->thread, NULL);
-    run_finish(&noise->run, &summary);
-    *ret_per_second = summary.leads_per_second;
-    *ret_refused = summary.seconds > 0 ? (double)atomic_load(&noise->refused) / summary.seconds : 0;
-    if (!noise->ok)
-        *reterr_error = noise->error;
-    else if (summary.errors > 0)
-        error_set(reterr_error, ERROR_INTERNAL, "a call of the noisy tenant failed: %s", summary.error_text);
-    else if (run_ran_dry(&noise->run))
-        error_set(reterr_error, ERROR_INVALID, "--leads: too few: the noisy tenant had none left");
-    ok = reterr_error->code == ERROR_NONE;
-    free(noise);
-    return ok;
+    if (!noise_end(&bench->noise, ret_figures, reterr_error))
+        return false;
+    if (ret_figures->errors > 0)
+        return error_set(
+            reterr_error, ERROR_INTERNAL, "a call of the noisy tenant failed: %s", ret_figures->error_text);
+    if (ret_figures->ran_dry)
+        return error_set(reterr_error, ERROR_INVALID, "--leads: too few: the noisy tenant had none left");
+    return true;
 }
 
 /* One figure of each kind. */
 struct figures {
     double p99_ms;
     double p50_ms;
+    double to_alone; /* the first, in the same round */
     double noisy_per_second;
     double refused_per_second;
+    double noisy_cpu_percent;
 };
 
 static bool measure(
@@ -168,21 +135,25 @@ static bool measure(
     struct run *run = memory_new(sizeof(*run));
     struct run_summary summary = {0};
     struct server server = {0};
-    struct noise *noise = NULL;
+    struct noise_figures noise = {0};
     bool has_limit = kind == TENANTS_PATIENT || kind == TENANTS_IMPATIENT;
     bool ok = false;
 
     run_init(run, &bench->quiet, bench->options->duration_s * 1000);
     ok = stage_copy(&bench->stage, reterr_error) && (!has_limit || set_limit(bench, reterr_error)) &&
          stage_start_server(&bench->stage, false, &server, reterr_error);
-    if (ok) {
+    if (ok && begin_noise(bench, kind, server.target, reterr_error)) {
         unary.target = server.target;
-        noise = noise_start(bench, kind, server.target);
         ok = unary_run(run, &unary, reterr_error);
-        ok = noise_end(noise, &ret_figures->noisy_per_second, &ret_figures->refused_per_second, reterr_error) && ok;
+        ok = end_noise(bench, kind, &noise, reterr_error) && ok;
+    } else {
+        ok = false;
     }
     if (ok) {
         run_finish(run, &summary);
+        ret_figures->noisy_per_second = noise.leads_per_second;
+        ret_figures->refused_per_second = noise.refused_per_second;
+        ret_figures->noisy_cpu_percent = noise.cpu_percent;
         ret_figures->p99_ms = summary.p99_ms;
         ret_figures->p50_ms = summary.p50_ms;
         if (summary.errors > 0 || run_ran_dry(run))
@@ -192,24 +163,6 @@ static bool measure(
     stage_stop_server(&bench->stage, &server);
     free(run);
     return ok;
-}
-
-static double median(const struct figures figures[ROUNDS_MAX], size_t offset, size_t count)
-{
-    double numbers[ROUNDS_MAX];
-
-    for (size_t i = 0; i < count; i++)
-        memcpy(&numbers[i], (const char *)&figures[i] + offset, sizeof(double));
-    return run_median(numbers, count);
-}
-
-static double median_ratio(const struct figures of[ROUNDS_MAX], const struct figures to[ROUNDS_MAX], size_t count)
-{
-    struct figures ratios[ROUNDS_MAX];
-
-    for (size_t i = 0; i < count; i++)
-        ratios[i].p99_ms = of[i].p99_ms / to[i].p99_ms;
-    return median(ratios, offsetof(struct figures, p99_ms), count);
 }
 
 /* Each round has all kinds, in another order each time: what comes first is not always the same. */
@@ -226,16 +179,24 @@ static bool measure_rounds(struct bench *bench, struct tenants_report *report, s
                 return error_set(reterr_error, ERROR_CANCELLED, "interrupted");
             if (!measure(bench, kind, figure, reterr_error))
                 return error_add_context(reterr_error, "%s", noise_names[kind]);
-            fprintf(stderr, "round %zu  %-10s p50 %5.1f ms  p99 %5.1f ms   noise %7.0f/s  refused %7.0f/s\n", round + 1,
-                noise_names[kind], figure->p50_ms, figure->p99_ms, figure->noisy_per_second,
-                figure->refused_per_second);
+            fprintf(stderr,
+                "round %zu  %-10s p50 %5.1f ms  p99 %5.1f ms   noise %7.0f/s  refused %7.0f/s  its client's CPU %3.0f "
+                "%%\n",
+                round + 1, noise_names[kind], figure->p50_ms, figure->p99_ms, figure->noisy_per_second,
+                figure->refused_per_second, figure->noisy_cpu_percent);
         }
     for (int kind = 0; kind < TENANTS_NOISES; kind++) {
-        report->p99_ms[kind] = median(figures[kind], offsetof(struct figures, p99_ms), rounds);
-        report->p50_ms[kind] = median(figures[kind], offsetof(struct figures, p50_ms), rounds);
-        report->noisy_per_second[kind] = median(figures[kind], offsetof(struct figures, noisy_per_second), rounds);
-        report->refused_per_second[kind] = median(figures[kind], offsetof(struct figures, refused_per_second), rounds);
-        report->to_alone[kind] = median_ratio(figures[kind], figures[TENANTS_NONE], rounds);
+        for (size_t round = 0; round < rounds; round++)
+            figures[kind][round].to_alone = figures[kind][round].p99_ms / figures[TENANTS_NONE][round].p99_ms;
+        report->p99_ms[kind] = run_median_of(&figures[kind]->p99_ms, sizeof(struct figures), rounds);
+        report->p50_ms[kind] = run_median_of(&figures[kind]->p50_ms, sizeof(struct figures), rounds);
+        report->noisy_per_second[kind] =
+            run_median_of(&figures[kind]->noisy_per_second, sizeof(struct figures), rounds);
+        report->refused_per_second[kind] =
+            run_median_of(&figures[kind]->refused_per_second, sizeof(struct figures), rounds);
+        report->noisy_cpu_percent[kind] =
+            run_median_of(&figures[kind]->noisy_cpu_percent, sizeof(struct figures), rounds);
+        report->to_alone[kind] = run_median_of(&figures[kind]->to_alone, sizeof(struct figures), rounds);
     }
     return true;
 }
@@ -251,8 +212,9 @@ bool tenants_run(const struct bench_options *options, struct tenants_report *ret
     if (options->rate == 0)
         return error_set(reterr_error, ERROR_INVALID, "--rate: the quiet tenant needs one");
     ok = stage_open(&bench.stage, options, NULL, reterr_error) && split(&bench, reterr_error) &&
-         measure_rounds(&bench, &report, reterr_error);
+         noise_open(&bench.noisy, &bench.noise, reterr_error) && measure_rounds(&bench, &report, reterr_error);
     report.other_work_percent = bench.stage.other_work_percent;
+    noise_close(&bench.noise);
     workload_release(&bench.quiet);
     workload_release(&bench.noisy);
     stage_close(&bench.stage);
@@ -270,9 +232,10 @@ static void print_json(FILE *output, const struct tenants_report *report)
 
     for (int kind = 0; kind < TENANTS_NOISES; kind++)
         json_object_set_new(json, noise_names[kind],
-            json_pack("{s:f, s:f, s:f, s:f, s:f}", "p50_ms", report->p50_ms[kind], "p99_ms", report->p99_ms[kind],
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "p50_ms", report->p50_ms[kind], "p99_ms", report->p99_ms[kind],
                 "to_alone", report->to_alone[kind], "noisy_per_second", report->noisy_per_second[kind],
-                "refused_per_second", report->refused_per_second[kind]));
+                "refused_per_second", report->refused_per_second[kind], "noisy_cpu_percent",
+                report->noisy_cpu_percent[kind]));
     json_dumpf(json, output, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     fputc('\n', output);
     json_decref(json);
@@ -291,9 +254,10 @@ void tenants_print(FILE *output, const struct tenants_report *report, bool is_js
         " calls in flight and a limit of %" PRId64 " a second; medians of %" PRId64
         " alternating rounds; other work on the machine: %.0f %%\n\n",
         report->rate, report->in_flight, report->limit, report->rounds, report->other_work_percent);
-    fprintf(output, "%-24s %10s %10s %8s %14s %14s\n", "beside", "p50 ms", "p99 ms", "", "its leads/s", "refused/s");
+    fprintf(output, "%-24s %10s %10s %8s %14s %14s %16s\n", "beside", "p50 ms", "p99 ms", "", "its leads/s",
+        "refused/s", "its client's CPU");
     for (int kind = 0; kind < TENANTS_NOISES; kind++)
-        fprintf(output, "%-24s %10.1f %10.1f %6.1f x %14.0f %14.0f\n", labels[kind], report->p50_ms[kind],
+        fprintf(output, "%-24s %10.1f %10.1f %6.1f x %14.0f %14.0f %14.0f %%\n", labels[kind], report->p50_ms[kind],
             report->p99_ms[kind], report->to_alone[kind], report->noisy_per_second[kind],
-            report->refused_per_second[kind]);
+            report->refused_per_second[kind], report->noisy_cpu_percent[kind]);
 }

@@ -29,7 +29,8 @@ struct tenants_report {
     double to_alone[TENANTS_NOISES]; /* p99, to that of the same round without noise */
     double noisy_per_second[TENANTS_NOISES];
     double refused_per_second[TENANTS_NOISES];
-    double other_work_percent; /* of the machine, when a run began: highest of all runs */
+    double noisy_cpu_percent[TENANTS_NOISES]; /* of one core: what the noisy one's client used */
+    double other_work_percent;                /* of the machine, when a run began: highest of all runs */
 };
 
 /* Makes a private cluster, measures, removes it. Fails when something did not start, or a call of the quiet tenant failed. */

@@ -16,8 +16,8 @@
 #include "base/memory.h"
 #include "jwt/jwt.h"
 #include "run.h"
+#include "slices.h"
 #include "stage.h"
-#include "unary.h"
 
 enum { ROUNDS_MAX = 9, READ_MS = 120000, TOKEN_S = 3600, PREPARE_SIZE = 1024, PATH_SIZE = STAGE_PATH_SIZE + 16 };
 
@@ -141,63 +141,62 @@ static bool assign(struct bench *bench, struct error *reterr_error)
 
 /* --- Measuring ---------------------------------------------------------------------------------------------------- */
 
-static bool measure(
-    struct bench *bench, enum tokens_kind kind, struct run_summary *ret_summary, struct error *reterr_error)
+static bool start(struct bench *bench, enum tokens_kind kind, struct server *ret_server, struct error *reterr_error)
 {
     const char *const flags[] = {"--token-keys", bench->public_path, "--token-audience", audience, NULL};
-    struct unary_options unary = {
-        .in_flight = (unsigned)bench->options->in_flight, .authorizations = bench->authorizations[kind]};
-    struct run *run = memory_new(sizeof(*run));
-    struct server server = {0};
     bool ok = false;
 
     bench->stage.flags = kind == TOKENS_NONE ? NULL : flags;
     bench->stage.token = kind == TOKENS_NONE ? NULL : bench->headers[TOKENS_SERVICES][0] + strlen("Bearer ");
-    run_init(run, &bench->stage.workload, bench->options->duration_s * 1000);
-    ok = stage_copy(&bench->stage, reterr_error) && stage_start_server(&bench->stage, false, &server, reterr_error);
-    unary.target = server.target;
-    ok = ok && unary_run(run, &unary, reterr_error);
-    if (ok) {
-        run_finish(run, ret_summary);
-        if (ret_summary->errors > 0)
-            ok = error_set(reterr_error, ERROR_INTERNAL, "a call failed: %s", ret_summary->error_text);
-    }
-    stage_stop_server(&bench->stage, &server);
+    ok = stage_start_server(&bench->stage, false, ret_server, reterr_error);
     bench->stage.flags = NULL;
     bench->stage.token = NULL;
-    free(run);
     return ok;
 }
 
-/* Each round has all kinds, in another order each time: what comes first is not always the same. */
+static bool measure_round(struct bench *bench, struct slices_side *sides, struct error *reterr_error)
+{
+    bool ok = stage_copy(&bench->stage, reterr_error);
+
+    for (int kind = 0; ok && kind < TOKENS_KINDS; kind++) {
+        sides[kind].name = kind_names[kind];
+        sides[kind].authorizations = bench->authorizations[kind];
+        ok = start(bench, (enum tokens_kind)kind, &sides[kind].server, reterr_error);
+    }
+    /* Each kind takes turns: a machine that is slower for a second is slower for all of them. */
+    ok = ok && slices_measure(sides, TOKENS_KINDS, &bench->stage.workload, bench->options->duration_s,
+                   (unsigned)bench->options->in_flight, reterr_error);
+    for (int kind = 0; kind < TOKENS_KINDS; kind++)
+        stage_stop_server(&bench->stage, &sides[kind].server);
+    return ok;
+}
+
 static bool measure_rounds(struct bench *bench, struct tokens_report *report, struct error *reterr_error)
 {
     double speeds[TOKENS_KINDS][ROUNDS_MAX];
     double p99s[TOKENS_KINDS][ROUNDS_MAX];
     double ratios[TOKENS_KINDS][ROUNDS_MAX];
+    struct slices_side *sides = memory_new_array(TOKENS_KINDS, sizeof(*sides));
+    bool ok = true;
 
-    for (int64_t round = 0; round < report->rounds; round++) {
-        for (int i = 0; i < TOKENS_KINDS; i++) {
-            enum tokens_kind kind = (enum tokens_kind)((i + round) % TOKENS_KINDS);
-            struct run_summary summary = {0};
-            if (atomic_load(&run_interrupted))
-                return error_set(reterr_error, ERROR_CANCELLED, "interrupted");
-            if (!measure(bench, kind, &summary, reterr_error))
-                return error_add_context(reterr_error, "%s", kind_names[kind]);
-            speeds[kind][round] = summary.leads_per_second;
-            p99s[kind][round] = summary.p99_ms;
-            fprintf(stderr, "round %" PRId64 "  %-8s %7.0f leads/s  p99 %.1f ms\n", round + 1, kind_names[kind],
-                summary.leads_per_second, summary.p99_ms);
-        }
-        for (int kind = 0; kind < TOKENS_KINDS; kind++)
+    for (int64_t round = 0; ok && round < report->rounds; round++) {
+        memset(sides, 0, TOKENS_KINDS * sizeof(*sides));
+        ok = measure_round(bench, sides, reterr_error);
+        for (int kind = 0; ok && kind < TOKENS_KINDS; kind++) {
+            speeds[kind][round] = (double)sides[kind].answered / sides[kind].seconds;
+            p99s[kind][round] = (double)histogram_quantile(&sides[kind].latency, 990) * 1e-6;
             ratios[kind][round] = speeds[kind][round] / speeds[TOKENS_NONE][round];
+            fprintf(stderr, "round %" PRId64 "  %-8s %7.0f leads/s  p99 %.1f ms  %.3f\n", round + 1, kind_names[kind],
+                speeds[kind][round], p99s[kind][round], ratios[kind][round]);
+        }
     }
-    for (int kind = 0; kind < TOKENS_KINDS; kind++) {
+    free(sides);
+    for (int kind = 0; ok && kind < TOKENS_KINDS; kind++) {
         report->per_second[kind] = run_median(speeds[kind], (size_t)report->rounds);
         report->p99_ms[kind] = run_median(p99s[kind], (size_t)report->rounds);
         report->to_none[kind] = run_median(ratios[kind], (size_t)report->rounds);
     }
-    return true;
+    return ok;
 }
 
 static void release(struct bench *bench)

@@ -131,12 +131,15 @@ static void wait_until_idle(struct unary *unary, unsigned in_flight)
 
 /* Begins calls when they are due. One that finds all slots taken waits, and the wait is part of its latency: a slow
  * server cannot hide behind being asked less. */
-static void pace(struct unary *unary, unsigned calls_per_second)
+static void pace(struct unary *unary)
 {
+    const struct unary_options *options = unary->options;
     size_t index = 0;
 
-    for (uint64_t i = 0;; i++) {
-        int64_t due_ns = unary->run->start_ns + (int64_t)(i * 1000000000 / calls_per_second);
+    for (uint64_t i = 0; options->due_ns == NULL || i < unary->run->workload->count; i++) {
+        int64_t due_ns =
+            unary->run->start_ns +
+            (options->due_ns != NULL ? options->due_ns[i] : (int64_t)(i * 1000000000 / options->calls_per_second));
         struct timespec due = {.tv_sec = due_ns / 1000000000, .tv_nsec = due_ns % 1000000000};
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR && !atomic_load(&run_interrupted))
             ;
@@ -163,7 +166,8 @@ bool unary_run(struct run *run, const struct unary_options *options, struct erro
     /* Without the core's retries, unless they are what is wanted: a failed call is counted, and costs nothing before. */
     const struct grpc_c_channel_options channel = {
         .no_retries = options->service_config_json == NULL, .service_config_json = options->service_config_json};
-    struct unary unary = {.run = run, .options = options, .is_paced = options->calls_per_second > 0};
+    struct unary unary = {
+        .run = run, .options = options, .is_paced = options->calls_per_second > 0 || options->due_ns != NULL};
     struct slot *slots = NULL;
     bool ok = false;
 
@@ -179,7 +183,7 @@ bool unary_run(struct run *run, const struct unary_options *options, struct erro
     }
     run_begin(run);
     if (unary.is_paced)
-        pace(&unary, options->calls_per_second);
+        pace(&unary);
     else
         flood(&unary, options->in_flight);
     wait_until_idle(&unary, options->in_flight);

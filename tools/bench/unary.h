@@ -13,6 +13,8 @@ struct unary_options {
     unsigned in_flight; /* calls under way at most; at least 1 */
     /* 0: as fast as answers come. Otherwise calls are due at this rate, and their latency counts from then. */
     unsigned calls_per_second;
+    /* Optional, in place of a rate: when each call is due, in nanoseconds from the start and in order, as many as leads. */
+    const int64_t *due_ns;
     /* Optional: what the call for each lead shows as its "authorization", as many as leads. */
     const char *const *authorizations;
     const char *service_config_json; /* Optional: of the channel, as a retry policy */

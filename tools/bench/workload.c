@@ -1,6 +1,8 @@
 #include "workload.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,8 +109,7 @@ static bool settle(struct pg_conn *conn, int64_t deadline_ns, struct error *rete
     return ok;
 }
 
-/* Runs a statement whose rows are leads and their source workspaces. */
-static bool read_leads(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params,
+bool workload_read(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params,
     struct workload *ret_workload, struct error *reterr_error)
 {
     struct pg_result *result = NULL;
@@ -137,7 +138,7 @@ bool workload_read_pending(
 
     pg_params_init(&params, arena);
     pg_params_add_int4(&params, count_max);
-    ok = read_leads(conn, &statement_read_pending, &params, ret_workload, reterr_error);
+    ok = workload_read(conn, &statement_read_pending, &params, ret_workload, reterr_error);
     arena_free(arena);
     return ok;
 }
@@ -167,7 +168,7 @@ bool workload_prepare(struct pg_conn *conn, const struct workload_options *optio
         if (!pg_execute(conn, preparation[i], NULL, deadline_ns, NULL, reterr_error))
             goto cleanup;
     ok = settle(conn, deadline_ns, reterr_error) &&
-         read_leads(conn, &statement_read_leads, NULL, ret_workload, reterr_error);
+         workload_read(conn, &statement_read_leads, NULL, ret_workload, reterr_error);
 cleanup:
     if (!ok)
         error_add_context(reterr_error, "could not prepare the data");
@@ -192,7 +193,16 @@ static const struct pg_statement statement_verify = {
            "   left join lateral (" WORKLOAD_RULE_FOR("l.source_workspace_id", "l.company_industry", "l.company_size",
                "l.country", "l.state") ") r on true"
                                        "   where l.matched_rule_id is distinct from r.id or l.workspace_id is distinct "
-                                       "from r.destination_workspace_id)"};
+                                       "from r.destination_workspace_id),"
+                                       " (select count(*) from (select dedupe_hash from public.leads where "
+                                       "decided_outcome in ('success', 'duplicate')"
+                                       "   group by dedupe_hash having count(*) filter (where decided_outcome = "
+                                       "'success') = 0) unsold),"
+                                       " (select count(*) from public.leads l where l.routing_status = 'routing' or "
+                                       "(l.routing_status = 'pending'"
+                                       "   and l.routing_attempts > 0 and not exists (select from "
+                                       "public.lead_routing_queue q where q.lead_id = l.id"
+                                       "     and q.processed_at is null)))"};
 
 bool workload_verify(struct pg_conn *conn, struct workload_check *ret_check, struct error *reterr_error)
 {
@@ -205,7 +215,23 @@ bool workload_verify(struct pg_conn *conn, struct workload_check *ret_check, str
         .duplicates = pg_result_int8(result, 0, 1),
         .deciding = pg_result_int8(result, 0, 2),
         .sold_twice = pg_result_int8(result, 0, 3),
-        .wrong_rules = pg_result_int8(result, 0, 4)};
+        .wrong_rules = pg_result_int8(result, 0, 4),
+        .unsold = pg_result_int8(result, 0, 5),
+        .lost = pg_result_int8(result, 0, 6)};
     pg_result_free(result);
     return true;
+}
+
+int64_t workload_count_wrong(const struct workload_check *check, int64_t answered, char ret_text[WORKLOAD_TEXT_SIZE])
+{
+    int64_t decided = check->sold + check->duplicates;
+    int64_t unlogged = llabs(check->deciding - decided);
+    int64_t unanswered = answered < 0 ? 0 : llabs(answered - decided);
+
+    snprintf(ret_text, WORKLOAD_TEXT_SIZE,
+        "%" PRId64 " identities sold twice, %" PRId64 " never, %" PRId64 " leads by a wrong rule, %" PRId64
+        " lost, %" PRId64 " deciding log rows for %" PRId64 " decided leads, of which %" PRId64
+        " are not what was answered",
+        check->sold_twice, check->unsold, check->wrong_rules, check->lost, check->deciding, decided, unanswered);
+    return check->sold_twice + check->unsold + check->wrong_rules + check->lost + unlogged + unanswered;
 }

@@ -15,11 +15,13 @@
 #include "base/uuid.h"
 #include "pg/pg.h"
 
+enum { WORKLOAD_LEADS_MAX = 5000000 };
+
 /* Shape of the data. */
 struct workload_options {
     int32_t workspaces;         /* 2 … 1,000 */
     int32_t rules;              /* per workspace, the catch-all included: 1 … 200 */
-    int32_t leads;              /* 1 … 5,000,000 */
+    int32_t leads;              /* 1 … WORKLOAD_LEADS_MAX */
     int32_t duplicates_percent; /* 0 … 90 */
 };
 
@@ -40,6 +42,10 @@ bool workload_prepare(struct pg_conn *conn, const struct workload_options *optio
 bool workload_read_pending(
     struct pg_conn *conn, int32_t count_max, struct workload *ret_workload, struct error *reterr_error);
 
+/* Runs a statement whose rows are leads and their source workspaces. `params` may be NULL. */
+bool workload_read(struct pg_conn *conn, const struct pg_statement *statement, const struct pg_params *params,
+    struct workload *ret_workload, struct error *reterr_error);
+
 /* Gives the lists back. A zeroed workload is fine. */
 void workload_release(struct workload *workload);
 
@@ -50,8 +56,15 @@ struct workload_check {
     int64_t deciding;    /* log rows `success` and `duplicate` */
     int64_t sold_twice;  /* identities with more than one lead sold: must be 0 */
     int64_t wrong_rules; /* of a sample of sold leads, those whose rule is not the first that takes them: must be 0 */
+    int64_t unsold;      /* identities with leads decided and none sold: must be 0 */
+    int64_t lost;        /* leads that were tried and are neither decided nor due for another try: must be 0 */
 };
 bool workload_verify(struct pg_conn *conn, struct workload_check *ret_check, struct error *reterr_error);
+
+/* How many decisions are wrong, missing or made twice, when `answered` leads were answered as decided (-1: that is not known, as answers
+ * were lost); what they are is said in `ret_text`. 0 of a run that went well. */
+enum { WORKLOAD_TEXT_SIZE = 320 };
+int64_t workload_count_wrong(const struct workload_check *check, int64_t answered, char ret_text[WORKLOAD_TEXT_SIZE]);
 
 /* The rule that takes a lead, in SQL, for leads and rules of this shape; parameters: workspace, industry, size,
  * country, state. Gives the rule's id and destination. `naive` and the check use the one text. */

@@ -10,13 +10,6 @@
 #include "leadrouter/v1/maintenance.grpc.h"
 #include "progress.h"
 
-static const char usage[] =
-    "Usage: leadctl audit verify [--expect NUMBER:HASH]\n\n"
-    "Holds the audit log against its seals: every row that was changed, removed or put in\n"
-    "behind the log's back is named. Prints the last seal, to be kept elsewhere; --expect asks\n"
-    "whether one that was kept is still there. Exits with 1 when something is wrong.\n\n"
-    "Example: leadctl audit verify --expect 1041:5c1f…";
-
 enum { CALL_DEADLINE_MS = 30000 /* as long as a server lets a call take */, HASH_TEXT_SIZE = 64 };
 
 /* What all calls found together. */
@@ -65,7 +58,8 @@ static void show_end(const struct audit_totals *totals, const Leadrouter__V1__Ve
         return;
     }
     if (count == 0)
-        printf("nothing is wrong with %" PRId64 " rows under %" PRId64 " seals\n", totals->rows, totals->seals);
+        printf("nothing is wrong with %" PRId64 " %s under %" PRId64 " %s\n", totals->rows,
+            totals->rows == 1 ? "row" : "rows", totals->seals, totals->seals == 1 ? "seal" : "seals");
     else
         printf("%zu %s in %" PRId64 " rows under %" PRId64 " seals\n", count,
             count == 1 ? "thing is wrong" : "things are wrong", totals->rows, totals->seals);
@@ -76,32 +70,30 @@ static void show_end(const struct audit_totals *totals, const Leadrouter__V1__Ve
 }
 
 /* One call after the other until all seals were looked at. */
-static int verify(const struct common_options *common, Leadrouter__V1__VerifyAuditRequest *request)
+static int verify_all(
+    const struct common_options *common, struct session *session, Leadrouter__V1__VerifyAuditRequest *request)
 {
     const struct grpc_c_call_options call_options = {.deadline_ms = CALL_DEADLINE_MS};
-    struct grpc_c_channel *channel = connect_to(common);
     struct audit_totals totals = {.findings = json_array()};
-    struct progress *progress = NULL;
-    bool goes_on = channel != NULL;
-    int code = channel == NULL ? EXIT_USAGE : EXIT_DONE;
+    struct progress *progress = progress_new();
+    bool goes_on = true;
+    int code = EXIT_DONE;
 
-    progress = progress_new();
     while (goes_on) {
         Leadrouter__V1__VerifyAuditResponse *response = NULL;
-        struct grpc_c_outcome outcome = {0};
         progress_set(progress, "%" PRId64 " rows under %" PRId64 " seals looked at", totals.rows, totals.seals);
-        if (leadrouter__v1__maintenance_service__verify_audit(channel, request, &call_options, &response, &outcome) !=
-            GRPC_C_OK) {
+        if (leadrouter__v1__maintenance_service__verify_audit(
+                session->channel, request, &call_options, &response, &session->outcome) != GRPC_C_OK) {
             progress_free(progress);
             progress = NULL;
-            code = call_failed(common->target, &outcome);
+            code = session_failed(session);
             goes_on = false;
         } else {
             add_findings(&totals, response, !common->json);
             goes_on = response->next_seal != 0;
             request->from_seal = response->next_seal;
             request->expected_seal = 0; /* that was answered */
-            request->expected_hash = (char *)(uintptr_t) "";
+            request->expected_hash = borrowed("");
             if (!goes_on) {
                 progress_free(progress);
                 progress = NULL;
@@ -110,11 +102,10 @@ static int verify(const struct common_options *common, Leadrouter__V1__VerifyAud
             }
             leadrouter__v1__verify_audit_response__free_unpacked(response, NULL);
         }
-        grpc_c_outcome_release(&outcome);
+        grpc_c_outcome_release(&session->outcome);
     }
     progress_free(progress);
     json_decref(totals.findings);
-    grpc_c_channel_free(channel);
     return code;
 }
 
@@ -130,28 +121,35 @@ static bool read_expected(const char *text, Leadrouter__V1__VerifyAuditRequest *
         fprintf(stderr, "leadctl: --expect takes a seal as audit verify prints it, NUMBER:HASH\n");
         return false;
     }
-    request->expected_hash = end + 1;
+    request->expected_hash = borrowed(end + 1);
     return true;
 }
 
-int command_audit_verify(int argc, char **argv)
+static int verify(const struct arguments *arguments, struct session *session)
 {
     Leadrouter__V1__VerifyAuditRequest request = LEADROUTER__V1__VERIFY_AUDIT_REQUEST__INIT;
-    const char *expected = NULL;
-    const struct option_spec specs[] = {
-        {"expect", "NUMBER:HASH", "a seal that must be there", OPTION_TEXT, &expected, 0, 0}};
-    struct common_options common;
-    size_t operand_count = 0;
 
-    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, NULL, 0, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
+    if (arguments->expect != NULL && !read_expected(arguments->expect, &request))
         return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    if (expected != NULL && !read_expected(expected, &request))
-        return EXIT_USAGE;
-    return verify(&common, &request);
+    return verify_all(&arguments->common, session, &request);
 }
+
+static const struct option_spec flags[] = {
+    {.name = "expect",
+        .placeholder = "NUMBER:HASH",
+        .help = "a seal that must be there",
+        .offset = offsetof(struct arguments, expect)},
+};
+
+const struct command command_audit_verify = {
+    .name = "audit verify",
+    .summary = "whether anybody tampered with the audit log",
+    .text =
+        "Holds the audit log against its seals: every row that was changed, removed or put in behind the log's back is "
+        "named. Prints the last seal, to be kept elsewhere; --expect asks whether one that was kept is still there. "
+        "Exits "
+        "with 1 when something is wrong.",
+    .example = "leadctl audit verify --expect 1041:5c1f…",
+    COMMAND_FLAGS(flags),
+    .run = verify,
+};

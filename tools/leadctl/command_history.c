@@ -1,17 +1,12 @@
 /* leadctl history: what became of a lead, and why. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "command.h"
 #include "explanation.h"
 #include "leadrouter/v1/rules.grpc.h"
-
-static const char usage[] =
-    "Usage: leadctl history LEAD --workspace W\n\n"
-    "What became of a lead, attempt by attempt, with the rules of then: which took it, and why\n"
-    "the others did not.\n\n"
-    "Example: leadctl history 6f1c… --workspace 0b9e…";
 
 static void print_attempt(const Leadrouter__V1__RoutingAttempt *attempt)
 {
@@ -33,7 +28,7 @@ static void print_attempt(const Leadrouter__V1__RoutingAttempt *attempt)
     if (attempt->rules_version != 0)
         print_row("rules version", version);
     if (attempt->explanation != NULL)
-        explanation_print(attempt->explanation);
+        explanation_print(attempt->explanation, strcmp(attempt->result, "duplicate") == 0);
 }
 
 static json_t *attempt_json(const Leadrouter__V1__RoutingAttempt *attempt)
@@ -71,44 +66,30 @@ static void show(const Leadrouter__V1__GetRoutingHistoryResponse *response, bool
     json_decref(attempts);
 }
 
-int command_history(int argc, char **argv)
+static int run(const struct arguments *arguments, struct session *session)
 {
     Leadrouter__V1__GetRoutingHistoryRequest request = LEADROUTER__V1__GET_ROUTING_HISTORY_REQUEST__INIT;
     Leadrouter__V1__GetRoutingHistoryResponse *response = NULL;
-    const char *workspace = NULL;
-    const char *lead = NULL;
-    const struct option_spec specs[] = {
-        {"workspace", "W", "the workspace that asks: its source or its owner (needed)", OPTION_TEXT, &workspace, 0, 0}};
-    struct common_options common;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = NULL;
-    size_t operand_count = 0;
-    int code = EXIT_DONE;
 
-    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, &lead, 1, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
-        return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    if (operand_count == 0 || workspace == NULL) {
-        fprintf(stderr, "leadctl: history needs a lead and --workspace; see --help\n");
-        return EXIT_USAGE;
-    }
-    channel = connect_to(&common);
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.lead_id = (char *)(uintptr_t)lead;
-    request.workspace_id = (char *)(uintptr_t)workspace;
-    if (leadrouter__v1__rule_service__get_routing_history(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(common.target, &outcome);
-    } else {
-        show(response, common.json);
-        leadrouter__v1__get_routing_history_response__free_unpacked(response, NULL);
-    }
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
-    return code;
+    request.lead_id = borrowed(arguments->operand);
+    request.workspace_id = borrowed(arguments->workspace);
+    if (leadrouter__v1__rule_service__get_routing_history(
+            session->channel, &request, NULL, &response, &session->outcome) != GRPC_C_OK)
+        return session_failed(session);
+    show(response, arguments->common.json);
+    leadrouter__v1__get_routing_history_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
+
+static const struct option_spec flags[] = {FLAG_WORKSPACE("the workspace that asks: its source or its owner")};
+
+const struct command command_history = {
+    .name = "history",
+    .summary = "what became of one lead, and why",
+    .text =
+        "What became of a lead, attempt by attempt, with the rules of then: which took it, and why the others did not.",
+    .example = "leadctl history 6f1c… --workspace 0b9e…",
+    .operand = OPERAND_LEAD,
+    COMMAND_FLAGS(flags),
+    .run = run,
+};

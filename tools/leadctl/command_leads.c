@@ -7,10 +7,7 @@
 #include "base/memory.h"
 #include "command.h"
 #include "leadrouter/v1/leads.grpc.h"
-
-static const char usage[] = "Usage: leadctl leads show LEAD --workspace W\n\n"
-                            "Everything about one lead, for its source workspace or its owner.\n\n"
-                            "Example: leadctl leads show 6f1c… --workspace 0b9e…";
+#include "listing.h"
 
 /* The lead's own fields, in the order people read them. */
 static const struct {
@@ -39,28 +36,29 @@ static const char *data_text(const Leadrouter__V1__NewLead *data, size_t i)
     return *(char *const *)(const void *)((const char *)data + data_fields[i].offset);
 }
 
+/* By their numbers, from 1. */
+static const char *const status_names[] = {"pending", "routing", "routed", "failed", "expired", NULL};
+
 static const char *status_name(Leadrouter__V1__LeadStatus status)
 {
-    static const char *const names[] = {"unknown", "pending", "routing", "routed", "failed", "expired"};
-
-    return (unsigned)status < COUNT_OF(names) ? names[status] : names[0];
+    return status >= 1 && (unsigned)status < COUNT_OF(status_names) ? status_names[status - 1] : "unknown";
 }
 
 static json_t *lead_json(const Leadrouter__V1__Lead *lead)
 {
-    char created[32], decided[32], expires[32], retry[32];
+    char created[32], decided[32], expires[32], retry[32], erased[32];
     json_t *data = json_object();
 
     for (size_t i = 0; i < COUNT_OF(data_fields); i++)
         json_object_set_new(data, data_fields[i].label, json_string(data_text(lead->data, i)));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:o}", "id", lead->id,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "id", lead->id,
         "status", status_name(lead->status), "workspace_id", lead->workspace_id, "source_workspace_id",
         lead->source_workspace_id, "decided_outcome",
         lead->decided_outcome == 0 ? "" : outcome_name(lead->decided_outcome), "matched_rule_id", lead->matched_rule_id,
         "duplicate_lead_id", lead->duplicate_lead_id, "decision_id", lead->decision_id, "attempts", lead->attempts,
         "error", lead->error, "created_at", time_text(lead->created_at, created), "decided_at",
         time_text(lead->decided_at, decided), "expires_at", time_text(lead->expires_at, expires), "next_retry_at",
-        time_text(lead->next_retry_at, retry), "data", data);
+        time_text(lead->next_retry_at, retry), "erased_at", time_text(lead->erased_at, erased), "data", data);
 }
 
 static void print_table(const Leadrouter__V1__Lead *lead)
@@ -84,82 +82,60 @@ static void print_table(const Leadrouter__V1__Lead *lead)
     print_row("decided", time_text(lead->decided_at, time));
     print_row("expires", time_text(lead->expires_at, time));
     print_row("next retry", time_text(lead->next_retry_at, time));
+    print_row("erased", time_text(lead->erased_at, time));
     for (size_t i = 0; i < COUNT_OF(data_fields); i++)
         if (strcmp(data_text(lead->data, i), "{}") != 0)
             print_row(data_fields[i].label, data_text(lead->data, i));
 }
 
-static int show(const struct common_options *common, const char *lead_id, const char *workspace)
+static int show(const struct arguments *arguments, struct session *session)
 {
     Leadrouter__V1__GetLeadRequest request = LEADROUTER__V1__GET_LEAD_REQUEST__INIT;
     Leadrouter__V1__GetLeadResponse *response = NULL;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = connect_to(common);
-    int code = EXIT_DONE;
 
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.lead_id = (char *)(uintptr_t)lead_id;
-    request.workspace_id = (char *)(uintptr_t)workspace;
-    if (leadrouter__v1__lead_service__get_lead(channel, &request, NULL, &response, &outcome) != GRPC_C_OK)
-        code = call_failed(common->target, &outcome);
-    else if (common->json)
+    request.lead_id = borrowed(arguments->operand);
+    request.workspace_id = borrowed(arguments->workspace);
+    if (leadrouter__v1__lead_service__get_lead(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        return session_failed(session);
+    if (arguments->common.json)
         print_json(lead_json(response->lead));
     else
         print_table(response->lead);
-    if (response != NULL)
-        leadrouter__v1__get_lead_response__free_unpacked(response, NULL);
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
-    return code;
+    leadrouter__v1__get_lead_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
 
-int command_leads_show(int argc, char **argv)
-{
-    const char *workspace = NULL;
-    const char *lead = NULL;
-    const struct option_spec specs[] = {
-        {"workspace", "W", "the workspace that asks: its source or its owner (needed)", OPTION_TEXT, &workspace, 0, 0}};
-    struct common_options common;
-    size_t operand_count = 0;
+static const struct option_spec show_flags[] = {FLAG_WORKSPACE("the workspace that asks: its source or its owner")};
 
-    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, &lead, 1, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
-        return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    if (operand_count == 0 || workspace == NULL) {
-        fprintf(stderr, "leadctl: leads show needs a lead and --workspace; see --help\n");
-        return EXIT_USAGE;
-    }
-    return show(&common, lead, workspace);
-}
+const struct command command_leads_show = {
+    .name = "leads show",
+    .summary = "everything about one lead",
+    .text = "Everything about one lead, for its source workspace or its owner.",
+    .example = "leadctl leads show 6f1c… --workspace 0b9e…",
+    .operand = OPERAND_LEAD,
+    COMMAND_FLAGS(show_flags),
+    .run = show,
+};
 
 /* --- erase -------------------------------------------------------------------------------------------------------- */
 
-static const char erase_usage[] =
-    "Usage: leadctl leads erase LEAD --workspace W [--yes]\n\n"
-    "Erases the person that a lead is about, for good: names, addresses, numbers, attributes, and\n"
-    "what the retry queue and the audit log keep of it. What was decided stays; an undecided lead\n"
-    "expires. Asks first, unless --yes is given.\n\n"
-    "Example: leadctl leads erase 6f1c… --workspace 0b9e… --yes";
-
 /* Whether the operator means it; asks on a terminal only. */
-static bool is_meant(const char *lead, bool yes)
+static bool is_meant(const struct arguments *arguments)
 {
     char answer[8] = "";
 
-    if (yes)
+    if (arguments->is_sure)
         return true;
     if (isatty(STDIN_FILENO) != 1) {
         fprintf(stderr, "leadctl: leads erase cannot be undone: say --yes\n");
         return false;
     }
-    fprintf(stderr, "Erase the person of lead %s for good? Type yes: ", lead);
-    return fgets(answer, sizeof(answer), stdin) != NULL && strcmp(answer, "yes\n") == 0;
+    fprintf(stderr, "Erase the person of lead %s for good? Type yes: ", arguments->operand);
+    if (fgets(answer, sizeof(answer), stdin) != NULL && strcmp(answer, "yes\n") == 0)
+        return true;
+    fprintf(stderr, "leadctl: nothing was erased\n");
+    return false;
 }
 
 static void show_erased(const Leadrouter__V1__EraseLeadResponse *response, const char *lead, bool is_json)
@@ -174,68 +150,49 @@ static void show_erased(const Leadrouter__V1__EraseLeadResponse *response, const
         return;
     }
     printf("the person of lead %s is erased%s\n", lead, response->expired ? "; it was undecided and has expired" : "");
-    printf("emptied: %d rows of the audit log, %d of the retry queue\n", response->log_rows, response->queue_rows);
+    printf("emptied: %d %s of the audit log, %d of the retry queue\n", response->log_rows,
+        response->log_rows == 1 ? "row" : "rows", response->queue_rows);
 }
 
-int command_leads_erase(int argc, char **argv)
+static int erase(const struct arguments *arguments, struct session *session)
 {
     Leadrouter__V1__EraseLeadRequest request = LEADROUTER__V1__ERASE_LEAD_REQUEST__INIT;
     Leadrouter__V1__EraseLeadResponse *response = NULL;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = NULL;
-    const char *workspace = NULL;
-    const char *user = "";
-    const char *lead = NULL;
-    bool yes = false;
-    const struct option_spec specs[] = {
-        {"workspace", "W", "the workspace it came in through (needed)", OPTION_TEXT, &workspace, 0, 0},
-        {"user", "U", "who asks, for the audit log; a UUID", OPTION_TEXT, &user, 0, 0},
-        {"yes", NULL, "do not ask", OPTION_SWITCH, &yes, 0, 0}};
-    struct common_options common;
-    size_t operand_count = 0;
-    int code = EXIT_DONE;
 
-    switch (options_parse(erase_usage, specs, COUNT_OF(specs), argc, argv, &common, &lead, 1, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
+    if (!is_meant(arguments))
         return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    if (operand_count == 0 || workspace == NULL) {
-        fprintf(stderr, "leadctl: leads erase needs a lead and --workspace; see --help\n");
-        return EXIT_USAGE;
-    }
-    if (!is_meant(lead, yes))
-        return EXIT_USAGE;
-    channel = connect_to(&common);
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.lead_id = (char *)(uintptr_t)lead;
-    request.workspace_id = (char *)(uintptr_t)workspace;
-    request.user_id = (char *)(uintptr_t)user;
-    if (leadrouter__v1__lead_service__erase_lead(channel, &request, NULL, &response, &outcome) == GRPC_C_OK)
-        show_erased(response, lead, common.json);
-    else
-        code = call_failed(common.target, &outcome);
-    if (response != NULL)
-        leadrouter__v1__erase_lead_response__free_unpacked(response, NULL);
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
-    return code;
+    request.lead_id = borrowed(arguments->operand);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.user_id = borrowed(arguments->user);
+    if (leadrouter__v1__lead_service__erase_lead(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        return session_failed(session);
+    show_erased(response, arguments->operand, arguments->common.json);
+    leadrouter__v1__erase_lead_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
 
+static const struct option_spec erase_flags[] = {
+    FLAG_WORKSPACE("the workspace it came in through"),
+    FLAG_USER,
+    {.name = "yes", .help = "do not ask", .kind = OPTION_SWITCH, .offset = offsetof(struct arguments, is_sure)},
+};
+
+const struct command command_leads_erase = {
+    .name = "leads erase",
+    .summary = "erase the person that a lead is about, for good",
+    .text =
+        "Erases the person that a lead is about, for good: names, addresses, numbers, attributes, and what the retry "
+        "queue "
+        "and the audit log keep of it. What was decided stays; an undecided lead expires. Asks first, unless --yes is "
+        "given.",
+    .example = "leadctl leads erase 6f1c… --workspace 0b9e… --yes",
+    .operand = OPERAND_LEAD,
+    COMMAND_FLAGS(erase_flags),
+    .run = erase,
+};
+
 /* --- list --------------------------------------------------------------------------------------------------------- */
-
-enum { LIST_DEFAULT = 100, LIST_MAX = 100000, LIST_PAGE_MAX = 1000 /* leads that the server gives at once */ };
-
-static const char list_usage[] =
-    "Usage: leadctl leads list --workspace W [--received] [--status S] [--source T] [--external-id X]\n"
-    "       [--email E] [--from DAY] [--before DAY] [--limit N]\n\n"
-    "Leads that came in through a workspace, or that it got from others, the newest first. Days are\n"
-    "2026-11-28 or 2026-11-28T13:45:00, in UTC.\n\n"
-    "Example: leadctl leads list --workspace 0b9e… --status failed --from 2026-11-01";
 
 /* A day, or a moment of one, in UTC. */
 static bool read_day(const char *flag, const char *text, Google__Protobuf__Timestamp *ret_time)
@@ -255,130 +212,113 @@ static bool read_day(const char *flag, const char *text, Google__Protobuf__Times
     return false;
 }
 
-static bool read_status(const char *text, Leadrouter__V1__LeadStatus *ret_status)
+static const struct table_column list_columns[] = {{"LEAD", TABLE_ID}, {"CREATED", TABLE_WORD}, {"STATUS", TABLE_WORD},
+    {"SOURCE", TABLE_TEXT | TABLE_SPARE}, {"WHO", TABLE_TEXT}};
+
+/* What the table says of the person: the e-mail address, or the external id, or that it was erased. */
+static const char *who(const Leadrouter__V1__Lead *lead)
 {
-    for (unsigned i = 1; i <= LEADROUTER__V1__LEAD_STATUS__LEAD_STATUS_EXPIRED; i++) {
-        if (strcmp(text, status_name((Leadrouter__V1__LeadStatus)i)) == 0) {
-            *ret_status = (Leadrouter__V1__LeadStatus)i;
-            return true;
-        }
-    }
-    fprintf(stderr, "leadctl: --status: \"%s\" is none of pending, routing, routed, failed, expired\n", text);
-    return false;
+    if (lead->data->email[0] != '\0')
+        return lead->data->email;
+    if (lead->data->external_id[0] != '\0')
+        return lead->data->external_id;
+    return lead->erased_at != NULL ? "(erased)" : "";
 }
 
-/* One line of the table; what it says of the person is the e-mail address, or the external id. */
-static void print_line(const Leadrouter__V1__Lead *lead)
+/* One line of the table. */
+static void add_line(struct table *table, const Leadrouter__V1__Lead *lead)
 {
     char created[32];
-    const char *who = lead->data->email[0] != '\0' ? lead->data->email : lead->data->external_id;
 
-    printf("%-36s  %-20.20s  %-8s  %-10s  %s\n", lead->id, time_text(lead->created_at, created),
-        status_name(lead->status), lead->data->source, who);
+    table_add(table, lead->id);
+    table_add(table, minute_text(lead->created_at, created));
+    table_add(table, status_name(lead->status));
+    table_add(table, lead->data->source);
+    table_add(table, who(lead));
 }
 
-/* Pages until there are `limit` leads or no more, each shown as it comes (JSON: added to `array`). */
-static int list_leads(struct grpc_c_channel *channel, const char *target, Leadrouter__V1__ListLeadsRequest *request,
-    int limit, json_t *array, int *ret_shown, bool *ret_more)
+/* A page, shown as it comes (JSON: added to the array). */
+static bool list_page(struct listing *listing, void *context)
 {
-    char *token = NULL;
-    int code = EXIT_DONE;
+    Leadrouter__V1__ListLeadsRequest *request = context;
+    Leadrouter__V1__ListLeadsResponse *response = NULL;
 
-    *ret_shown = 0;
-    *ret_more = true;
-    while (*ret_more && *ret_shown < limit && code == EXIT_DONE) {
-        Leadrouter__V1__ListLeadsResponse *response = NULL;
-        struct grpc_c_outcome outcome = {0};
-        request->page_size = limit - *ret_shown < LIST_PAGE_MAX ? limit - *ret_shown : LIST_PAGE_MAX;
-        request->page_token = token == NULL ? borrowed("") : token;
-        if (leadrouter__v1__lead_service__list_leads(channel, request, NULL, &response, &outcome) != GRPC_C_OK) {
-            code = call_failed(target, &outcome);
-        } else {
-            for (size_t i = 0; i < response->n_leads; i++) {
-                if (array != NULL)
-                    json_array_append_new(array, lead_json(response->leads[i]));
-                else
-                    print_line(response->leads[i]);
-            }
-            *ret_shown += (int)response->n_leads;
-            free(token);
-            token = memory_copy_string(response->next_page_token);
-            *ret_more = token[0] != '\0';
-            leadrouter__v1__list_leads_response__free_unpacked(response, NULL);
-        }
-        grpc_c_outcome_release(&outcome);
+    request->page_size = listing->page_size;
+    request->page_token = listing->token;
+    if (leadrouter__v1__lead_service__list_leads(
+            listing->session->channel, request, NULL, &response, &listing->session->outcome) != GRPC_C_OK)
+        return false;
+    for (size_t i = 0; i < response->n_leads; i++) {
+        if (listing->array != NULL)
+            json_array_append_new(listing->array, lead_json(response->leads[i]));
+        else
+            add_line(listing->table, response->leads[i]);
     }
-    free(token);
-    return code;
+    listing_turn(listing, response->n_leads, response->next_page_token);
+    leadrouter__v1__list_leads_response__free_unpacked(response, NULL);
+    return true;
 }
 
-static int list(const struct common_options *common, Leadrouter__V1__ListLeadsRequest *request, int limit)
+static int list(const struct arguments *arguments, struct session *session)
 {
-    struct grpc_c_channel *channel = connect_to(common);
-    json_t *array = common->json ? json_array() : NULL;
-    int shown = 0;
-    bool more = false;
-    int code = EXIT_USAGE;
-
-    if (channel != NULL) {
-        if (array == NULL)
-            printf("%-36s  %-20s  %-8s  %-10s  %s\n", "LEAD", "CREATED", "STATUS", "SOURCE", "WHO");
-        code = list_leads(channel, common->target, request, limit, array, &shown, &more);
-    }
-    if (code == EXIT_DONE && array != NULL)
-        print_json(json_pack("{sO, sb}", "leads", array, "more", (int)more));
-    else if (code == EXIT_DONE)
-        printf("%d %s%s\n", shown, shown == 1 ? "lead" : "leads", more ? ", and there are more: --limit" : "");
-    json_decref(array);
-    grpc_c_channel_free(channel);
-    return code;
-}
-
-int command_leads_list(int argc, char **argv)
-{
-    const char *workspace = NULL, *status = NULL, *source = "", *external_id = "", *email = "", *from = NULL,
-               *before = NULL;
-    bool is_received = false;
-    int limit = LIST_DEFAULT;
-    const struct option_spec specs[] = {
-        {"workspace", "W", "whose leads (needed)", OPTION_TEXT, &workspace, 0, 0},
-        {"received", NULL, "those that it got from others", OPTION_SWITCH, &is_received, 0, 0},
-        {"status", "S", "pending, routing, routed, failed or expired", OPTION_TEXT, &status, 0, 0},
-        {"source", "T", "where they came from, such as csv", OPTION_TEXT, &source, 0, 0},
-        {"external-id", "X", "the source's own id", OPTION_TEXT, &external_id, 0, 0},
-        {"email", "E", "the e-mail address", OPTION_TEXT, &email, 0, 0},
-        {"from", "DAY", "in since then", OPTION_TEXT, &from, 0, 0},
-        {"before", "DAY", "in before then", OPTION_TEXT, &before, 0, 0},
-        {"limit", "N", "how many at most; default 100", OPTION_NUMBER, &limit, 1, LIST_MAX},
-    };
     Leadrouter__V1__ListLeadsRequest request = LEADROUTER__V1__LIST_LEADS_REQUEST__INIT;
-    Google__Protobuf__Timestamp from_time, before_time;
-    struct common_options common;
-    size_t operand_count = 0;
+    Google__Protobuf__Timestamp from, before;
 
-    switch (options_parse(list_usage, specs, COUNT_OF(specs), argc, argv, &common, NULL, 0, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
+    if ((arguments->from != NULL && !read_day("--from", arguments->from, &from)) ||
+        (arguments->before != NULL && !read_day("--before", arguments->before, &before)))
         return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    if (workspace == NULL) {
-        fprintf(stderr, "leadctl: leads list needs --workspace; see --help\n");
-        return EXIT_USAGE;
-    }
-    if ((status != NULL && !read_status(status, &request.status)) ||
-        (from != NULL && !read_day("--from", from, &from_time)) ||
-        (before != NULL && !read_day("--before", before, &before_time)))
-        return EXIT_USAGE;
-    request.workspace_id = borrowed(workspace);
-    request.side =
-        is_received ? LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_RECEIVED : LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_SOURCE;
-    request.source = borrowed(source);
-    request.external_id = borrowed(external_id);
-    request.email = borrowed(email);
-    request.created_from = from == NULL ? NULL : &from_time;
-    request.created_before = before == NULL ? NULL : &before_time;
-    return list(&common, &request, limit);
+    if (arguments->status != NULL)
+        request.status = (Leadrouter__V1__LeadStatus)(1 + word_index(status_names, arguments->status));
+    request.workspace_id = borrowed(arguments->workspace);
+    request.side = arguments->is_received ? LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_RECEIVED
+                                          : LEADROUTER__V1__LEAD_SIDE__LEAD_SIDE_SOURCE;
+    request.source = borrowed(arguments->source);
+    request.external_id = borrowed(arguments->external_id);
+    request.email = borrowed(arguments->email);
+    request.created_from = arguments->from == NULL ? NULL : &from;
+    request.created_before = arguments->before == NULL ? NULL : &before;
+    return listing_run(&(struct listing_form){.columns = list_columns,
+                           .column_count = COUNT_OF(list_columns),
+                           .name = "leads",
+                           .one = "lead",
+                           .page = list_page,
+                           .context = &request},
+        arguments, session);
 }
+
+static const struct option_spec list_flags[] = {
+    FLAG_WORKSPACE("whose leads"),
+    {.name = "received",
+        .help = "those that it got from others",
+        .kind = OPTION_SWITCH,
+        .offset = offsetof(struct arguments, is_received)},
+    {.name = "status",
+        .placeholder = "S",
+        .help = "only those in a state",
+        .kind = OPTION_WORD,
+        .offset = offsetof(struct arguments, status),
+        .words = status_names},
+    {.name = "source",
+        .placeholder = "T",
+        .help = "where they came from, such as csv",
+        .offset = offsetof(struct arguments, source)},
+    {.name = "external-id",
+        .placeholder = "X",
+        .help = "the source's own id",
+        .offset = offsetof(struct arguments, external_id)},
+    {.name = "email", .placeholder = "E", .help = "the e-mail address", .offset = offsetof(struct arguments, email)},
+    {.name = "from", .placeholder = "DAY", .help = "in since then", .offset = offsetof(struct arguments, from)},
+    {.name = "before", .placeholder = "DAY", .help = "in before then", .offset = offsetof(struct arguments, before)},
+    FLAG_LIMIT,
+};
+
+const struct command command_leads_list = {
+    .name = "leads list",
+    .summary = "leads of a workspace, the newest first",
+    .text =
+        "Leads that came in through a workspace, or that it got from others, the newest first. Days are 2026-11-28 or "
+        "2026-11-28T13:45:00, in UTC.",
+    .example = "leadctl leads list --workspace 0b9e… --status failed --from 2026-11-01",
+    COMMAND_FLAGS(list_flags),
+    .run = list,
+};

@@ -5,21 +5,17 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/uuid.h"
 #include "command.h"
 #include "leadrouter/v1/maintenance.grpc.h"
 #include "leadrouter/v1/routing.grpc.h"
+#include "listing.h"
 #include "progress.h"
 
 enum {
-    LIST_MAX = 100000,
-    PAGE_MAX = 1000, /* rows that the server gives at once */
     PROCESS_MAX = 10000,
     PROCESS_STEP = 500, /* in one call, so that progress shows and no call comes near its deadline */
     CALL_DEADLINE_MS = 30000,
-    ERRORS_MAX = 100,
     CANCELS_MAX = 1000,
-    LIMIT_DEFAULT = 100,
 };
 
 /* --- list --------------------------------------------------------------------------------------------------------- */
@@ -45,115 +41,87 @@ static const char *due_text(
     return age_text(retry->next_retry_at->seconds - now->seconds, ret_text);
 }
 
+static const struct table_column one_workspace_columns[] = {
+    {"LEAD", TABLE_ID}, {"TRIED", TABLE_WORD}, {"IN", TABLE_WORD}, {"CLASS", TABLE_TEXT}, {"WHY", TABLE_TEXT}};
+static const struct table_column all_columns[] = {
+    {"LEAD", TABLE_ID}, {"TRIED", TABLE_WORD}, {"IN", TABLE_WORD}, {"WORKSPACE", TABLE_ID}, {"CLASS", TABLE_TEXT}};
+
 /* One line; of a list for one workspace with the reason in place of that workspace. */
-static void print_retry(
-    const Leadrouter__V1__Retry *retry, const Google__Protobuf__Timestamp *now, bool is_one_workspace)
+static void add_line(struct table *table, const Leadrouter__V1__Retry *retry, const Google__Protobuf__Timestamp *now,
+    bool is_one_workspace)
 {
     char due[16];
-    char tried[16];
 
-    snprintf(tried, sizeof(tried), "%" PRId32 "/%" PRId32, retry->attempt, retry->max_attempts);
-    printf("%-36s  %-5s %-7s  ", retry->lead_id, tried, due_text(retry, now, due));
-    if (is_one_workspace)
-        printf("%-17s  %s\n", retry->error_class, retry->last_error);
-    else
-        printf("%-36s  %s\n", retry->source_workspace_id, retry->error_class);
+    table_add(table, retry->lead_id);
+    table_add_format(table, "%" PRId32 "/%" PRId32, retry->attempt, retry->max_attempts);
+    table_add(table, due_text(retry, now, due));
+    table_add(table, is_one_workspace ? retry->error_class : retry->source_workspace_id);
+    table_add(table, is_one_workspace ? retry->last_error : retry->error_class);
 }
 
-static void print_head(bool is_one_workspace)
+/* A page, shown as it comes (JSON: added to the array). */
+static bool list_page(struct listing *listing, void *context)
 {
-    if (is_one_workspace)
-        printf("%-36s  %-5s %-7s  %-17s  %s\n", "LEAD", "TRIED", "IN", "CLASS", "WHY");
-    else
-        printf("%-36s  %-5s %-7s  %-36s  %s\n", "LEAD", "TRIED", "IN", "WORKSPACE", "CLASS");
-}
+    Leadrouter__V1__ListRetriesRequest *request = context;
+    Leadrouter__V1__ListRetriesResponse *response = NULL;
 
-/* Pages until there are `limit` rows or no more, each shown as it comes (JSON: added to `array`). */
-static int list_pages(struct grpc_c_channel *channel, const char *target, Leadrouter__V1__ListRetriesRequest *request,
-    int limit, json_t *array, int *ret_shown, bool *ret_more)
-{
-    char *token = NULL;
-    int code = EXIT_DONE;
-
-    *ret_shown = 0;
-    *ret_more = true;
-    while (*ret_more && *ret_shown < limit && code == EXIT_DONE) {
-        Leadrouter__V1__ListRetriesResponse *response = NULL;
-        struct grpc_c_outcome outcome = {0};
-        request->page_size = limit - *ret_shown < PAGE_MAX ? limit - *ret_shown : PAGE_MAX;
-        request->page_token = token == NULL ? borrowed("") : token;
-        if (leadrouter__v1__maintenance_service__list_retries(channel, request, NULL, &response, &outcome) !=
-            GRPC_C_OK) {
-            code = call_failed(target, &outcome);
-        } else {
-            for (size_t i = 0; i < response->n_retries; i++) {
-                if (array != NULL)
-                    json_array_append_new(array, retry_json(response->retries[i]));
-                else
-                    print_retry(response->retries[i], response->now, request->workspace_id[0] != '\0');
-            }
-            *ret_shown += (int)response->n_retries;
-            free(token);
-            token = memory_copy_string(response->next_page_token);
-            *ret_more = token[0] != '\0';
-            leadrouter__v1__list_retries_response__free_unpacked(response, NULL);
-        }
-        grpc_c_outcome_release(&outcome);
+    request->page_size = listing->page_size;
+    request->page_token = listing->token;
+    if (leadrouter__v1__maintenance_service__list_retries(
+            listing->session->channel, request, NULL, &response, &listing->session->outcome) != GRPC_C_OK)
+        return false;
+    for (size_t i = 0; i < response->n_retries; i++) {
+        if (listing->array != NULL)
+            json_array_append_new(listing->array, retry_json(response->retries[i]));
+        else
+            add_line(listing->table, response->retries[i], response->now, request->workspace_id[0] != '\0');
     }
-    free(token);
-    return code;
+    listing_turn(listing, response->n_retries, response->next_page_token);
+    leadrouter__v1__list_retries_response__free_unpacked(response, NULL);
+    return true;
 }
 
-int command_retries_list(int argc, char **argv)
+static int list(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl retries list [--workspace W] [--due] [--limit N]\n\n"
-        "Leads that wait for another attempt, those due soonest first; those that only new rules\n"
-        "bring back (IN: -) come last. The reason is shown for one workspace, and with --json.\n\n"
-        "Example: leadctl retries list --due";
     Leadrouter__V1__ListRetriesRequest request = LEADROUTER__V1__LIST_RETRIES_REQUEST__INIT;
-    const char *workspace = "";
-    bool due_only = false;
-    int limit = LIMIT_DEFAULT;
-    const struct option_spec specs[] = {
-        {"workspace", "W", "only leads that came in through this workspace", OPTION_TEXT, &workspace, 0, 0},
-        {"due", NULL, "only those that are due", OPTION_SWITCH, &due_only, 0, 0},
-        {"limit", "N", "how many at most; default 100", OPTION_NUMBER, &limit, 1, LIST_MAX},
-    };
-    struct common_options common;
-    size_t operand_count = 0;
-    struct grpc_c_channel *channel = NULL;
-    json_t *array = NULL;
-    int shown = 0;
-    bool more = false;
-    int code = EXIT_DONE;
 
-    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, NULL, 0, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
-        return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    channel = connect_to(&common);
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.workspace_id = borrowed(workspace);
-    request.due_only = due_only;
-    if (common.json)
-        array = json_array();
-    else
-        print_head(workspace[0] != '\0');
-    code = list_pages(channel, common.target, &request, limit, array, &shown, &more);
-    if (code == EXIT_DONE && array != NULL)
-        print_json(json_pack("{sO, sb}", "retries", array, "more", (int)more));
-    else if (code == EXIT_DONE)
-        printf("%d %s%s\n", shown, shown == 1 ? "retry" : "retries", more ? ", and there are more: --limit" : "");
-    json_decref(array);
-    grpc_c_channel_free(channel);
-    return code;
+    request.workspace_id = borrowed(arguments->workspace);
+    request.due_only = arguments->is_due;
+    return listing_run(
+        &(struct listing_form){.columns = arguments->workspace == NULL ? all_columns : one_workspace_columns,
+            .column_count = COUNT_OF(all_columns),
+            .name = "retries",
+            .one = "retry",
+            .page = list_page,
+            .context = &request},
+        arguments, session);
 }
+
+#define FLAG_ONE_WORKSPACE                                                                                             \
+    {                                                                                                                  \
+        .name = "workspace", .placeholder = "W", .help = "only leads that came in through this workspace",             \
+        .kind = OPTION_ID, .offset = offsetof(struct arguments, workspace)                                             \
+    }
+
+static const struct option_spec list_flags[] = {
+    FLAG_ONE_WORKSPACE,
+    {.name = "due",
+        .help = "only those that are due",
+        .kind = OPTION_SWITCH,
+        .offset = offsetof(struct arguments, is_due)},
+    FLAG_LIMIT,
+};
+
+const struct command command_retries_list = {
+    .name = "retries list",
+    .summary = "leads that wait for another attempt",
+    .text = "Leads that wait for another attempt, those due soonest first; those that only new rules bring back (IN: "
+            "-) come "
+            "last. The reason is shown for one workspace, and with --json.",
+    .example = "leadctl retries list --due",
+    COMMAND_FLAGS(list_flags),
+    .run = list,
+};
 
 /* --- process ------------------------------------------------------------------------------------------------------ */
 
@@ -182,8 +150,7 @@ static void add_totals(struct totals *totals, const Leadrouter__V1__ProcessRetri
 
 /* One call after the other until the limit is reached or nothing is left. What could not be looked at stays due and would come again: the
  * first call that meets such leads is the last. */
-static int process(
-    struct grpc_c_channel *channel, const char *target, const char *workspace, int limit, struct totals *totals)
+static int process_all(const struct arguments *arguments, struct session *session, struct totals *totals)
 {
     const struct grpc_c_call_options call_options = {.deadline_ms = CALL_DEADLINE_MS};
     Leadrouter__V1__ProcessRetriesRequest request = LEADROUTER__V1__PROCESS_RETRIES_REQUEST__INIT;
@@ -191,25 +158,24 @@ static int process(
     bool goes_on = true;
     int code = EXIT_DONE;
 
-    request.workspace_id = borrowed(workspace);
-    while (goes_on && totals->processed < limit) {
+    request.workspace_id = borrowed(arguments->workspace);
+    while (goes_on && totals->processed < arguments->limit) {
         Leadrouter__V1__ProcessRetriesResponse *response = NULL;
-        struct grpc_c_outcome outcome = {0};
-        int left = limit - totals->processed;
+        int left = arguments->limit - totals->processed;
         request.limit = left < PROCESS_STEP ? left : PROCESS_STEP;
-        progress_set(progress, "%d of at most %d retries processed", totals->processed, limit);
-        if (leadrouter__v1__routing_service__process_retries(channel, &request, &call_options, &response, &outcome) !=
-            GRPC_C_OK) {
+        progress_set(progress, "%d of at most %d retries processed", totals->processed, arguments->limit);
+        if (leadrouter__v1__routing_service__process_retries(
+                session->channel, &request, &call_options, &response, &session->outcome) != GRPC_C_OK) {
             progress_free(progress);
             progress = NULL;
-            code = call_failed(target, &outcome);
+            code = session_failed(session);
             goes_on = false;
         } else {
             add_totals(totals, response);
             goes_on = response->more && response->processed > 0 && response->n_errors == 0;
             leadrouter__v1__process_retries_response__free_unpacked(response, NULL);
         }
-        grpc_c_outcome_release(&outcome);
+        grpc_c_outcome_release(&session->outcome);
     }
     progress_free(progress);
     return code;
@@ -249,47 +215,42 @@ static void print_errors(const struct totals *totals)
         json_string_value(json_object_get(value, "lead_id")), json_string_value(json_object_get(value, "error")));
 }
 
-int command_retries_process(int argc, char **argv)
+static int process(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl retries process [--workspace W] [--limit N]\n\n"
-        "Tries leads again that are due, now, also while retries are paused. Exits with 1 when some\n"
-        "of them could not be looked at; those stay due.\n\n"
-        "Example: leadctl retries process --limit 1000";
-    const char *workspace = "";
-    int limit = LIMIT_DEFAULT;
-    const struct option_spec specs[] = {
-        {"workspace", "W", "only leads that came in through this workspace", OPTION_TEXT, &workspace, 0, 0},
-        {"limit", "N", "how many at most; default 100", OPTION_NUMBER, &limit, 1, PROCESS_MAX},
-    };
-    struct totals totals = {0};
-    struct common_options common;
-    size_t operand_count = 0;
-    struct grpc_c_channel *channel = NULL;
-    int code = EXIT_DONE;
+    struct totals totals = {.error_list = json_array()};
+    int code = process_all(arguments, session, &totals);
 
-    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, NULL, 0, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
-        return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    channel = connect_to(&common);
-    if (channel == NULL)
-        return EXIT_USAGE;
-    totals.error_list = json_array();
-    code = process(channel, common.target, workspace, limit, &totals);
     if (code == EXIT_DONE || totals.processed > 0)
-        show_totals(&totals, common.json);
+        show_totals(&totals, arguments->common.json);
     print_errors(&totals);
     if (totals.errors > 0)
         code = EXIT_FAILED;
     json_decref(totals.error_list);
-    grpc_c_channel_free(channel);
     return code;
 }
+
+static const struct option_spec process_flags[] = {
+    FLAG_ONE_WORKSPACE,
+    {.name = "limit",
+        .placeholder = "N",
+        .help = "how many at most",
+        .kind = OPTION_NUMBER,
+        .offset = offsetof(struct arguments, limit),
+        .least = 1,
+        .most = PROCESS_MAX,
+        .standard = 100},
+};
+
+const struct command command_retries_process = {
+    .name = "retries process",
+    .summary = "try leads that are due now",
+    .text = "Tries leads again that are due, now, also while retries are paused. Exits with 1 when some of them could "
+            "not be "
+            "looked at; those stay due.",
+    .example = "leadctl retries process --limit 1000",
+    COMMAND_FLAGS(process_flags),
+    .run = process,
+};
 
 /* --- cancel ------------------------------------------------------------------------------------------------------- */
 
@@ -323,88 +284,55 @@ static bool show_cancelled(
     return are_all;
 }
 
-static int cancel(const struct common_options *common, Leadrouter__V1__CancelRetriesRequest *request,
-    const char *const *leads, size_t count, const char *workspace)
+static int cancel(const struct arguments *arguments, struct session *session)
 {
+    size_t count = arguments->operand_count;
+    Leadrouter__V1__CancelRetriesRequest request = LEADROUTER__V1__CANCEL_RETRIES_REQUEST__INIT;
     Leadrouter__V1__LeadKey *keys = memory_new_array(count, sizeof(*keys));
     Leadrouter__V1__LeadKey **pointers = memory_new_array(count, sizeof(Leadrouter__V1__LeadKey *));
     Leadrouter__V1__CancelRetriesResponse *response = NULL;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = connect_to(common);
-    int code = EXIT_USAGE;
+    int code = EXIT_DONE;
 
-    if (channel == NULL)
-        goto cleanup;
     for (size_t i = 0; i < count; i++) {
         leadrouter__v1__lead_key__init(&keys[i]);
-        keys[i].lead_id = borrowed(leads[i]);
-        keys[i].source_workspace_id = borrowed(workspace);
+        keys[i].lead_id = borrowed(arguments->operands[i]);
+        keys[i].source_workspace_id = borrowed(arguments->workspace);
         pointers[i] = &keys[i];
     }
-    request->leads = pointers;
-    request->n_leads = count;
-    if (leadrouter__v1__maintenance_service__cancel_retries(channel, request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(common->target, &outcome);
-        goto cleanup;
+    request.leads = pointers;
+    request.n_leads = count;
+    request.reason = borrowed(arguments->reason);
+    request.user_id = borrowed(arguments->user);
+    if (leadrouter__v1__maintenance_service__cancel_retries(
+            session->channel, &request, NULL, &response, &session->outcome) != GRPC_C_OK) {
+        code = session_failed(session);
+    } else {
+        code = show_cancelled(response, arguments->operands, arguments->common.json) ? EXIT_DONE : EXIT_FAILED;
+        leadrouter__v1__cancel_retries_response__free_unpacked(response, NULL);
     }
-    code = show_cancelled(response, leads, common->json) ? EXIT_DONE : EXIT_FAILED;
-    leadrouter__v1__cancel_retries_response__free_unpacked(response, NULL);
-cleanup:
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
     free(pointers);
     free(keys);
     return code;
 }
 
-/* Whether the words are ids; says which is none. */
-static bool are_ids(const char *const *words, size_t count)
-{
-    struct uuid id;
+static const struct option_spec cancel_flags[] = {
+    FLAG_WORKSPACE("the workspace they came in through"),
+    {.name = "reason",
+        .placeholder = "TEXT",
+        .help = "why, for the audit log",
+        .offset = offsetof(struct arguments, reason)},
+    FLAG_USER,
+};
 
-    for (size_t i = 0; i < count; i++)
-        if (!uuid_parse(words[i], &id)) {
-            fprintf(stderr, "leadctl: \"%s\" is not a UUID\n", words[i]);
-            return false;
-        }
-    return true;
-}
-
-int command_retries_cancel(int argc, char **argv)
-{
-    static const char usage[] =
-        "Usage: leadctl retries cancel LEAD... --workspace W [--reason TEXT] [--user U]\n\n"
-        "Gives leads up: they fail at once and are not tried again, unless RouteLead is told to by\n"
-        "force. Exits with 1 when one of them could not be cancelled.\n\n"
-        "Example: leadctl retries cancel 6f1c… --workspace 0b9e… --reason \"test data\"";
-    Leadrouter__V1__CancelRetriesRequest request = LEADROUTER__V1__CANCEL_RETRIES_REQUEST__INIT;
-    const char *leads[CANCELS_MAX];
-    const char *workspace = NULL;
-    const char *reason = "";
-    const char *user = "";
-    const struct option_spec specs[] = {
-        {"workspace", "W", "the workspace they came in through (needed)", OPTION_TEXT, &workspace, 0, 0},
-        {"reason", "TEXT", "why, for the audit log", OPTION_TEXT, &reason, 0, 0},
-        {"user", "U", "who asks, for the audit log; a UUID", OPTION_TEXT, &user, 0, 0},
-    };
-    struct common_options common;
-    size_t count = 0;
-
-    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, leads, CANCELS_MAX, &count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
-        return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    if (count == 0 || workspace == NULL) {
-        fprintf(stderr, "leadctl: retries cancel needs leads and --workspace; see --help\n");
-        return EXIT_USAGE;
-    }
-    if (!are_ids(leads, count) || !are_ids(&workspace, 1))
-        return EXIT_USAGE;
-    request.reason = borrowed(reason);
-    request.user_id = borrowed(user);
-    return cancel(&common, &request, leads, count, workspace);
-}
+const struct command command_retries_cancel = {
+    .name = "retries cancel",
+    .summary = "give waiting leads up",
+    .text = "Gives leads up: they fail at once and are not tried again, unless leadctl route --force does. Exits with "
+            "1 when "
+            "one of them could not be cancelled.",
+    .example = "leadctl retries cancel 6f1c… --workspace 0b9e… --reason \"test data\"",
+    .operand =
+        {.name = "LEAD", .help = "ids of the leads", .kind = OPTION_ID, .is_needed = true, .words_max = CANCELS_MAX},
+    COMMAND_FLAGS(cancel_flags),
+    .run = cancel,
+};

@@ -8,54 +8,7 @@
 #include "command.h"
 #include "leadrouter/v1/rules.grpc.h"
 
-/* What the commands about one rule share. */
-struct rule_options {
-    struct common_options common;
-    const char *workspace;
-    const char *rule; /* the word that is no flag, or NULL */
-    const char *name; /* this one and the rest: NULL, or INT_MIN, when not given */
-    const char *destination;
-    const char *conditions;
-    int priority;
-    const char *note;
-};
-
-enum { PRIORITY_NOT_GIVEN = INT32_MIN, PRIORITY_MAX = 1000000000 };
-
-/* Reads flags and, when `needs_rule`, the rule; `*ret_code` is the exit code when it returns false. */
-static bool parse(const char *usage, const char *command, bool needs_rule, bool has_parts, int argc, char **argv,
-    struct rule_options *options, int *ret_code)
-{
-    const struct option_spec specs[] = {
-        {"workspace", "W", "whose rule (needed)", OPTION_TEXT, &options->workspace, 0, 0},
-        {"note", "TEXT", "why, for the history", OPTION_TEXT, &options->note, 0, 0},
-        {"name", "NAME", "its name", OPTION_TEXT, &options->name, 0, 0},
-        {"destination", "D", "the workspace that gets the leads", OPTION_TEXT, &options->destination, 0, 0},
-        {"conditions", "JSON", "what a lead must meet (docs/rules.md)", OPTION_TEXT, &options->conditions, 0, 0},
-        {"priority", "N", "higher is asked first", OPTION_NUMBER, &options->priority, -PRIORITY_MAX, PRIORITY_MAX},
-    };
-    enum { WITHOUT_PARTS = 2 };
-    size_t operand_count = 0;
-
-    *options = (struct rule_options){.note = "", .priority = PRIORITY_NOT_GIVEN};
-    *ret_code = EXIT_USAGE;
-    switch (options_parse(usage, specs, has_parts ? COUNT_OF(specs) : WITHOUT_PARTS, argc, argv, &options->common,
-        &options->rule, needs_rule ? 1 : 0, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        *ret_code = EXIT_DONE;
-        return false;
-    case OPTIONS_WRONG:
-        return false;
-    case OPTIONS_OK:
-        break;
-    }
-    if (options->workspace == NULL || (needs_rule && operand_count == 0)) {
-        fprintf(stderr, "leadctl: %s needs %s--workspace; see --help\n", command, needs_rule ? "a rule and " : "");
-        return false;
-    }
-    *ret_code = EXIT_DONE;
-    return true;
-}
+enum { PRIORITY_MAX = 1000000000 };
 
 static void show(const struct common_options *common, const Leadrouter__V1__Rule *rule, int64_t version)
 {
@@ -84,195 +37,242 @@ static void show(const struct common_options *common, const Leadrouter__V1__Rule
 }
 
 /* The rule as it is; NULL after a failure, of which it has told. */
-static Leadrouter__V1__GetRuleResponse *get(struct session *session, const struct rule_options *options, int *ret_code)
+static Leadrouter__V1__GetRuleResponse *get(struct session *session, const struct arguments *arguments)
 {
     Leadrouter__V1__GetRuleRequest request = LEADROUTER__V1__GET_RULE_REQUEST__INIT;
     Leadrouter__V1__GetRuleResponse *response = NULL;
 
-    request.workspace_id = borrowed(options->workspace);
-    request.rule_id = borrowed(options->rule);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.rule_id = borrowed(arguments->operand);
     if (leadrouter__v1__rule_service__get_rule(session->channel, &request, NULL, &response, &session->outcome) !=
         GRPC_C_OK)
-        *ret_code = call_failed(options->common.target, &session->outcome);
-    grpc_c_outcome_release(&session->outcome);
+        (void)session_failed(session);
+    grpc_c_outcome_release(&session->outcome); /* the next call writes another */
     return response;
 }
 
-int command_rules_show(int argc, char **argv)
-{
-    static const char usage[] = "Usage: leadctl rules show RULE --workspace W\n\n"
-                                "Everything about one rule.\n\n"
-                                "Example: leadctl rules show 9a1d… --workspace 0b9e…";
-    Leadrouter__V1__GetRuleResponse *response = NULL;
-    struct rule_options options;
-    struct session session;
-    int code = EXIT_DONE;
-
-    if (!parse(usage, "rules show", true, false, argc, argv, &options, &code) ||
-        !session_begin(&session, &options.common, &code))
-        return code;
-    response = get(&session, &options, &code);
-    if (response != NULL) {
-        show(&options.common, response->rule, response->version);
-        leadrouter__v1__get_rule_response__free_unpacked(response, NULL);
+#define OPERAND_RULE                                                                                                   \
+    {                                                                                                                  \
+        .name = "RULE", .help = "id of the rule; leadctl rules list shows them", .kind = OPTION_ID, .is_needed = true  \
     }
-    session_end(&session);
-    return code;
+#define FLAG_PART(flag, shown, text, field)                                                                            \
+    {                                                                                                                  \
+        .name = (flag), .placeholder = (shown), .help = (text), .offset = offsetof(struct arguments, field)            \
+    }
+#define FLAG_PRIORITY                                                                                                  \
+    {                                                                                                                  \
+        .name = "priority", .placeholder = "N", .help = "higher is asked first", .kind = OPTION_NUMBER,                \
+        .offset = offsetof(struct arguments, priority), .least = -PRIORITY_MAX, .most = PRIORITY_MAX,                  \
+        .standard = NOT_GIVEN                                                                                          \
+    }
+#define FLAG_DESTINATION                                                                                               \
+    .name = "destination", .placeholder = "D", .help = "the workspace that gets the leads", .kind = OPTION_ID,         \
+    .offset = offsetof(struct arguments, destination)
+
+/* --- show --------------------------------------------------------------------------------------------------------- */
+
+static int rule_show(const struct arguments *arguments, struct session *session)
+{
+    Leadrouter__V1__GetRuleResponse *response = get(session, arguments);
+
+    if (response == NULL)
+        return EXIT_FAILED;
+    show(&arguments->common, response->rule, response->version);
+    leadrouter__v1__get_rule_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
 
-int command_rules_create(int argc, char **argv)
+static const struct option_spec show_flags[] = {FLAG_WORKSPACE("whose rule")};
+
+const struct command command_rules_show = {
+    .name = "rules show",
+    .summary = "everything about one rule",
+    .text = "Everything about one rule.",
+    .example = "leadctl rules show 9a1d… --workspace 0b9e…",
+    .operand = OPERAND_RULE,
+    COMMAND_FLAGS(show_flags),
+    .run = rule_show,
+};
+
+/* --- create ------------------------------------------------------------------------------------------------------- */
+
+static int create(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl rules create --workspace W --name NAME --destination D --conditions JSON [--priority N]\n\n"
-        "Adds one rule.\n\n"
-        "Example: leadctl rules create --workspace 0b9e… --name Germans --destination 77c0… \\\n"
-        "           --conditions '{\"countries\": [\"DE\"]}'";
     Leadrouter__V1__CreateRuleRequest request = LEADROUTER__V1__CREATE_RULE_REQUEST__INIT;
     Leadrouter__V1__CreateRuleResponse *response = NULL;
     Leadrouter__V1__Rule rule = LEADROUTER__V1__RULE__INIT;
-    struct rule_options options;
-    struct session session;
-    int code = EXIT_DONE;
 
-    if (!parse(usage, "rules create", false, true, argc, argv, &options, &code))
-        return code;
-    if (options.name == NULL || options.destination == NULL || options.conditions == NULL) {
-        fprintf(stderr, "leadctl: rules create needs --name, --destination and --conditions; see --help\n");
-        return EXIT_USAGE;
-    }
-    if (!session_begin(&session, &options.common, &code))
-        return code;
-    rule.name = borrowed(options.name);
-    rule.destination_workspace_id = borrowed(options.destination);
-    rule.conditions_json = borrowed(options.conditions);
-    rule.priority = options.priority == PRIORITY_NOT_GIVEN ? 0 : options.priority;
+    rule.name = borrowed(arguments->name);
+    rule.destination_workspace_id = borrowed(arguments->destination);
+    rule.conditions_json = borrowed(arguments->conditions);
+    rule.priority = arguments->priority == NOT_GIVEN ? 0 : arguments->priority;
     rule.is_active = true;
-    request.workspace_id = borrowed(options.workspace);
-    request.note = borrowed(options.note);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.note = borrowed(arguments->note);
     request.rule = &rule;
-    if (leadrouter__v1__rule_service__create_rule(session.channel, &request, NULL, &response, &session.outcome) ==
-        GRPC_C_OK) {
-        show(&options.common, response->rule, response->version);
-        leadrouter__v1__create_rule_response__free_unpacked(response, NULL);
-    } else {
-        code = call_failed(options.common.target, &session.outcome);
-    }
-    session_end(&session);
-    return code;
+    if (leadrouter__v1__rule_service__create_rule(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        return session_failed(session);
+    show(&arguments->common, response->rule, response->version);
+    leadrouter__v1__create_rule_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
 
-/* Reads the rule, has the options change it, and writes it if nobody has changed the rules meanwhile. `is_active` below
+static const struct option_spec create_flags[] = {
+    FLAG_WORKSPACE("whose rule"),
+    {.name = "name",
+        .placeholder = "NAME",
+        .help = "its name",
+        .offset = offsetof(struct arguments, name),
+        .is_needed = true},
+    {FLAG_DESTINATION, .is_needed = true},
+    {.name = "conditions",
+        .placeholder = "JSON",
+        .help = "what a lead must meet (docs/rules.md)",
+        .offset = offsetof(struct arguments, conditions),
+        .is_needed = true},
+    FLAG_PRIORITY,
+    FLAG_NOTE("why, for the history"),
+};
+
+const struct command command_rules_create = {
+    .name = "rules create",
+    .summary = "add a rule",
+    .text = "Adds one rule, switched on. Without --priority it has 0.",
+    .example = "leadctl rules create --workspace 0b9e… --name Germans --destination 77c0… \\\n"
+               "  --conditions '{\"countries\": [\"DE\"]}'",
+    COMMAND_FLAGS(create_flags),
+    .run = create,
+};
+
+/* --- update, activate, deactivate --------------------------------------------------------------------------------- */
+
+/* Reads the rule, has the arguments change it, and writes it if nobody has changed the rules meanwhile. `is_active` below
  * zero: as it is. */
-static int update(const struct rule_options *options, int is_active)
+static int change(const struct arguments *arguments, struct session *session, int is_active)
 {
     Leadrouter__V1__UpdateRuleRequest request = LEADROUTER__V1__UPDATE_RULE_REQUEST__INIT;
     Leadrouter__V1__UpdateRuleResponse *response = NULL;
-    Leadrouter__V1__GetRuleResponse *before = NULL;
+    Leadrouter__V1__GetRuleResponse *before = get(session, arguments);
     Leadrouter__V1__Rule rule;
-    struct session session;
     int code = EXIT_DONE;
 
-    if (!session_begin(&session, &options->common, &code))
-        return code;
-    before = get(&session, options, &code);
     if (before == NULL)
-        goto cleanup;
+        return EXIT_FAILED;
     rule = *before->rule;
-    if (options->name != NULL)
-        rule.name = borrowed(options->name);
-    if (options->destination != NULL)
-        rule.destination_workspace_id = borrowed(options->destination);
-    if (options->conditions != NULL)
-        rule.conditions_json = borrowed(options->conditions);
-    if (options->priority != PRIORITY_NOT_GIVEN)
-        rule.priority = options->priority;
+    if (arguments->name != NULL)
+        rule.name = borrowed(arguments->name);
+    if (arguments->destination != NULL)
+        rule.destination_workspace_id = borrowed(arguments->destination);
+    if (arguments->conditions != NULL)
+        rule.conditions_json = borrowed(arguments->conditions);
+    if (arguments->priority != NOT_GIVEN)
+        rule.priority = arguments->priority;
     if (is_active >= 0)
         rule.is_active = is_active;
-    request.workspace_id = borrowed(options->workspace);
-    request.note = borrowed(options->note);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.note = borrowed(arguments->note);
     request.rule = &rule;
     request.expected_version = before->version;
-    if (leadrouter__v1__rule_service__update_rule(session.channel, &request, NULL, &response, &session.outcome) ==
+    if (leadrouter__v1__rule_service__update_rule(session->channel, &request, NULL, &response, &session->outcome) ==
         GRPC_C_OK) {
-        show(&options->common, response->rule, response->version);
+        show(&arguments->common, response->rule, response->version);
         leadrouter__v1__update_rule_response__free_unpacked(response, NULL);
     } else {
-        code = call_failed(options->common.target, &session.outcome);
+        code = session_failed(session);
     }
     leadrouter__v1__get_rule_response__free_unpacked(before, NULL);
-cleanup:
-    session_end(&session);
     return code;
 }
 
-int command_rules_update(int argc, char **argv)
+static int update(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] = "Usage: leadctl rules update RULE --workspace W [--name NAME] [--destination D] "
-                                "[--conditions JSON] [--priority N]\n\n"
-                                "Changes parts of one rule; the others stay.\n\n"
-                                "Example: leadctl rules update 9a1d… --workspace 0b9e… --priority 200";
-    struct rule_options options;
-    int code = EXIT_DONE;
-
-    if (!parse(usage, "rules update", true, true, argc, argv, &options, &code))
-        return code;
-    if (options.name == NULL && options.destination == NULL && options.conditions == NULL &&
-        options.priority == PRIORITY_NOT_GIVEN) {
-        fprintf(stderr, "leadctl: rules update needs something to change; see --help\n");
+    if (arguments->name == NULL && arguments->destination == NULL && arguments->conditions == NULL &&
+        arguments->priority == NOT_GIVEN) {
+        fprintf(stderr, "leadctl: rules update needs something to change; see leadctl rules update --help\n");
         return EXIT_USAGE;
     }
-    return update(&options, -1);
+    return change(arguments, session, -1);
 }
 
-int command_rules_activate(int argc, char **argv)
-{
-    static const char usage[] = "Usage: leadctl rules activate RULE --workspace W\n\n"
-                                "Switches one rule on.\n\n"
-                                "Example: leadctl rules activate 9a1d… --workspace 0b9e…";
-    struct rule_options options;
-    int code = EXIT_DONE;
+static const struct option_spec update_flags[] = {
+    FLAG_WORKSPACE("whose rule"),
+    FLAG_PART("name", "NAME", "its name", name),
+    {FLAG_DESTINATION},
+    FLAG_PART("conditions", "JSON", "what a lead must meet (docs/rules.md)", conditions),
+    FLAG_PRIORITY,
+    FLAG_NOTE("why, for the history"),
+};
 
-    return parse(usage, "rules activate", true, false, argc, argv, &options, &code) ? update(&options, 1) : code;
+const struct command command_rules_update = {
+    .name = "rules update",
+    .summary = "change a rule",
+    .text = "Changes parts of one rule; the others stay.",
+    .example = "leadctl rules update 9a1d… --workspace 0b9e… --priority 200",
+    .operand = OPERAND_RULE,
+    COMMAND_FLAGS(update_flags),
+    .run = update,
+};
+
+static int activate(const struct arguments *arguments, struct session *session)
+{
+    return change(arguments, session, 1);
 }
 
-int command_rules_deactivate(int argc, char **argv)
+static int deactivate(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] = "Usage: leadctl rules deactivate RULE --workspace W\n\n"
-                                "Switches one rule off; it stays where it is.\n\n"
-                                "Example: leadctl rules deactivate 9a1d… --workspace 0b9e…";
-    struct rule_options options;
-    int code = EXIT_DONE;
-
-    return parse(usage, "rules deactivate", true, false, argc, argv, &options, &code) ? update(&options, 0) : code;
+    return change(arguments, session, 0);
 }
 
-int command_rules_delete(int argc, char **argv)
+static const struct option_spec small_flags[] = {FLAG_WORKSPACE("whose rule"), FLAG_NOTE("why, for the history")};
+
+const struct command command_rules_activate = {
+    .name = "rules activate",
+    .summary = "switch a rule on",
+    .text = "Switches one rule on.",
+    .example = "leadctl rules activate 9a1d… --workspace 0b9e…",
+    .operand = OPERAND_RULE,
+    COMMAND_FLAGS(small_flags),
+    .run = activate,
+};
+
+const struct command command_rules_deactivate = {
+    .name = "rules deactivate",
+    .summary = "switch a rule off",
+    .text = "Switches one rule off; it stays where it is.",
+    .example = "leadctl rules deactivate 9a1d… --workspace 0b9e…",
+    .operand = OPERAND_RULE,
+    COMMAND_FLAGS(small_flags),
+    .run = deactivate,
+};
+
+/* --- delete ------------------------------------------------------------------------------------------------------- */
+
+static int delete (const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] = "Usage: leadctl rules delete RULE --workspace W\n\n"
-                                "Removes one rule; leadctl rules revert can bring it back.\n\n"
-                                "Example: leadctl rules delete 9a1d… --workspace 0b9e…";
     Leadrouter__V1__DeleteRuleRequest request = LEADROUTER__V1__DELETE_RULE_REQUEST__INIT;
     Leadrouter__V1__DeleteRuleResponse *response = NULL;
-    struct rule_options options;
-    struct session session;
-    int code = EXIT_DONE;
 
-    if (!parse(usage, "rules delete", true, false, argc, argv, &options, &code) ||
-        !session_begin(&session, &options.common, &code))
-        return code;
-    request.workspace_id = borrowed(options.workspace);
-    request.rule_id = borrowed(options.rule);
-    request.note = borrowed(options.note);
-    if (leadrouter__v1__rule_service__delete_rule(session.channel, &request, NULL, &response, &session.outcome) ==
-        GRPC_C_OK) {
-        if (options.common.json)
-            print_json(json_pack("{sI}", "version", (json_int_t)response->version));
-        else
-            printf("removed: version %" PRId64 "\n", response->version);
-        leadrouter__v1__delete_rule_response__free_unpacked(response, NULL);
-    } else {
-        code = call_failed(options.common.target, &session.outcome);
-    }
-    session_end(&session);
-    return code;
+    request.workspace_id = borrowed(arguments->workspace);
+    request.rule_id = borrowed(arguments->operand);
+    request.note = borrowed(arguments->note);
+    if (leadrouter__v1__rule_service__delete_rule(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        return session_failed(session);
+    if (arguments->common.json)
+        print_json(json_pack("{sI}", "version", (json_int_t)response->version));
+    else
+        printf("rule %s is removed: version %" PRId64 "\n", arguments->operand, response->version);
+    leadrouter__v1__delete_rule_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
+
+const struct command command_rules_delete = {
+    .name = "rules delete",
+    .summary = "remove a rule",
+    .text = "Removes one rule; leadctl rules revert can bring it back.",
+    .example = "leadctl rules delete 9a1d… --workspace 0b9e…",
+    .operand = OPERAND_RULE,
+    COMMAND_FLAGS(small_flags),
+    .run = delete,
+};

@@ -9,145 +9,128 @@
 #include "explanation.h"
 #include "leadrouter/v1/rules.grpc.h"
 #include "rules_file.h"
+#include "table.h"
 
-/* What the commands about rules share. */
-struct rules_options {
-    struct common_options common;
-    const char *workspace;
-    const char *operand; /* the word that is no flag, or NULL */
-    int version;
-    const char *note;
-    bool is_dry;
-    const char *file;
-};
+#define FLAG_VERSION                                                                                                   \
+    {                                                                                                                  \
+        .name = "version", .placeholder = "N", .help = "an earlier version of the rules", .kind = OPTION_NUMBER,       \
+        .offset = offsetof(struct arguments, version), .least = 1, .most = INT32_MAX                                   \
+    }
+#define FLAG_DRAFT                                                                                                     \
+    {                                                                                                                  \
+        .name = "file", .placeholder = "FILE", .help = "take the rules of this file instead", .kind = OPTION_FILE,     \
+        .offset = offsetof(struct arguments, file)                                                                     \
+    }
 
-enum rules_flags { FLAG_VERSION = 1, FLAG_NOTE = 2, FLAG_DRY_RUN = 4, FLAG_FILE = 8 };
-
-/* Reads flags and at most one operand; `*ret_code` is the exit code when it returns false. */
-static bool parse(const char *usage, const char *command, unsigned flags, bool needs_operand, int argc, char **argv,
-    struct rules_options *options, int *ret_code)
+/* Reads the rules of a file, or none for NULL; on failure the reason was written. */
+static bool load(const char *path, struct rules_file *ret_file)
 {
-    const struct option_spec all[] = {
-        {"workspace", "W", "whose rules (needed)", OPTION_TEXT, &options->workspace, 0, 0},
-        {"version", "N", "an earlier version of the rules", OPTION_NUMBER, &options->version, 1, INT32_MAX},
-        {"note", "TEXT", "why, for the history", OPTION_TEXT, &options->note, 0, 0},
-        {"dry-run", NULL, "only show what would change", OPTION_SWITCH, &options->is_dry, 0, 0},
-        {"file", "FILE", "try the rules of this file instead", OPTION_TEXT, &options->file, 0, 0},
-    };
-    const unsigned wanted[] = {0, FLAG_VERSION, FLAG_NOTE, FLAG_DRY_RUN, FLAG_FILE};
-    struct option_spec specs[COUNT_OF(all)];
-    size_t spec_count = 0;
-    size_t operand_count = 0;
+    struct error error = {0};
 
-    *options = (struct rules_options){.note = ""};
-    for (size_t i = 0; i < COUNT_OF(all); i++) {
-        if (i == 0 || (flags & wanted[i]) != 0)
-            specs[spec_count++] = all[i];
-    }
-    *ret_code = EXIT_USAGE;
-    switch (options_parse(usage, specs, spec_count, argc, argv, &options->common, &options->operand,
-        needs_operand ? 1 : 0, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        *ret_code = EXIT_DONE;
-        return false;
-    case OPTIONS_WRONG:
-        return false;
-    case OPTIONS_OK:
-        break;
-    }
-    if (options->workspace == NULL || (needs_operand && operand_count == 0)) {
-        fprintf(stderr, "leadctl: %s needs %s--workspace; see --help\n", command, needs_operand ? "a word and " : "");
-        return false;
-    }
-    *ret_code = EXIT_DONE;
-    return true;
+    *ret_file = (struct rules_file){0};
+    if (path == NULL || rules_file_load(path, ret_file, &error))
+        return true;
+    fprintf(stderr, "leadctl: %s\n", error.text);
+    rules_file_release(ret_file);
+    return false;
 }
 
 /* --- list, export ------------------------------------------------------------------------------------------------- */
 
 /* The rules of a version; NULL after a failure, of which it has told. */
-static Leadrouter__V1__ListRulesResponse *list(const struct rules_options *options, int *ret_code)
+static Leadrouter__V1__ListRulesResponse *read_rules(const struct arguments *arguments, struct session *session)
 {
     Leadrouter__V1__ListRulesRequest request = LEADROUTER__V1__LIST_RULES_REQUEST__INIT;
     Leadrouter__V1__ListRulesResponse *response = NULL;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = connect_to(&options->common);
 
-    *ret_code = EXIT_USAGE;
-    if (channel == NULL)
-        return NULL;
-    *ret_code = EXIT_DONE;
-    request.workspace_id = borrowed(options->workspace);
-    request.version = options->version;
-    if (leadrouter__v1__rule_service__list_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK)
-        *ret_code = call_failed(options->common.target, &outcome);
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.version = arguments->version;
+    if (leadrouter__v1__rule_service__list_rules(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        (void)session_failed(session);
     return response;
 }
 
-int command_rules_list(int argc, char **argv)
+static void print_rules(const Leadrouter__V1__ListRulesResponse *response)
 {
-    static const char usage[] = "Usage: leadctl rules list --workspace W [--version N]\n\n"
-                                "The rules of a workspace in the order in which they are asked.\n\n"
-                                "Example: leadctl rules list --workspace 0b9e…";
-    struct rules_options options;
-    Leadrouter__V1__ListRulesResponse *response = NULL;
-    int code = EXIT_DONE;
+    static const struct table_column columns[] = {
+        {"PRIORITY", TABLE_NUMBER}, {"RULE", TABLE_ID}, {"DESTINATION", TABLE_ID}, {"NAME", TABLE_TEXT}};
+    struct table *table = table_new(columns, COUNT_OF(columns));
 
-    if (!parse(usage, "rules list", FLAG_VERSION, false, argc, argv, &options, &code))
-        return code;
-    response = list(&options, &code);
+    for (size_t i = 0; i < response->n_rules; i++) {
+        const Leadrouter__V1__Rule *rule = response->rules[i];
+        table_add_format(table, "%d", rule->priority);
+        table_add(table, rule->id);
+        table_add(table, rule->destination_workspace_id);
+        table_add_format(table, "%s%s", rule->name,
+            !rule->is_active               ? " (off)"
+            : !rule->destination_is_active ? " (destination inactive)"
+                                           : "");
+    }
+    table_print(table);
+    table_free(table);
+    printf("%zu %s, %zu %s, version %" PRId64 "\n", response->n_rules, response->n_rules == 1 ? "rule" : "rules",
+        response->n_sets, response->n_sets == 1 ? "set" : "sets", response->version);
+}
+
+static int list(const struct arguments *arguments, struct session *session)
+{
+    Leadrouter__V1__ListRulesResponse *response = read_rules(arguments, session);
+
     if (response == NULL)
-        return code;
-    if (options.common.json) {
+        return EXIT_FAILED;
+    if (arguments->common.json) {
         json_t *value = rules_file_value(response);
         json_object_set_new(value, "version", json_integer(response->version));
         print_json(value);
     } else {
-        printf("%8s  %-36s  %-36s  %s\n", "PRIORITY", "RULE", "DESTINATION", "NAME");
-        for (size_t i = 0; i < response->n_rules; i++) {
-            const Leadrouter__V1__Rule *rule = response->rules[i];
-            printf("%8d  %-36s  %-36s  %s%s\n", rule->priority, rule->id, rule->destination_workspace_id, rule->name,
-                !rule->is_active               ? " (off)"
-                : !rule->destination_is_active ? " (destination inactive)"
-                                               : "");
-        }
-        printf("%zu rules, %zu sets, version %" PRId64 "\n", response->n_rules, response->n_sets, response->version);
+        print_rules(response);
     }
     leadrouter__v1__list_rules_response__free_unpacked(response, NULL);
-    return code;
+    return EXIT_DONE;
 }
 
-int command_rules_export(int argc, char **argv)
+static const struct option_spec list_flags[] = {FLAG_WORKSPACE("whose rules"), FLAG_VERSION};
+
+const struct command command_rules_list = {
+    .name = "rules list",
+    .summary = "the rules of a workspace, in the order in which they are asked",
+    .text = "The rules of a workspace in the order in which they are asked.",
+    .example = "leadctl rules list --workspace 0b9e…",
+    COMMAND_FLAGS(list_flags),
+    .run = list,
+};
+
+static int export(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl rules export --workspace W [--version N]\n\n"
-        "The rules and sets of a workspace as a file for rules apply: YAML, or JSON with --json.\n\n"
-        "Example: leadctl rules export --workspace 0b9e… > rules.yaml";
-    struct rules_options options;
-    Leadrouter__V1__ListRulesResponse *response = NULL;
+    Leadrouter__V1__ListRulesResponse *response = read_rules(arguments, session);
     json_t *value = NULL;
     int code = EXIT_DONE;
 
-    if (!parse(usage, "rules export", FLAG_VERSION, false, argc, argv, &options, &code))
-        return code;
-    response = list(&options, &code);
     if (response == NULL)
-        return code;
+        return EXIT_FAILED;
     value = rules_file_value(response);
     leadrouter__v1__list_rules_response__free_unpacked(response, NULL);
-    if (options.common.json) {
+    if (arguments->common.json) {
         print_json(value);
-        return code;
+        return EXIT_DONE;
     }
-    if (!rules_file_write(stdout, value) || fflush(stdout) != 0) {
+    if (!rules_file_write(stdout, value)) {
         fprintf(stderr, "leadctl: the rules could not be written\n");
         code = EXIT_FAILED;
     }
     json_decref(value);
     return code;
 }
+
+const struct command command_rules_export = {
+    .name = "rules export",
+    .summary = "write all rules as a file for rules apply",
+    .text = "The rules and sets of a workspace as a file for rules apply: YAML, or JSON with --json.",
+    .example = "leadctl rules export --workspace 0b9e… > rules.yaml",
+    COMMAND_FLAGS(list_flags),
+    .run = export,
+};
 
 /* --- apply, revert ------------------------------------------------------------------------------------------------ */
 
@@ -187,9 +170,9 @@ static void print_closing(size_t count, int64_t version, bool is_dry)
     if (count == 0)
         printf("nothing to change; version %" PRId64 "\n", version);
     else if (is_dry)
-        printf("%zu changes to version %" PRId64 ", not made\n", count, version);
+        printf("%zu %s to version %" PRId64 ", not made\n", count, count == 1 ? "change" : "changes", version);
     else
-        printf("%zu changes made: version %" PRId64 "\n", count, version);
+        printf("%zu %s made: version %" PRId64 "\n", count, count == 1 ? "change" : "changes", version);
 }
 
 static void print_finding(const Leadrouter__V1__LintFinding *finding)
@@ -215,55 +198,51 @@ static void print_finding(const Leadrouter__V1__LintFinding *finding)
 }
 
 /* One call; NULL after a failure, of which it has told. */
-static Leadrouter__V1__ApplyRulesResponse *apply_once(struct grpc_c_channel *channel,
-    const struct rules_options *options, const struct rules_file *file, bool is_dry, int64_t expected_version)
+static Leadrouter__V1__ApplyRulesResponse *apply_once(const struct arguments *arguments, struct session *session,
+    const struct rules_file *file, bool is_dry, int64_t expected_version)
 {
     Leadrouter__V1__ApplyRulesRequest request = LEADROUTER__V1__APPLY_RULES_REQUEST__INIT;
     Leadrouter__V1__ApplyRulesResponse *response = NULL;
-    struct grpc_c_outcome outcome = {0};
 
-    request.workspace_id = borrowed(options->workspace);
-    request.note = borrowed(options->note);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.note = borrowed(arguments->note);
     request.dry_run = is_dry;
     request.expected_version = expected_version;
     request.n_rules = file->rule_count;
     request.rules = file->rule_pointers;
     request.n_sets = file->set_count;
     request.sets = file->set_pointers;
-    if (leadrouter__v1__rule_service__apply_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK)
-        (void)call_failed(options->common.target, &outcome);
-    grpc_c_outcome_release(&outcome);
+    if (leadrouter__v1__rule_service__apply_rules(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        (void)session_failed(session);
+    grpc_c_outcome_release(&session->outcome); /* the next call writes another */
     return response;
 }
 
 /* Shows the difference, and then makes it: to the version that was shown, or not at all. */
-static int apply(const struct rules_options *options, const struct rules_file *file)
+static int apply_file(const struct arguments *arguments, struct session *session, const struct rules_file *file)
 {
-    Leadrouter__V1__ApplyRulesResponse *planned = NULL;
+    Leadrouter__V1__ApplyRulesResponse *planned = apply_once(arguments, session, file, true, 0);
     Leadrouter__V1__ApplyRulesResponse *made = NULL;
-    struct grpc_c_channel *channel = connect_to(&options->common);
     int code = EXIT_FAILED;
 
-    if (channel == NULL)
-        return EXIT_USAGE;
-    planned = apply_once(channel, options, file, true, 0);
     if (planned == NULL)
         goto cleanup;
-    if (!options->common.json) {
+    if (!arguments->common.json) {
         print_lines(planned->changes, planned->n_changes);
         fflush(stdout);
     }
-    if (!options->is_dry && planned->n_changes > 0) {
-        made = apply_once(channel, options, file, false, planned->version);
+    if (!arguments->is_dry && planned->n_changes > 0) {
+        made = apply_once(arguments, session, file, false, planned->version);
         if (made == NULL)
             goto cleanup;
     }
     const Leadrouter__V1__ApplyRulesResponse *last = made != NULL ? made : planned;
-    if (options->common.json)
+    if (arguments->common.json)
         print_json(changes_json(last->changes, last->n_changes, last->version));
     else
-        print_closing(planned->n_changes, last->version, options->is_dry);
-    for (size_t i = 0; i < last->n_findings && !options->common.json; i++)
+        print_closing(planned->n_changes, last->version, arguments->is_dry);
+    for (size_t i = 0; i < last->n_findings && !arguments->common.json; i++)
         print_finding(last->findings[i]);
     code = EXIT_DONE;
 cleanup:
@@ -271,130 +250,153 @@ cleanup:
         leadrouter__v1__apply_rules_response__free_unpacked(planned, NULL);
     if (made != NULL)
         leadrouter__v1__apply_rules_response__free_unpacked(made, NULL);
-    grpc_c_channel_free(channel);
     return code;
 }
 
-int command_rules_apply(int argc, char **argv)
+static int apply(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl rules apply FILE --workspace W [--dry-run] [--note TEXT]\n\n"
-        "Makes the rules and sets of a workspace equal to those of a file (YAML or JSON; -: standard\n"
-        "input), in one step, and shows what changes. Rules are told apart by their names.\n\n"
-        "Example: leadctl rules apply rules.yaml --workspace 0b9e… --dry-run";
-    struct rules_options options;
     struct rules_file file;
-    struct error error = {0};
-    int code = EXIT_DONE;
 
-    if (!parse(usage, "rules apply", FLAG_NOTE | FLAG_DRY_RUN, true, argc, argv, &options, &code))
-        return code;
-    if (rules_file_load(options.operand, &file, &error)) {
-        code = apply(&options, &file);
-    } else {
-        fprintf(stderr, "leadctl: %s\n", error.text);
-        code = EXIT_USAGE;
-    }
+    if (!load(arguments->operand, &file))
+        return EXIT_USAGE;
+    int code = apply_file(arguments, session, &file);
     rules_file_release(&file);
     return code;
 }
 
-int command_rules_revert(int argc, char **argv)
+static const struct option_spec apply_flags[] = {
+    FLAG_WORKSPACE("whose rules"),
+    {.name = "dry-run",
+        .help = "only show what would change",
+        .kind = OPTION_SWITCH,
+        .offset = offsetof(struct arguments, is_dry)},
+    FLAG_NOTE("why, for the history"),
+};
+
+const struct command command_rules_apply = {
+    .name = "rules apply",
+    .summary = "make all rules equal to those of a file",
+    .text = "Makes the rules and sets of a workspace equal to those of a file (YAML or JSON; -: standard input), in "
+            "one step, "
+            "and shows what changes. Rules are told apart by their names.",
+    .example = "leadctl rules apply rules.yaml --workspace 0b9e… --dry-run",
+    .operand = {.name = "FILE", .help = "file with the rules", .kind = OPTION_FILE, .is_needed = true},
+    COMMAND_FLAGS(apply_flags),
+    .run = apply,
+};
+
+static int revert(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] = "Usage: leadctl rules revert --workspace W --version N [--note TEXT]\n\n"
-                                "Brings the rules and sets of an earlier version back, as a new version.\n\n"
-                                "Example: leadctl rules revert --workspace 0b9e… --version 41";
     Leadrouter__V1__RevertRulesRequest request = LEADROUTER__V1__REVERT_RULES_REQUEST__INIT;
     Leadrouter__V1__RevertRulesResponse *response = NULL;
-    struct rules_options options;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = NULL;
-    int code = EXIT_DONE;
 
-    if (!parse(usage, "rules revert", FLAG_VERSION | FLAG_NOTE, false, argc, argv, &options, &code))
-        return code;
-    if (options.version == 0) {
-        fprintf(stderr, "leadctl: rules revert needs --version; leadctl rules versions lists them\n");
-        return EXIT_USAGE;
-    }
-    channel = connect_to(&options.common);
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.workspace_id = borrowed(options.workspace);
-    request.version = options.version;
-    request.note = borrowed(options.note);
-    if (leadrouter__v1__rule_service__revert_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(options.common.target, &outcome);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.version = arguments->version;
+    request.note = borrowed(arguments->note);
+    if (leadrouter__v1__rule_service__revert_rules(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        return session_failed(session);
+    if (arguments->common.json) {
+        print_json(changes_json(response->changes, response->n_changes, response->version));
     } else {
-        if (options.common.json)
-            print_json(changes_json(response->changes, response->n_changes, response->version));
-        else
-            print_lines(response->changes, response->n_changes);
-        if (!options.common.json)
-            print_closing(response->n_changes, response->version, false);
-        leadrouter__v1__revert_rules_response__free_unpacked(response, NULL);
+        print_lines(response->changes, response->n_changes);
+        print_closing(response->n_changes, response->version, false);
     }
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
-    return code;
+    leadrouter__v1__revert_rules_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
+
+static const struct option_spec revert_flags[] = {
+    FLAG_WORKSPACE("whose rules"),
+    {.name = "version",
+        .placeholder = "N",
+        .help = "the version to go back to; leadctl rules versions lists them",
+        .kind = OPTION_NUMBER,
+        .offset = offsetof(struct arguments, version),
+        .is_needed = true,
+        .least = 1,
+        .most = INT32_MAX},
+    FLAG_NOTE("why, for the history"),
+};
+
+const struct command command_rules_revert = {
+    .name = "rules revert",
+    .summary = "go back to an earlier version of the rules",
+    .text = "Brings the rules and sets of an earlier version back, as a new version.",
+    .example = "leadctl rules revert --workspace 0b9e… --version 41",
+    COMMAND_FLAGS(revert_flags),
+    .run = revert,
+};
 
 /* --- diff --------------------------------------------------------------------------------------------------------- */
 
-int command_rules_diff(int argc, char **argv)
+static int diff(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] = "Usage: leadctl rules diff FROM-VERSION --workspace W [--version TO]\n\n"
-                                "What changed from one version of a workspace's rules to another, or to now.\n\n"
-                                "Example: leadctl rules diff 41 --workspace 0b9e… --version 44";
     Leadrouter__V1__DiffRuleVersionsRequest request = LEADROUTER__V1__DIFF_RULE_VERSIONS_REQUEST__INIT;
     Leadrouter__V1__DiffRuleVersionsResponse *response = NULL;
-    struct rules_options options;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = NULL;
-    char *end = NULL;
-    int code = EXIT_DONE;
 
-    if (!parse(usage, "rules diff", FLAG_VERSION, true, argc, argv, &options, &code))
-        return code;
-    request.from_version = strtoll(options.operand, &end, 10);
-    if (*end != '\0' || request.from_version < 1) {
-        fprintf(stderr, "leadctl: \"%s\" is no version\n", options.operand);
-        return EXIT_USAGE;
-    }
-    channel = connect_to(&options.common);
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.workspace_id = borrowed(options.workspace);
-    request.to_version = options.version;
-    if (leadrouter__v1__rule_service__diff_rule_versions(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(options.common.target, &outcome);
+    request.workspace_id = borrowed(arguments->workspace);
+    request.from_version = strtoll(arguments->operand, NULL, 10);
+    request.to_version = arguments->version;
+    if (leadrouter__v1__rule_service__diff_rule_versions(
+            session->channel, &request, NULL, &response, &session->outcome) != GRPC_C_OK)
+        return session_failed(session);
+    if (arguments->common.json) {
+        print_json(changes_json(response->changes, response->n_changes, response->to_version));
     } else {
-        if (options.common.json)
-            print_json(changes_json(response->changes, response->n_changes, response->to_version));
-        else
-            print_lines(response->changes, response->n_changes);
-        if (!options.common.json)
-            printf("%zu changes from version %" PRId64 " to %" PRId64 "\n", response->n_changes, request.from_version,
-                response->to_version);
-        leadrouter__v1__diff_rule_versions_response__free_unpacked(response, NULL);
+        print_lines(response->changes, response->n_changes);
+        printf("%zu %s from version %" PRId64 " to %" PRId64 "\n", response->n_changes,
+            response->n_changes == 1 ? "change" : "changes", request.from_version, response->to_version);
     }
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
-    return code;
+    leadrouter__v1__diff_rule_versions_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
+
+static const struct option_spec diff_flags[] = {
+    FLAG_WORKSPACE("whose rules"),
+    {.name = "version",
+        .placeholder = "TO",
+        .help = "until this version; else until now",
+        .kind = OPTION_NUMBER,
+        .offset = offsetof(struct arguments, version),
+        .least = 1,
+        .most = INT32_MAX},
+};
+
+const struct command command_rules_diff = {
+    .name = "rules diff",
+    .summary = "what changed from one version of the rules to another",
+    .text = "What changed from one version of a workspace's rules to another, or to now.",
+    .example = "leadctl rules diff 41 --workspace 0b9e… --version 44",
+    .operand = {.name = "FROM-VERSION",
+        .help = "the earlier version; leadctl rules versions lists them",
+        .kind = OPTION_NUMBER,
+        .is_needed = true,
+        .least = 1,
+        .most = INT32_MAX},
+    COMMAND_FLAGS(diff_flags),
+    .run = diff,
+};
 
 /* --- versions ----------------------------------------------------------------------------------------------------- */
 
 static void print_versions(const Leadrouter__V1__ListRuleVersionsResponse *response)
 {
+    static const struct table_column columns[] = {{"VERSION", TABLE_NUMBER}, {"MADE", TABLE_WORD},
+        {"RULES", TABLE_NUMBER}, {"SETS", TABLE_NUMBER}, {"NOTE", TABLE_TEXT}};
+    struct table *table = table_new(columns, COUNT_OF(columns));
     char time[32];
 
-    printf("%8s  %-24s  %5s  %5s  %s\n", "VERSION", "MADE", "RULES", "SETS", "NOTE");
     for (size_t i = 0; i < response->n_versions; i++) {
         const Leadrouter__V1__RuleVersion *version = response->versions[i];
-        printf("%8" PRId64 "  %-24s  %5d  %5d  %s\n", version->version, time_text(version->created_at, time),
-            version->rules_changed, version->sets_changed, version->note);
+        table_add_format(table, "%" PRId64, version->version);
+        table_add(table, minute_text(version->created_at, time));
+        table_add_format(table, "%d", version->rules_changed);
+        table_add_format(table, "%d", version->sets_changed);
+        table_add(table, version->note);
     }
+    table_print(table);
+    table_free(table);
 }
 
 static json_t *versions_json(const Leadrouter__V1__ListRuleVersionsResponse *response)
@@ -412,98 +414,86 @@ static json_t *versions_json(const Leadrouter__V1__ListRuleVersionsResponse *res
     return json_pack("{so}", "versions", array);
 }
 
-int command_rules_versions(int argc, char **argv)
+static int versions(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl rules versions --workspace W\n\n"
-        "The last 50 versions of a workspace's rules, the newest first: when each was made and\n"
-        "how many rules and sets it changed.\n\n"
-        "Example: leadctl rules versions --workspace 0b9e…";
     Leadrouter__V1__ListRuleVersionsRequest request = LEADROUTER__V1__LIST_RULE_VERSIONS_REQUEST__INIT;
     Leadrouter__V1__ListRuleVersionsResponse *response = NULL;
-    struct rules_options options;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = NULL;
-    int code = EXIT_DONE;
 
-    if (!parse(usage, "rules versions", 0, false, argc, argv, &options, &code))
-        return code;
-    channel = connect_to(&options.common);
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.workspace_id = borrowed(options.workspace);
-    if (leadrouter__v1__rule_service__list_rule_versions(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(options.common.target, &outcome);
-    } else {
-        if (options.common.json)
-            print_json(versions_json(response));
-        else
-            print_versions(response);
-        leadrouter__v1__list_rule_versions_response__free_unpacked(response, NULL);
-    }
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
-    return code;
+    request.workspace_id = borrowed(arguments->workspace);
+    if (leadrouter__v1__rule_service__list_rule_versions(
+            session->channel, &request, NULL, &response, &session->outcome) != GRPC_C_OK)
+        return session_failed(session);
+    if (arguments->common.json)
+        print_json(versions_json(response));
+    else
+        print_versions(response);
+    leadrouter__v1__list_rule_versions_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
+
+static const struct option_spec versions_flags[] = {FLAG_WORKSPACE("whose rules")};
+
+const struct command command_rules_versions = {
+    .name = "rules versions",
+    .summary = "the versions of the rules that there were",
+    .text = "The last 50 versions of a workspace's rules, the newest first: when each was made and how many rules and "
+            "sets it "
+            "changed.",
+    .example = "leadctl rules versions --workspace 0b9e…",
+    COMMAND_FLAGS(versions_flags),
+    .run = versions,
+};
 
 /* --- test --------------------------------------------------------------------------------------------------------- */
 
-static int test(const struct rules_options *options, const struct rules_file *file)
+static int test_draft(const struct arguments *arguments, struct session *session, const struct rules_file *file)
 {
     Leadrouter__V1__TestRulesRequest request = LEADROUTER__V1__TEST_RULES_REQUEST__INIT;
     Leadrouter__V1__TestRulesResponse *response = NULL;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = connect_to(&options->common);
-    char *lead = borrowed(options->operand);
-    int code = EXIT_DONE;
+    char *lead = borrowed(arguments->operand);
 
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.workspace_id = borrowed(options->workspace);
-    request.version = options->version;
+    request.workspace_id = borrowed(arguments->workspace);
+    request.version = arguments->version;
     request.n_lead_ids = 1;
     request.lead_ids = &lead;
     request.n_draft_rules = file->rule_count;
     request.draft_rules = file->rule_pointers;
     request.n_draft_sets = file->set_count;
     request.draft_sets = file->set_pointers;
-    if (leadrouter__v1__rule_service__test_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(options->common.target, &outcome);
-    } else {
-        if (options->common.json)
-            print_json(explanation_json(response->leads[0]));
-        else
-            explanation_print(response->leads[0]);
-        leadrouter__v1__test_rules_response__free_unpacked(response, NULL);
-    }
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
-    return code;
+    if (leadrouter__v1__rule_service__test_rules(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        return session_failed(session);
+    if (arguments->common.json)
+        print_json(explanation_json(response->leads[0]));
+    else
+        explanation_print(response->leads[0], false);
+    leadrouter__v1__test_rules_response__free_unpacked(response, NULL);
+    return EXIT_DONE;
 }
 
-int command_rules_test(int argc, char **argv)
+static int test(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl rules test LEAD --workspace W [--version N | --file FILE]\n\n"
-        "What each rule would do with a lead, and why: those of now, of an earlier version, or of\n"
-        "a file. Changes nothing.\n\n"
-        "Example: leadctl rules test 6f1c… --workspace 0b9e… --file rules.yaml";
-    struct rules_options options;
-    struct rules_file file = {0};
-    struct error error = {0};
-    int code = EXIT_DONE;
+    struct rules_file file;
 
-    if (!parse(usage, "rules test", FLAG_VERSION | FLAG_FILE, true, argc, argv, &options, &code))
-        return code;
-    if (options.file == NULL || rules_file_load(options.file, &file, &error)) {
-        code = test(&options, &file);
-    } else {
-        fprintf(stderr, "leadctl: %s\n", error.text);
-        code = EXIT_USAGE;
-    }
+    if (!load(arguments->file, &file))
+        return EXIT_USAGE;
+    int code = test_draft(arguments, session, &file);
     rules_file_release(&file);
     return code;
 }
+
+static const struct option_spec draft_flags[] = {FLAG_WORKSPACE("whose rules"), FLAG_VERSION, FLAG_DRAFT};
+
+const struct command command_rules_test = {
+    .name = "rules test",
+    .summary = "what each rule would do with a lead, and why",
+    .text = "What each rule would do with a lead, and why: those of now, of an earlier version, or of a file. Changes "
+            "nothing.",
+    .example = "leadctl rules test 6f1c… --workspace 0b9e… --file rules.yaml",
+    .operand = OPERAND_LEAD,
+    COMMAND_FLAGS(draft_flags),
+    .run = test,
+};
 
 /* --- lint --------------------------------------------------------------------------------------------------------- */
 
@@ -541,54 +531,45 @@ static int show_findings(const Leadrouter__V1__LintRulesResponse *response, bool
     return errors > 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int lint(const struct rules_options *options, const struct rules_file *file)
+static int lint_draft(const struct arguments *arguments, struct session *session, const struct rules_file *file)
 {
     Leadrouter__V1__LintRulesRequest request = LEADROUTER__V1__LINT_RULES_REQUEST__INIT;
     Leadrouter__V1__LintRulesResponse *response = NULL;
-    struct grpc_c_outcome outcome = {0};
-    struct grpc_c_channel *channel = connect_to(&options->common);
-    int code = EXIT_DONE;
 
-    if (channel == NULL)
-        return EXIT_USAGE;
-    request.workspace_id = borrowed(options->workspace);
-    request.version = options->version;
+    request.workspace_id = borrowed(arguments->workspace);
+    request.version = arguments->version;
     request.n_draft_rules = file->rule_count;
     request.draft_rules = file->rule_pointers;
     request.n_draft_sets = file->set_count;
     request.draft_sets = file->set_pointers;
-    if (leadrouter__v1__rule_service__lint_rules(channel, &request, NULL, &response, &outcome) != GRPC_C_OK) {
-        code = call_failed(options->common.target, &outcome);
-    } else {
-        code = show_findings(response, options->common.json);
-        leadrouter__v1__lint_rules_response__free_unpacked(response, NULL);
-    }
-    grpc_c_outcome_release(&outcome);
-    grpc_c_channel_free(channel);
+    if (leadrouter__v1__rule_service__lint_rules(session->channel, &request, NULL, &response, &session->outcome) !=
+        GRPC_C_OK)
+        return session_failed(session);
+    int code = show_findings(response, arguments->common.json);
+    leadrouter__v1__lint_rules_response__free_unpacked(response, NULL);
     return code;
 }
 
-int command_rules_lint(int argc, char **argv)
+static int lint(const struct arguments *arguments, struct session *session)
 {
-    static const char usage[] =
-        "Usage: leadctl rules lint --workspace W [--version N | --file FILE]\n\n"
-        "What is wrong with rules before any lead comes: those that no lead can meet, those that\n"
-        "others always take the leads of, those that disagree about a lead. Exits with 1 when there\n"
-        "are errors. Each finding is proven, or a lead shows it.\n\n"
-        "Example: leadctl rules lint --workspace 0b9e… --file rules.yaml";
-    struct rules_options options;
-    struct rules_file file = {0};
-    struct error error = {0};
-    int code = EXIT_DONE;
+    struct rules_file file;
 
-    if (!parse(usage, "rules lint", FLAG_VERSION | FLAG_FILE, false, argc, argv, &options, &code))
-        return code;
-    if (options.file == NULL || rules_file_load(options.file, &file, &error)) {
-        code = lint(&options, &file);
-    } else {
-        fprintf(stderr, "leadctl: %s\n", error.text);
-        code = EXIT_USAGE;
-    }
+    if (!load(arguments->file, &file))
+        return EXIT_USAGE;
+    int code = lint_draft(arguments, session, &file);
     rules_file_release(&file);
     return code;
 }
+
+const struct command command_rules_lint = {
+    .name = "rules lint",
+    .summary = "what is wrong with rules before any lead comes",
+    .text =
+        "What is wrong with rules before any lead comes: those that no lead can meet, those that others always take "
+        "the "
+        "leads of, those that disagree about a lead. Exits with 1 when there are errors. Each finding is proven, or a "
+        "lead shows it.",
+    .example = "leadctl rules lint --workspace 0b9e… --file rules.yaml",
+    COMMAND_FLAGS(draft_flags),
+    .run = lint,
+};

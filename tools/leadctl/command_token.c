@@ -4,55 +4,18 @@
 #include <time.h>
 
 #include "base/memory.h"
-#include "base/uuid.h"
 #include "command.h"
 #include "jwt/jwt.h"
 
 enum { EXPIRES_MAX_S = 31536000 };
 
-static const char usage[] =
-    "Usage: leadctl token --key FILE --subject UUID --audience TEXT [FLAGS]\n\n"
-    "Prints a token for development and tests, signed with a private key of yours. It asks no server. A key is made "
-    "with\n"
-    "openssl genpkey -algorithm ed25519 (or -algorithm EC -pkeyopt ec_paramgen_curve:P-256) -out FILE; its public "
-    "part,\n"
-    "for leadrouterd serve --token-keys, with openssl pkey -in FILE -pubout.\n\n"
-    "Example: leadctl token --key key.pem --subject 3f0e4a52-93d1-4b4e-9f0a-0d6c5a2b7e11 --audience leadrouter";
-
-struct token_options {
-    const char *key;
-    const char *key_id;
-    const char *subject;
-    const char *audience;
-    const char *issuer;
-    const char *role;
-    int expires_s;
-};
-
-static bool check(const struct token_options *options)
-{
-    struct uuid id;
-
-    if (options->key == NULL || options->subject == NULL || options->audience == NULL) {
-        fprintf(stderr, "leadctl: --%s: missing; see --help\n",
-            options->key == NULL       ? "key"
-            : options->subject == NULL ? "subject"
-                                       : "audience");
-        return false;
-    }
-    if (!uuid_parse(options->subject, &id)) {
-        fprintf(stderr, "leadctl: --subject: \"%s\" is not a UUID\n", options->subject);
-        return false;
-    }
-    return true;
-}
-
 /* The caller's, released with free(). */
-static char *payload_of(const struct token_options *options)
+static char *payload_of(const struct arguments *options)
 {
     int64_t now_s = time(NULL);
     json_t *payload = json_pack("{s:s, s:s, s:s, s:I, s:I}", "sub", options->subject, "aud", options->audience, "role",
-        options->role, "iat", (json_int_t)now_s, "exp", (json_int_t)(now_s + options->expires_s));
+        options->role == NULL ? "authenticated" : options->role, "iat", (json_int_t)now_s, "exp",
+        (json_int_t)(now_s + options->expires));
     char *text = NULL;
 
     if (payload != NULL && options->issuer != NULL)
@@ -62,23 +25,24 @@ static char *payload_of(const struct token_options *options)
     return text;
 }
 
-static int print_token(const struct token_options *options, bool as_json)
+static int run(const struct arguments *arguments, struct session *session)
 {
     struct error error = {0};
-    char *payload = payload_of(options);
+    char *payload = payload_of(arguments);
     char *token = NULL;
 
+    (void)session; /* no server is asked */
     if (payload == NULL) {
-        fprintf(stderr, "leadctl: --audience, --issuer and --role: must be UTF-8\n");
+        fprintf(stderr, "leadctl: --audience and --issuer: must be UTF-8\n");
         return EXIT_USAGE;
     }
-    token = jwt_sign(options->key, options->key_id, payload, &error);
+    token = jwt_sign(arguments->key, arguments->key_id, payload, &error);
     free(payload);
     if (token == NULL) {
         fprintf(stderr, "leadctl: --key: %s\n", error.text);
         return EXIT_USAGE;
     }
-    if (as_json)
+    if (arguments->common.json)
         print_json(json_pack("{s:s}", "token", token));
     else
         printf("%s\n", token);
@@ -86,33 +50,56 @@ static int print_token(const struct token_options *options, bool as_json)
     return EXIT_DONE;
 }
 
-int command_token(int argc, char **argv)
-{
-    struct token_options options = {.role = "authenticated", .expires_s = 3600};
-    const struct option_spec specs[] = {
-        {"key", "FILE", "private key: Ed25519, P-256 or RSA in PEM form, or a JWK of kind oct", OPTION_TEXT,
-            &options.key, 0, 0},
-        {"key-id", "ID", "name of the key, when the server has several", OPTION_TEXT, &options.key_id, 0, 0},
-        {"subject", "UUID", "who it is (sub)", OPTION_TEXT, &options.subject, 0, 0},
-        {"audience", "TEXT", "whom it is meant for (aud), as the server's --token-audience", OPTION_TEXT,
-            &options.audience, 0, 0},
-        {"issuer", "TEXT", "who issues it (iss)", OPTION_TEXT, &options.issuer, 0, 0},
-        {"role", "ROLE", "authenticated for people (the default), service_role for services", OPTION_TEXT,
-            &options.role, 0, 0},
-        {"expires", "SECONDS", "how long it is good for; default 3600", OPTION_NUMBER, &options.expires_s, 1,
-            EXPIRES_MAX_S},
-    };
-    struct common_options common;
-    const char *operand = NULL;
-    size_t operand_count = 0;
+static const struct option_spec flags[] = {
+    {.name = "key",
+        .placeholder = "FILE",
+        .help = "private key: Ed25519, P-256 or RSA in PEM form, or a JWK of kind oct",
+        .kind = OPTION_FILE,
+        .offset = offsetof(struct arguments, key),
+        .is_needed = true},
+    {.name = "subject",
+        .placeholder = "UUID",
+        .help = "who it is (sub)",
+        .kind = OPTION_ID,
+        .offset = offsetof(struct arguments, subject),
+        .is_needed = true},
+    {.name = "audience",
+        .placeholder = "TEXT",
+        .help = "whom it is meant for (aud), as the server's --token-audience",
+        .offset = offsetof(struct arguments, audience),
+        .is_needed = true},
+    {.name = "key-id",
+        .placeholder = "ID",
+        .help = "name of the key, when the server has several",
+        .offset = offsetof(struct arguments, key_id)},
+    {.name = "issuer",
+        .placeholder = "TEXT",
+        .help = "who issues it (iss)",
+        .offset = offsetof(struct arguments, issuer)},
+    {.name = "role",
+        .placeholder = "ROLE",
+        .help = "authenticated for people (the default), service_role for services",
+        .offset = offsetof(struct arguments, role)},
+    {.name = "expires",
+        .placeholder = "SECONDS",
+        .help = "how long it is good for",
+        .kind = OPTION_NUMBER,
+        .offset = offsetof(struct arguments, expires),
+        .least = 1,
+        .most = EXPIRES_MAX_S,
+        .standard = 3600},
+};
 
-    switch (options_parse(usage, specs, COUNT_OF(specs), argc, argv, &common, &operand, 0, &operand_count)) {
-    case OPTIONS_HELP_SHOWN:
-        return EXIT_DONE;
-    case OPTIONS_WRONG:
-        return EXIT_USAGE;
-    case OPTIONS_OK:
-        break;
-    }
-    return check(&options) ? print_token(&options, common.json) : EXIT_USAGE;
-}
+const struct command command_token = {
+    .name = "token",
+    .summary = "a token for development, signed with a key of yours",
+    .text = "Prints a token for development and tests, signed with a private key of yours. It asks no server.\n\n"
+            "A key is made with openssl genpkey -algorithm ed25519 (or -algorithm EC -pkeyopt ec_paramgen_curve:P-256) "
+            "-out "
+            "FILE; its public part, for leadrouterd serve --token-keys, with openssl pkey -in FILE -pubout.",
+    .example = "leadctl token --key key.pem --subject 3f0e4a52-93d1-4b4e-9f0a-0d6c5a2b7e11 --audience leadrouter",
+    COMMAND_FLAGS(flags),
+    .run = run,
+    .is_local = true,
+    .is_offline = true,
+};

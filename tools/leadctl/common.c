@@ -1,32 +1,25 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/display.h"
 #include "base/memory.h"
 #include "base/secret_file.h"
 #include "command.h"
+#include "screen.h"
 
-/* Reads the file with the token, of which the first word counts; on failure the reason was written. */
-static bool read_token(const char *path, struct secret_file *ret_file)
+/* What of the settings for TLS has no meaning without another; NULL: nothing. */
+static const char *missing_for_tls(const struct grpc_c_channel_tls *tls)
 {
-    struct error error = {0};
-    struct secret_file file = {0};
-    bool ok = secret_file_read(path, &file, &error) && secret_file_check(&file, path, &error);
-
-    if (ok) {
-        file.text[strcspn(file.text, " \t\r\n")] = '\0';
-        ok = file.text[0] != '\0' || error_set(&error, ERROR_INVALID, "no token in %s", path);
-    }
-    if (ok) {
-        *ret_file = file;
-        return true;
-    }
-    fprintf(stderr, "leadctl: --token-file: %s\n", error.text);
-    secret_file_wipe(&file);
-    return false;
+    if (tls->ca_file == NULL)
+        return "TLS needs the CA of the server's certificate (--tls-ca)";
+    if ((tls->certificate_file == NULL) != (tls->key_file == NULL))
+        return "--tls-certificate and --tls-key go together";
+    return NULL;
 }
 
-struct grpc_c_channel *connect_to(const struct common_options *common)
+static struct grpc_c_channel *connect_to(const struct common_options *common)
 {
     const struct grpc_c_channel_tls tls = {.ca_file = common->tls_ca,
         .certificate_file = common->tls_certificate,
@@ -37,24 +30,43 @@ struct grpc_c_channel *connect_to(const struct common_options *common)
     struct grpc_c_channel_options options = {.tls = has_tls ? &tls : NULL};
     struct secret_file token = {0};
     struct grpc_c_channel *channel = NULL;
+    const char *missing = has_tls ? missing_for_tls(&tls) : NULL;
     struct error error = {0};
 
-    if (common->token_file != NULL && !read_token(common->token_file, &token))
+    if (missing != NULL) {
+        fprintf(stderr, "leadctl: %s\n", missing);
         return NULL;
+    }
+    if (common->token_file != NULL && !secret_file_read_word(common->token_file, &token, &error)) {
+        fprintf(stderr, "leadctl: --token-file: %s\n", error.text);
+        return NULL;
+    }
     options.token = token.text;
     bool ok = grpc_c_channel_new(common->target, &options, &channel, &error);
     secret_file_wipe(&token);
     if (ok)
         return channel;
-    fprintf(stderr, "leadctl: %s: %s\n", has_tls ? "--tls-ca" : "--target", error.text);
+    fprintf(stderr, "leadctl: %s%s\n", has_tls ? "" : "--target: ", error.text);
     return NULL;
 }
 
 bool session_begin(struct session *session, const struct common_options *common, int *ret_code)
 {
-    *session = (struct session){.channel = connect_to(common)};
+    *session = (struct session){.channel = connect_to(common), .target = common->target};
     *ret_code = session->channel == NULL ? EXIT_USAGE : EXIT_DONE;
     return session->channel != NULL;
+}
+
+int session_failed(struct session *session)
+{
+    struct error error = {0};
+
+    describe_failure(session->target, &session->outcome, &error);
+    char *text = display_safe(error.text);
+    fprintf(stderr, "leadctl: %s\n", text);
+    free(text);
+    grpc_c_outcome_release(&session->outcome);
+    return EXIT_FAILED;
 }
 
 void session_end(struct session *session)
@@ -65,36 +77,56 @@ void session_end(struct session *session)
 
 char *borrowed(const char *text)
 {
-    return (char *)(uintptr_t)text;
+    return (char *)(uintptr_t)(text == NULL ? "" : text);
+}
+
+/* The core's words; a server's own, about its database, are another thing. */
+static bool has_no_tls(const struct grpc_c_outcome *outcome)
+{
+    return outcome->status == GRPC_C_UNAVAILABLE &&
+           (strstr(outcome->message, "handshake") != NULL || strstr(outcome->message, "peer certificate") != NULL);
+}
+
+/* Somebody is there, and ended the connection before it was one. A server that asks for TLS or for another certificate does so: under TLS
+ * 1.3 the client's own handshake is over before the server has looked. */
+static bool was_hung_up_on(const struct grpc_c_outcome *outcome)
+{
+    return nobody_answers(outcome) && (strstr(outcome->message, "Socket closed") != NULL ||
+                                          strstr(outcome->message, "Connection reset by peer") != NULL);
+}
+
+bool nobody_answers(const struct grpc_c_outcome *outcome)
+{
+    return has_no_tls(outcome) || (outcome->status == GRPC_C_UNAVAILABLE &&
+                                      strstr(outcome->message, "failed to connect to all addresses") != NULL);
 }
 
 void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error)
 {
-    /* The core's words; a server's own, about its database, are another thing. */
-    if (outcome->status == GRPC_C_UNAVAILABLE &&
-        (strstr(outcome->message, "handshake") != NULL || strstr(outcome->message, "peer certificate") != NULL))
+    if (has_no_tls(outcome))
         error_set(ret_error, ERROR_UNAVAILABLE, "no agreement on TLS with %s: %s", target, outcome->message);
-    else if (outcome->status == GRPC_C_UNAVAILABLE &&
-             strstr(outcome->message, "failed to connect to all addresses") != NULL)
+    else if (was_hung_up_on(outcome))
+        error_set(ret_error, ERROR_UNAVAILABLE,
+            "%s hung up at once: it wants TLS (--tls-ca), or a certificate that it knows (--tls-certificate, "
+            "--tls-key), or is "
+            "no leadrouterd",
+            target);
+    else if (nobody_answers(outcome))
         error_set(
             ret_error, ERROR_UNAVAILABLE, "nobody answers at %s (is leadrouterd running? --target says where)", target);
     else
         error_set(ret_error, ERROR_UNAVAILABLE, "%s: %s", grpc_c_status_name(outcome->status), outcome->message);
 }
 
-int call_failed(const char *target, const struct grpc_c_outcome *outcome)
-{
-    struct error error = {0};
-
-    describe_failure(target, outcome, &error);
-    fprintf(stderr, "leadctl: %s\n", error.text);
-    return EXIT_FAILED;
-}
-
 void print_row(const char *label, const char *text)
 {
-    if (text != NULL && text[0] != '\0')
-        printf("%-18s %s\n", label, text);
+    if (text == NULL || text[0] == '\0')
+        return;
+    char *safe = display_safe(text);
+    printf("%-18s ", label);
+    screen_put_word(stdout, safe);
+    fputc('\n', stdout);
+    free(safe);
 }
 
 const char *outcome_name(Leadrouter__V1__RoutingOutcome outcome)
@@ -113,6 +145,32 @@ const char *time_text(const Google__Protobuf__Timestamp *time, char ret_text[32]
         return ret_text;
     }
     return clock_format_us(time->seconds * 1000000 + time->nanos / 1000, ret_text);
+}
+
+const char *minute_text(const Google__Protobuf__Timestamp *time, char ret_text[32])
+{
+    enum { DAY_SIZE = 10, MINUTE_SIZE = 16 };
+
+    if (time_text(time, ret_text)[0] == '\0')
+        return ret_text;
+    ret_text[DAY_SIZE] = ' ';
+    ret_text[MINUTE_SIZE] = '\0';
+    return ret_text;
+}
+
+const char *when_text(
+    const Google__Protobuf__Timestamp *time, const Google__Protobuf__Timestamp *now, char ret_text[32])
+{
+    char age[16];
+    int64_t seconds = time == NULL || now == NULL ? 0 : time->seconds - now->seconds;
+
+    if (time == NULL || now == NULL)
+        snprintf(ret_text, 32, "-");
+    else if (seconds > 0)
+        snprintf(ret_text, 32, "in %s", age_text(seconds, age));
+    else
+        snprintf(ret_text, 32, "%s ago", age_text(-seconds, age));
+    return ret_text;
 }
 
 const char *age_text(int64_t seconds, char ret_text[16])
@@ -139,7 +197,7 @@ const char *job_state_name(Leadrouter__V1__JobState state)
 
 void print_json(json_t *object)
 {
-    json_dumpf(object, stdout, JSON_INDENT(2));
+    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     fputc('\n', stdout);
     json_decref(object);
 }

@@ -5,12 +5,12 @@
 
 #include "base/memory.h"
 
-static const char *result_word(const Leadrouter__V1__RuleExplanation *rule)
+static const char *result_word(const Leadrouter__V1__RuleExplanation *rule, bool is_copy)
 {
     static const char *const words[] = {"?", "takes it", "no", "destination inactive", "off", "not kept"};
     unsigned result = rule->result;
 
-    if (result == LEADROUTER__V1__RULE_RESULT__RULE_RESULT_MATCHED && !rule->is_reached)
+    if (result == LEADROUTER__V1__RULE_RESULT__RULE_RESULT_MATCHED && (!rule->is_reached || is_copy))
         return "would take it";
     return result < COUNT_OF(words) ? words[result] : words[0];
 }
@@ -35,10 +35,10 @@ static void print_test(const Leadrouter__V1__FailedTest *test)
     printf("%s%s\n", *reason == '\0' ? "" : "; ", reason);
 }
 
-void explanation_print(const Leadrouter__V1__LeadExplanation *explanation)
+void explanation_print(const Leadrouter__V1__LeadExplanation *explanation, bool is_copy)
 {
     printf("%s\n", explanation->summary);
-    if (*explanation->destination_workspace_id != '\0')
+    if (!is_copy && *explanation->destination_workspace_id != '\0')
         printf("destination %s\n", explanation->destination_workspace_id);
     if (*explanation->duplicate_lead_id != '\0')
         printf("the same person is lead %s\n", explanation->duplicate_lead_id);
@@ -46,7 +46,7 @@ void explanation_print(const Leadrouter__V1__LeadExplanation *explanation)
         printf("somebody holds the lead at the moment\n");
     for (size_t i = 0; i < explanation->n_rules; i++) {
         const Leadrouter__V1__RuleExplanation *rule = explanation->rules[i];
-        printf("  %-22s %s%s\n", result_word(rule), rule->rule_name,
+        printf("  %-22s %s%s\n", result_word(rule, is_copy), rule->rule_name,
             rule->is_reached || rule->result == LEADROUTER__V1__RULE_RESULT__RULE_RESULT_INACTIVE ? ""
                                                                                                   : " (not reached)");
         for (size_t k = 0; k < rule->n_failed_tests; k++)

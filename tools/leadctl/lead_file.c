@@ -1,23 +1,32 @@
 #include "lead_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "flag_mapping.h"
 #include "ingest/suggest.h"
 
-enum { CHUNK_SIZE = 64 * 1024, FINDING_SIZE = 100 };
+enum { CHUNK_SIZE = 64 * 1024, HASH_CHUNK_SIZE = 256 * 1024, FINDING_SIZE = 100 };
+
+/* Changes when the same bytes, mapping and flags would give other rows or leads. */
+static const char fingerprint_version[] = "1";
 
 struct lead_file {
     const struct lead_file_options *options;
-    FILE *file;
-    double size; /* 0: not known */
+    int descriptor;
+    bool is_regular;
+    struct stat status; /* as it was opened */
     struct ingest_mapping *mapping;
+    char *mapping_text; /* of the mapping that was named */
     struct ingest_reader *reader;
     struct ingest_binding *binding;
     struct arena *scratch; /* of one row */
@@ -27,15 +36,14 @@ struct lead_file {
 
 static bool open_file(struct lead_file *file, struct error *reterr_error)
 {
-    struct stat status;
+    const char *path = file->options->path;
 
-    file->file = fopen(file->options->path, "re");
-    if (file->file == NULL)
+    file->descriptor = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (file->descriptor < 0 || fstat(file->descriptor, &file->status) != 0)
         return error_set(reterr_error, ERROR_SYSTEM, "%s", strerror(errno));
-    if (fstat(fileno(file->file), &status) == 0 && S_ISREG(status.st_mode))
-        file->size = (double)status.st_size;
-    else if (S_ISDIR(status.st_mode))
+    if (S_ISDIR(file->status.st_mode))
         return error_set(reterr_error, ERROR_SYSTEM, "is a directory");
+    file->is_regular = S_ISREG(file->status.st_mode) && lseek(file->descriptor, 0, SEEK_CUR) == 0;
     return true;
 }
 
@@ -57,21 +65,34 @@ static bool read_mapping_file(const char *path, struct buffer *text, struct erro
     return ok;
 }
 
+static bool load_mapping_file(struct lead_file *file, const char *path, struct error *reterr_error)
+{
+    struct buffer text = {0};
+
+    buffer_init(&text, INGEST_MAPPING_SIZE_MAX);
+    bool ok = read_mapping_file(path, &text, reterr_error) &&
+              ingest_mapping_parse(buffer_text(&text), text.size, path, &file->mapping, reterr_error);
+    if (ok)
+        file->mapping_text = memory_copy_string(buffer_text(&text));
+    buffer_release(&text);
+    return ok;
+}
+
 /* A mapping that is named: what has a dot or a slash in it is a file. */
 static bool load_mapping(struct lead_file *file, struct error *reterr_error)
 {
     const char *name = file->options->mapping;
-    struct buffer text = {0};
 
     if (name == NULL)
         return true;
-    if (strpbrk(name, "./") == NULL)
-        return ingest_mapping_builtin(name, &file->mapping, reterr_error);
-    buffer_init(&text, INGEST_MAPPING_SIZE_MAX);
-    bool ok = read_mapping_file(name, &text, reterr_error) &&
-              ingest_mapping_parse(buffer_text(&text), text.size, name, &file->mapping, reterr_error);
-    buffer_release(&text);
-    return ok;
+    if (strpbrk(name, "./") != NULL)
+        return load_mapping_file(file, name, reterr_error);
+    if (!ingest_mapping_builtin(name, &file->mapping, reterr_error))
+        return false;
+    for (size_t i = 0; i < ingest_builtin_count; i++)
+        if (strcmp(ingest_builtins[i].name, name) == 0)
+            file->mapping_text = memory_copy_string(ingest_builtins[i].text);
+    return true;
 }
 
 static bool new_reader(struct lead_file *file, struct error *reterr_error)
@@ -92,7 +113,28 @@ static bool new_reader(struct lead_file *file, struct error *reterr_error)
         if (given->delimiter[0] == '\0' || (given->delimiter[1] != '\0' && options.delimiter != '\t'))
             return error_set(reterr_error, ERROR_INVALID, "--delimiter: must be one character, or tab");
     }
-    return ingest_reader_new(&options, &file->reader, reterr_error);
+    file->reader = ingest_reader_new(&options);
+    return true;
+}
+
+/* Some bytes; waits for them, unless it is told to stop (ERROR_CANCELLED). */
+static bool read_some(struct lead_file *file, size_t *ret_size, struct error *reterr_error)
+{
+    struct pollfd places[] = {
+        {.fd = file->descriptor, .events = POLLIN}, {.fd = file->options->stop_descriptor, .events = POLLIN}};
+    ssize_t size = -1;
+
+    do {
+        if (poll(places, COUNT_OF(places), -1) < 0)
+            continue;
+        if (places[1].revents != 0)
+            return error_set(reterr_error, ERROR_CANCELLED, "interrupted");
+        size = read(file->descriptor, file->chunk, sizeof(file->chunk));
+    } while (size < 0 && (errno == EINTR || errno == EAGAIN));
+    if (size < 0)
+        return error_set(reterr_error, ERROR_SYSTEM, "could not read: %s", strerror(errno));
+    *ret_size = (size_t)size;
+    return true;
 }
 
 /* The next step that is none of asking for more. */
@@ -100,17 +142,15 @@ static enum ingest_step step(struct lead_file *file, struct ingest_row *ret_row,
 {
     for (;;) {
         enum ingest_step next = ingest_reader_next(file->reader, ret_row, reterr_error);
+        size_t size = 0;
         if (next != INGEST_STEP_MORE)
             return next;
-        size_t size = fread(file->chunk, 1, sizeof(file->chunk), file->file);
-        if (size > 0) {
-            ingest_reader_feed(file->reader, file->chunk, size);
-        } else if (ferror(file->file) != 0) {
-            (void)error_set(reterr_error, ERROR_SYSTEM, "could not read: %s", strerror(errno));
+        if (!read_some(file, &size, reterr_error))
             return INGEST_STEP_FAILED;
-        } else {
+        if (size > 0)
+            ingest_reader_feed(file->reader, file->chunk, size);
+        else
             ingest_reader_finish(file->reader);
-        }
     }
 }
 
@@ -149,6 +189,7 @@ bool lead_file_open(const struct lead_file_options *options, struct lead_file **
     struct ingest_row ignored;
 
     file->options = options;
+    file->descriptor = -1;
     file->scratch = arena_new(0);
     if (!open_file(file, reterr_error) || !load_mapping(file, reterr_error) || !new_reader(file, reterr_error) ||
         step(file, &ignored, reterr_error) != INGEST_STEP_STARTED || !bind(file, reterr_error)) {
@@ -167,8 +208,9 @@ void lead_file_close(struct lead_file *file)
     ingest_binding_free(file->binding);
     ingest_reader_free(file->reader);
     ingest_mapping_free(file->mapping);
-    if (file->file != NULL)
-        fclose(file->file);
+    free(file->mapping_text);
+    if (file->descriptor >= 0)
+        close(file->descriptor);
     free(file);
 }
 
@@ -201,28 +243,131 @@ static Leadrouter__V1__NewLead *message(const struct ingest_lead *lead, struct a
     return result;
 }
 
-enum lead_file_step lead_file_next(struct lead_file *file, struct arena *arena, Leadrouter__V1__NewLead **ret_lead,
-    uint64_t *ret_line, struct ingest_rejection *ret_rejection, struct error *reterr_error)
+enum lead_file_step lead_file_next(struct lead_file *file, struct ingest_row *ret_row, struct error *reterr_error)
 {
-    struct ingest_row row;
-    struct ingest_lead lead;
-    enum ingest_step next = step(file, &row, reterr_error);
+    struct error error = {0};
 
-    if (next == INGEST_STEP_END)
+    switch (step(file, ret_row, &error)) {
+    case INGEST_STEP_ROW:
+        return LEAD_FILE_ROW;
+    case INGEST_STEP_FAILED:
+        *reterr_error = error;
+        return error.code == ERROR_CANCELLED ? LEAD_FILE_STOPPED : LEAD_FILE_FAILED;
+    default:
         return LEAD_FILE_END;
-    if (next == INGEST_STEP_FAILED)
-        return LEAD_FILE_FAILED;
-    *ret_line = row.line;
-    arena_clear(file->scratch);
-    if (!ingest_binding_apply(file->binding, &row, file->scratch, &lead, ret_rejection))
-        return LEAD_FILE_REJECTED;
-    *ret_lead = message(&lead, arena);
-    return LEAD_FILE_LEAD;
+    }
 }
 
-double lead_file_fraction(const struct lead_file *file)
+bool lead_file_map(struct lead_file *file, const struct ingest_row *row, struct arena *arena,
+    Leadrouter__V1__NewLead **ret_lead, struct ingest_rejection *ret_rejection)
 {
-    return file->size > 0 ? (double)ingest_reader_offset(file->reader) / file->size : -1;
+    struct ingest_lead lead;
+
+    arena_clear(file->scratch);
+    if (!ingest_binding_apply(file->binding, row, file->scratch, &lead, ret_rejection))
+        return false;
+    *ret_lead = message(&lead, arena);
+    return true;
+}
+
+/* --- What tells it from others ------------------------------------------------------------------------------------ */
+
+static bool add_text(EVP_MD_CTX *digest, const char *text)
+{
+    return EVP_DigestUpdate(digest, text == NULL ? "" : text, text == NULL ? 1 : strlen(text) + 1) == 1;
+}
+
+static bool add_list(EVP_MD_CTX *digest, const struct option_list *list)
+{
+    bool ok = add_text(digest, "list");
+
+    for (size_t i = 0; ok && i < list->count; i++)
+        ok = add_text(digest, list->values[i]);
+    return ok;
+}
+
+/* How it is read. */
+static bool add_options(const struct lead_file *file, EVP_MD_CTX *digest)
+{
+    const struct lead_file_options *options = file->options;
+
+    return add_text(digest, fingerprint_version) && add_text(digest, options->encoding) &&
+           add_text(digest, options->delimiter) && add_text(digest, options->has_no_header ? "1" : "0") &&
+           add_text(digest, file->mapping_text) && add_list(digest, options->maps) && add_list(digest, options->blanks);
+}
+
+static bool add_content(const struct lead_file *file, EVP_MD_CTX *digest, struct error *reterr_error)
+{
+    struct pollfd stop = {.fd = file->options->stop_descriptor, .events = POLLIN};
+    char *chunk = memory_new(HASH_CHUNK_SIZE);
+    off_t offset = 0;
+    ssize_t size = 0;
+    bool ok = true;
+
+    while (ok && (size = pread(file->descriptor, chunk, HASH_CHUNK_SIZE, offset)) > 0) {
+        ok = EVP_DigestUpdate(digest, chunk, (size_t)size) == 1;
+        offset += size;
+        if (poll(&stop, 1, 0) > 0)
+            ok = error_set(reterr_error, ERROR_CANCELLED, "interrupted");
+    }
+    if (ok && size < 0)
+        ok = error_set(reterr_error, ERROR_SYSTEM, "could not read: %s", strerror(errno));
+    free(chunk);
+    return ok;
+}
+
+bool lead_file_fingerprint(
+    struct lead_file *file, char ret_fingerprint[LEAD_FILE_FINGERPRINT_SIZE], bool *ret_has, struct error *reterr_error)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *digest = NULL;
+    bool ok = true;
+
+    *ret_has = file->is_regular;
+    if (!file->is_regular)
+        return true;
+    digest = EVP_MD_CTX_new();
+    ok = digest != NULL && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 && add_options(file, digest);
+    if (!ok)
+        error_set(reterr_error, ERROR_INTERNAL, "SHA-256 is not to be had");
+    ok = ok && add_content(file, digest, reterr_error) && EVP_DigestFinal_ex(digest, hash, NULL) == 1;
+    EVP_MD_CTX_free(digest);
+    for (size_t i = 0; ok && i < (LEAD_FILE_FINGERPRINT_SIZE - 1) / 2; i++)
+        snprintf(ret_fingerprint + 2 * i, 3, "%02x", hash[i]);
+    return ok;
+}
+
+bool lead_file_has_changed(const struct lead_file *file)
+{
+    struct stat now;
+
+    return file->is_regular && fstat(file->descriptor, &now) == 0 &&
+           (now.st_size != file->status.st_size || now.st_mtim.tv_sec != file->status.st_mtim.tv_sec ||
+               now.st_mtim.tv_nsec != file->status.st_mtim.tv_nsec);
+}
+
+bool lead_file_is(const struct lead_file *file, const char *path)
+{
+    struct stat other;
+
+    return stat(path, &other) == 0 && other.st_dev == file->status.st_dev && other.st_ino == file->status.st_ino;
+}
+
+/* --- About it ----------------------------------------------------------------------------------------------------- */
+
+const struct ingest_source *lead_file_source(const struct lead_file *file)
+{
+    return ingest_reader_source(file->reader);
+}
+
+int64_t lead_file_offset(const struct lead_file *file)
+{
+    return (int64_t)ingest_reader_offset(file->reader);
+}
+
+int64_t lead_file_size(const struct lead_file *file)
+{
+    return file->is_regular ? (int64_t)file->status.st_size : 0;
 }
 
 const char *lead_file_finding(const struct lead_file *file)
@@ -266,6 +411,7 @@ bool lead_file_suggest(const struct lead_file_options *options, char **ret_yaml,
     bool ok = false;
 
     file->options = options;
+    file->descriptor = -1;
     ok = open_file(file, reterr_error) && new_reader(file, reterr_error) && suggest(file, ret_yaml, reterr_error);
     lead_file_close(file);
     return ok;

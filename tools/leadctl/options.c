@@ -2,226 +2,296 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/nearest.h"
+#include "base/uuid.h"
+#include "command.h"
+#include "settings.h"
 
-enum { OPTIONS_MAX = 16, WORD_SIZE_MAX = 40 };
-
-/* Text that every command takes, from a flag or else from the environment. The variables of the client's certificate
- * are not those of leadrouterd: both programs may have one environment. */
-static const struct {
-    const char *name;
-    const char *placeholder;
-    const char *variable;
-    const char *standard; /* default; NULL: none */
-    const char *help;
-    size_t offset; /* in struct common_options */
-} texts[] = {
-    {"target", "HOST:PORT", "LEADROUTER_TARGET", "127.0.0.1:7450",
-        "server to ask; LEADROUTER_TARGET, default 127.0.0.1:7450", offsetof(struct common_options, target)},
-    {"tls-ca", "FILE", "LEADROUTER_TLS_CA", NULL, "use TLS, and believe servers that this CA signed; LEADROUTER_TLS_CA",
-        offsetof(struct common_options, tls_ca)},
-    {"tls-certificate", "FILE", "LEADROUTER_TLS_CLIENT_CERTIFICATE", NULL,
-        "certificate to show; LEADROUTER_TLS_CLIENT_CERTIFICATE", offsetof(struct common_options, tls_certificate)},
-    {"tls-key", "FILE", "LEADROUTER_TLS_CLIENT_KEY", NULL, "its private key; LEADROUTER_TLS_CLIENT_KEY",
-        offsetof(struct common_options, tls_key)},
-    {"tls-server-name", "NAME", "LEADROUTER_TLS_SERVER_NAME", NULL,
-        "name the server must have, if not the target's; LEADROUTER_TLS_SERVER_NAME",
-        offsetof(struct common_options, tls_server_name)},
-    {"token-file", "FILE", "LEADROUTER_TOKEN_FILE", NULL, "file with the token to show; LEADROUTER_TOKEN_FILE",
-        offsetof(struct common_options, token_file)},
+enum {
+    WORD_SIZE_MAX = 40,
+    OPTION_FIRST = 256,
+    COMMON_FIRST = 1024 /* what getopt_long() gives for the first */
 };
 
-enum { TEXT_OPTION = 1024 }; /* what getopt_long() gives for the first of them */
+#define COMMON(field) offsetof(struct arguments, common.field)
 
-/* Edits between two short words: insertions, deletions, replacements (Wagner and Fischer, 1974). */
-static size_t edit_distance(const char *left, const char *right)
+const struct option_spec common_flags[] = {
+    {.name = "target",
+        .placeholder = "HOST:PORT",
+        .help = "server to ask",
+        .offset = COMMON(target),
+        .is_setting = true},
+    {.name = "tls-ca",
+        .placeholder = "FILE",
+        .help = "use TLS, and believe servers that this CA signed",
+        .kind = OPTION_FILE,
+        .offset = COMMON(tls_ca),
+        .is_setting = true},
+    {.name = "tls-certificate",
+        .placeholder = "FILE",
+        .help = "certificate to show",
+        .kind = OPTION_FILE,
+        .offset = COMMON(tls_certificate),
+        .is_setting = true},
+    {.name = "tls-key",
+        .placeholder = "FILE",
+        .help = "its private key",
+        .kind = OPTION_FILE,
+        .offset = COMMON(tls_key),
+        .is_setting = true},
+    {.name = "tls-server-name",
+        .placeholder = "NAME",
+        .help = "name the server must have, if not the target's",
+        .offset = COMMON(tls_server_name),
+        .is_setting = true},
+    {.name = "token-file",
+        .placeholder = "FILE",
+        .help = "file with the token to show",
+        .kind = OPTION_FILE,
+        .offset = COMMON(token_file),
+        .is_setting = true},
+    {.name = "profile",
+        .placeholder = "NAME",
+        .help = "take what is not said from this profile of leadctl.yaml; LEADROUTER_PROFILE",
+        .offset = COMMON(profile)},
+    {.name = "no-color",
+        .help = "no colours; nor with NO_COLOR, or where output is no terminal",
+        .kind = OPTION_SWITCH,
+        .offset = COMMON(no_color)},
+    {.name = "json", .help = "print JSON for programs", .kind = OPTION_SWITCH, .offset = COMMON(json)},
+    {.name = "help", .help = "show this", .kind = OPTION_SWITCH, .offset = COMMON(help)},
+};
+const size_t common_flag_count = COUNT_OF(common_flags);
+
+enum { OPTIONS_MAX = 16, LONG_OPTIONS_MAX = OPTIONS_MAX + COUNT_OF(common_flags) + 1 };
+
+/* --- Words -------------------------------------------------------------------------------------------------------- */
+
+size_t word_index(const char *const *words, const char *word)
 {
-    size_t row[WORD_SIZE_MAX + 1];
-    size_t right_size = strlen(right);
+    size_t i = 0;
 
-    if (right_size > WORD_SIZE_MAX)
-        return WORD_SIZE_MAX;
-    for (size_t j = 0; j <= right_size; j++)
-        row[j] = j;
-    for (size_t i = 1; left[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= right_size; j++) {
-            size_t best = diagonal + (left[i - 1] == right[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[right_size];
+    while (words[i] != NULL && strcmp(words[i], word) != 0)
+        i++;
+    return i;
 }
 
-const char *nearest_word(const char *typed, const char *const *words, size_t count)
+/* --- Values ------------------------------------------------------------------------------------------------------- */
+
+static void *place_of(const struct option_spec *spec, struct arguments *arguments)
 {
+    return (char *)arguments + spec->offset;
+}
+
+/* Says what a value must be; `lead` is "--limit" or what the word of the command line is. */
+static bool wrong_word(const char *lead, const struct option_spec *spec, const char *text)
+{
+    size_t count = 0;
     const char *nearest = NULL;
-    size_t nearest_distance = 3;
 
-    for (size_t i = 0; i < count; i++) {
-        size_t distance = edit_distance(typed, words[i]);
-        if (distance < nearest_distance) {
-            nearest = words[i];
-            nearest_distance = distance;
-        }
-    }
-    return nearest;
+    fprintf(stderr, "leadctl: %s: \"%s\" is none of ", lead, text);
+    for (; spec->words[count] != NULL; count++)
+        fprintf(stderr, "%s%s", count == 0 ? "" : ", ", spec->words[count]);
+    nearest = nearest_word(text, spec->words, count);
+    if (nearest != NULL)
+        fprintf(stderr, "; did you mean %s?", nearest);
+    fputc('\n', stderr);
+    return false;
 }
 
-static void show_flag(const char *name, const char *placeholder, const char *help)
-{
-    char flag[64];
-
-    snprintf(
-        flag, sizeof(flag), "--%s%s%s", name, placeholder == NULL ? "" : " ", placeholder == NULL ? "" : placeholder);
-    printf("  %-22s %s\n", flag, help);
-}
-
-static void show_help(const char *usage, const struct option_spec *specs, size_t count)
-{
-    printf("%s\n\nFlags:\n", usage);
-    for (size_t i = 0; i < count; i++)
-        show_flag(specs[i].name, specs[i].placeholder, specs[i].help);
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        show_flag(texts[i].name, texts[i].placeholder, texts[i].help);
-    show_flag("json", NULL, "print JSON for programs");
-    show_flag("help", NULL, "show this");
-}
-
-static bool set_number(const struct option_spec *spec, const char *text)
+static bool check_number(const char *lead, const struct option_spec *spec, const char *text, int *ret_number)
 {
     char *end = NULL;
 
     errno = 0;
     long number = strtol(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || number < spec->least || number > spec->most) {
-        fprintf(
-            stderr, "leadctl: --%s: \"%s\" is not a number from %d to %d\n", spec->name, text, spec->least, spec->most);
+        fprintf(stderr, "leadctl: %s: \"%s\" is not a number from %d to %d\n", lead, text, spec->least, spec->most);
         return false;
     }
-    *(int *)spec->value = (int)number;
+    *ret_number = (int)number;
     return true;
 }
 
-static bool set(const struct option_spec *spec, const char *text)
+bool option_check(const char *lead, const struct option_spec *spec, const char *text)
 {
-    struct option_list *list = spec->value;
+    struct uuid ignored;
+    int number = 0;
 
+    if (spec->kind == OPTION_ID && !uuid_parse(text, &ignored)) {
+        fprintf(stderr, "leadctl: %s: \"%s\" is not a UUID\n", lead, text);
+        return false;
+    }
+    if (spec->kind == OPTION_WORD && spec->words[word_index(spec->words, text)] == NULL)
+        return wrong_word(lead, spec, text);
+    return spec->kind != OPTION_NUMBER || check_number(lead, spec, text, &number);
+}
+
+static bool set(const struct option_spec *spec, const char *text, struct arguments *arguments)
+{
+    void *place = place_of(spec, arguments);
+    struct option_list *list = place;
+    char lead[WORD_SIZE_MAX];
+
+    snprintf(lead, sizeof(lead), "--%s", spec->name);
+    if (spec->kind != OPTION_SWITCH && !option_check(lead, spec, text))
+        return false;
     switch (spec->kind) {
     case OPTION_SWITCH:
-        *(bool *)spec->value = true;
+        *(bool *)place = true;
         return true;
-    case OPTION_TEXT:
-        *(const char **)spec->value = text;
-        return true;
-    case OPTION_NUMBER:
-        return set_number(spec, text);
     case OPTION_LIST:
         list->values = memory_resize(list->values, list->count + 1, sizeof(*list->values));
         list->values[list->count++] = text;
+        return true;
+    case OPTION_NUMBER:
+        return check_number(lead, spec, text, place);
+    case OPTION_TEXT:
+    case OPTION_FILE:
+    case OPTION_ID:
+    case OPTION_WORD:
+        *(const char **)place = text;
         return true;
     }
     return false;
 }
 
+/* --- Parsing ------------------------------------------------------------------------------------------------------ */
+
 /* The reason, with what may have been meant. */
-static void wrong_flag(const struct option_spec *specs, size_t count, int option, const char *typed)
+static void wrong_flag(const struct command *command, int option, const char *typed)
 {
-    const char *names[OPTIONS_MAX + COUNT_OF(texts) + 2] = {"json", "help"};
-    size_t name_count = 2;
+    const char *names[LONG_OPTIONS_MAX];
+    size_t name_count = 0;
     const char *nearest = NULL;
 
     if (option == ':') {
         fprintf(stderr, "leadctl: %s: needs a value\n", typed);
         return;
     }
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        names[name_count++] = texts[i].name;
-    for (size_t i = 0; i < count; i++)
-        names[name_count++] = specs[i].name;
+    for (size_t i = 0; i < command->flag_count; i++)
+        names[name_count++] = command->flags[i].name;
+    for (size_t i = 0; i < common_flag_count; i++)
+        names[name_count++] = common_flags[i].name;
     nearest = nearest_word(typed + strspn(typed, "-"), names, name_count);
     fprintf(stderr, "leadctl: %s: no such flag", typed);
     if (nearest != NULL)
-        fprintf(stderr, "; did you mean --%s?", nearest);
-    fputc('\n', stderr);
+        fprintf(stderr, "; did you mean --%s?\n", nearest);
+    else
+        fprintf(stderr, "; leadctl %s --help lists those that there are\n", command->name);
 }
 
-static void make_long_options(const struct option_spec *specs, size_t count, struct option *ret_options)
+static void make_long_options(const struct command *command, struct option *ret_options)
 {
-    for (size_t i = 0; i < count; i++)
-        ret_options[i] = (struct option){
-            specs[i].name, specs[i].kind == OPTION_SWITCH ? no_argument : required_argument, NULL, (int)(256 + i)};
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        ret_options[count++] = (struct option){texts[i].name, required_argument, NULL, (int)(TEXT_OPTION + i)};
-    ret_options[count++] = (struct option){"json", no_argument, NULL, 'j'};
-    ret_options[count++] = (struct option){"help", no_argument, NULL, 'h'};
+    size_t count = 0;
+
+    for (size_t i = 0; i < command->flag_count; i++)
+        ret_options[count++] = (struct option){command->flags[i].name,
+            command->flags[i].kind == OPTION_SWITCH ? no_argument : required_argument, NULL, (int)(OPTION_FIRST + i)};
+    for (size_t i = 0; i < common_flag_count; i++)
+        ret_options[count++] = (struct option){common_flags[i].name,
+            common_flags[i].kind == OPTION_SWITCH ? no_argument : required_argument, NULL, (int)(COMMON_FIRST + i)};
     ret_options[count] = (struct option){0};
 }
 
-static void set_text(struct common_options *common, size_t index, const char *value)
+static bool take_operand(const struct command *command, const char *word, struct arguments *arguments)
 {
-    *(const char **)(void *)((char *)common + texts[index].offset) = value;
-}
+    const struct option_spec *operand = &command->operand;
+    size_t most = operand->name == NULL ? 0 : operand->words_max == 0 ? 1 : operand->words_max;
 
-static struct common_options common_from_environment(void)
-{
-    struct common_options common = {0};
-
-    for (size_t i = 0; i < COUNT_OF(texts); i++) {
-        const char *value = getenv(texts[i].variable);
-        set_text(&common, i, value == NULL || value[0] == '\0' ? texts[i].standard : value);
+    if (arguments->operand_count == most) {
+        fprintf(stderr, "leadctl: \"%s\": not expected here; see leadctl %s --help\n", word, command->name);
+        return false;
     }
-    return common;
+    if (!option_check(operand->name, operand, word))
+        return false;
+    arguments->operands =
+        memory_resize(arguments->operands, arguments->operand_count + 1, sizeof(*arguments->operands));
+    arguments->operands[arguments->operand_count++] = word;
+    arguments->operand = arguments->operands[0];
+    return true;
 }
 
-enum options_result options_parse(const char *usage, const struct option_spec *specs, size_t spec_count, int argc,
-    char **argv, struct common_options *ret_common, const char **ret_operands, size_t operand_max,
-    size_t *ret_operand_count)
+static bool is_missing(const struct option_spec *spec, struct arguments *arguments)
 {
-    struct option long_options[OPTIONS_MAX + COUNT_OF(texts) + 3];
+    if (!spec->is_needed)
+        return false;
+    return spec->kind == OPTION_NUMBER ? *(int *)place_of(spec, arguments) == spec->standard
+                                       : *(const char **)place_of(spec, arguments) == NULL;
+}
+
+/* Whether all is there that must be; the first that is not was named if not. */
+static bool is_complete(const struct command *command, struct arguments *arguments)
+{
+    if (command->operand.is_needed && arguments->operand_count == 0) {
+        fprintf(stderr, "leadctl: %s needs %s: %s\n", command->name, command->operand.name, command->operand.help);
+        return false;
+    }
+    for (size_t i = 0; i < command->flag_count; i++) {
+        const struct option_spec *spec = &command->flags[i];
+        if (is_missing(spec, arguments)) {
+            fprintf(
+                stderr, "leadctl: %s needs --%s %s: %s\n", command->name, spec->name, spec->placeholder, spec->help);
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum options_result read_flags(const struct command *command, const struct option *long_options, int argc,
+    char **argv, struct arguments *arguments)
+{
     int option = 0;
 
-    *ret_common = common_from_environment();
-    *ret_operand_count = 0;
-    make_long_options(specs, spec_count, long_options);
-    optind = 1;
+    optind = 0; /* all of getopt's state anew */
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-        switch (option) {
-        case 'h':
-            show_help(usage, specs, spec_count);
-            return OPTIONS_HELP_SHOWN;
-        case 'j':
-            ret_common->json = true;
-            break;
-        case '?':
-        case ':':
-            wrong_flag(specs, spec_count, option, argv[optind - 1]);
+        if (option == 'h')
+            arguments->common.help = true;
+        else if (option == '?' || option == ':') {
+            wrong_flag(command, option, argv[optind - 1]);
             return OPTIONS_WRONG;
-        default:
-            if (option >= TEXT_OPTION)
-                set_text(ret_common, (size_t)(option - TEXT_OPTION), optarg);
-            else if (!set(&specs[option - 256], optarg))
-                return OPTIONS_WRONG;
-        }
-    }
-    for (; optind < argc; optind++) {
-        if (*ret_operand_count == operand_max) {
-            fprintf(stderr, "leadctl: \"%s\": not expected here; see --help\n", argv[optind]);
+        } else if (!set(option >= COMMON_FIRST ? &common_flags[option - COMMON_FIRST]
+                                               : &command->flags[option - OPTION_FIRST],
+                       optarg, arguments))
             return OPTIONS_WRONG;
-        }
-        ret_operands[(*ret_operand_count)++] = argv[optind];
     }
     return OPTIONS_OK;
+}
+
+enum options_result arguments_parse(
+    const struct command *command, int argc, char **argv, struct arguments *ret_arguments)
+{
+    struct option long_options[LONG_OPTIONS_MAX];
+
+    *ret_arguments = (struct arguments){.command = command};
+    for (size_t i = 0; i < command->flag_count; i++)
+        if (command->flags[i].kind == OPTION_NUMBER)
+            *(int *)place_of(&command->flags[i], ret_arguments) = command->flags[i].standard;
+    make_long_options(command, long_options);
+    if (read_flags(command, long_options, argc, argv, ret_arguments) != OPTIONS_OK)
+        return OPTIONS_WRONG;
+    if (ret_arguments->common.help)
+        return OPTIONS_HELP_WANTED;
+    for (int i = optind; i < argc; i++)
+        if (!take_operand(command, argv[i], ret_arguments))
+            return OPTIONS_WRONG;
+    if (!settings_complete(ret_arguments) || !is_complete(command, ret_arguments))
+        return OPTIONS_WRONG;
+    return OPTIONS_OK;
+}
+
+void arguments_release(struct arguments *arguments)
+{
+    settings_release(arguments);
+    free(arguments->operands);
+    free(arguments->blanks.values);
+    free(arguments->maps.values);
+    free(arguments->selected.values);
+    *arguments = (struct arguments){0};
 }

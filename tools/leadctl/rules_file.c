@@ -219,7 +219,7 @@ static bool read_all(FILE *input, struct buffer *text, struct error *reterr_erro
     return true;
 }
 
-bool rules_file_read(const char *path, json_t **ret_value, struct error *reterr_error)
+static bool read_file(const char *path, json_t **ret_value, struct error *reterr_error)
 {
     bool is_standard_input = strcmp(path, "-") == 0;
     FILE *input = is_standard_input ? stdin : fopen(path, "rb");
@@ -349,7 +349,7 @@ bool rules_file_load(const char *path, struct rules_file *ret_file, struct error
     bool ok = true;
 
     *file = (struct rules_file){0};
-    if (!rules_file_read(path, &file->value, reterr_error))
+    if (!read_file(path, &file->value, reterr_error))
         return false;
     if (json_object_get(file->value, "rules") == NULL)
         ok = error_set(reterr_error, ERROR_INVALID, "must have \"rules\", and may have \"sets\"");

@@ -9,9 +9,6 @@
 #include "base/error.h"
 #include "leadrouter/v1/rules.pb-c.h"
 
-/* Reads a file ("-": standard input) of at most 16 MiB. Errors: ERROR_SYSTEM; ERROR_INVALID with the line. The value is the caller's. */
-bool rules_file_read(const char *path, json_t **ret_value, struct error *reterr_error);
-
 /* Rules and sets of a file as a request has them. */
 struct rules_file {
     json_t *value; /* owned; texts lie in it */
@@ -24,9 +21,9 @@ struct rules_file {
     size_t set_count;
 };
 
-/* Reads and checks the form; whether conditions and destinations are right is the server's to say. Errors: as above, and
- * ERROR_INVALID with the place, as in "rules[2].destination: must be a text". Released with rules_file_release(), also
- * after a failure. */
+/* Reads a file ("-": standard input) of at most 16 MiB and checks its form; whether conditions and destinations are right is the server's
+ * to say. Errors: ERROR_SYSTEM; ERROR_INVALID with the line, or with the place, as in "rules[2].destination: must be a text". Released with
+ * rules_file_release(), also after a failure. */
 bool rules_file_load(const char *path, struct rules_file *ret_file, struct error *reterr_error);
 void rules_file_release(struct rules_file *file);
 

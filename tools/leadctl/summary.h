@@ -1,9 +1,10 @@
-/* What an import did, counted while it runs and printed at its end. Any thread. */
+/* What an import did: counted while it runs, completed by what the server knows of it, printed at its end. Any thread. */
 #ifndef LEADCTL_SUMMARY_H
 #define LEADCTL_SUMMARY_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "leadrouter/v1/leads.pb-c.h"
 
@@ -11,32 +12,21 @@ struct summary;
 
 /* Starts counting; `is_routed` says whether outcomes are expected. */
 struct summary *summary_new(bool is_routed);
-
-/* Releases it. */
 void summary_free(struct summary *summary); /* NULL is fine */
 
-/* Rows: read from the file; rejected, with the line and the reason (the first ones are printed at once on standard
- * error). */
+/* The server has begun, or goes on. The id is copied. */
+void summary_set_started(struct summary *summary, const Leadrouter__V1__ImportStarted *started);
+
+/* A row was read that is not in yet. */
 void summary_add_read(struct summary *summary);
-void summary_add_rejected(struct summary *summary, size_t line, const char *reason);
 
-/* What became of leads that the server took. */
-void summary_add_results(struct summary *summary, const Leadrouter__V1__CreateLeadsResponse *response);
+/* What became of a row that is in; NULL: it is in, and its result was lost. */
+void summary_add_result(struct summary *summary, const Leadrouter__V1__ImportRowResult *result);
 
-/* How much of the file has been read, 0 to 1; unknown until the first call. */
-void summary_set_fraction(struct summary *summary, double fraction);
+/* The import as the server has it: its counts take the place of those of this run. */
+void summary_set_import(struct summary *summary, const Leadrouter__V1__Import *import);
 
-/* What the import waits for at present, for the progress line; NULL: nothing unusual. Copied. */
-void summary_set_note(struct summary *summary, const char *note);
-
-/* A line on a terminal that replaces the one before, at most a few times a second, and none in the first; nothing
- * elsewhere. */
-void summary_show_progress(struct summary *summary);
-
-/* Takes that line away, before something else is written to standard error. */
-void summary_hide_progress(struct summary *summary);
-
-/* Takes the progress line away and prints the table, or JSON. */
+/* Prints the table, or JSON. */
 void summary_print(struct summary *summary, bool json);
 
 /* True when every row became a lead, and every lead that was to be routed got an outcome. */

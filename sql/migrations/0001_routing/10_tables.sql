@@ -14,6 +14,105 @@ begin
 end
 $body$;
 
+-- --- Sealing ---------------------------------------------------------------------------------------------------------
+
+-- What is made is sealed by the step that makes it: rows come in while later steps run, and an installation may give its roles rights on
+-- all that is new, as a hosted Supabase does.
+
+-- Takes every right on a table, view or sequence from everybody but its owner.
+create function leadrouter.revoke_all(p_relation regclass) returns void
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_grantee text;
+begin
+    for v_grantee in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
+        from pg_class c, lateral aclexplode(c.relacl) a
+        where c.oid = p_relation and a.grantee <> c.relowner
+    loop
+        execute format('revoke all on %s from %s', p_relation, v_grantee);
+    end loop;
+end
+$function$;
+
+-- Forces row security on a table, with a policy for the functions.
+create function leadrouter.force_row_security(p_table regclass) returns void
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    execute format('alter table %s enable row level security', p_table);
+    execute format('alter table %s force row level security', p_table);
+    if not exists (select from pg_policy p where p.polrelid = p_table and p.polname = 'leadrouter_owner') then
+        execute format('create policy leadrouter_owner on %s to leadrouter_owner using (true) with check (true)', p_table);
+    end if;
+end
+$function$;
+
+-- Both: nobody but the functions gets at the table's rows.
+create function leadrouter.seal_table(p_table regclass) returns void
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform leadrouter.revoke_all(p_table);
+    perform leadrouter.force_row_security(p_table);
+end
+$function$;
+
+-- Gives functions of schema leadrouter (or "public.name") to leadrouter_owner, and takes the right to call them from everybody but the role
+-- that is named.
+create function leadrouter.seal_functions(p_names text[], p_caller text default null) returns void
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_name text;
+    v_function regprocedure;
+    v_grantee text;
+begin
+    foreach v_name in array p_names loop
+        for v_function in
+            select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+            where format('%I.%I', n.nspname, p.proname) = case when v_name like 'public.%' then v_name else 'leadrouter.' || v_name end
+        loop
+            execute format('alter function %s owner to leadrouter_owner', v_function);
+            execute format('revoke all on function %s from public', v_function); -- when it has no list of rights yet
+            for v_grantee in
+                select distinct quote_ident(pg_get_userbyid(a.grantee)) from pg_proc p, lateral aclexplode(p.proacl) a
+                where p.oid = v_function and a.grantee not in (0, p.proowner)
+            loop
+                execute format('revoke all on function %s from %s', v_function, v_grantee);
+            end loop;
+            if p_caller is not null then
+                execute format('grant execute on function %s to %I', v_function, p_caller);
+            end if;
+        end loop;
+        if not found then
+            raise exception 'there is no function %', v_name;
+        end if;
+    end loop;
+end
+$function$;
+select leadrouter.seal_functions('{revoke_all, force_row_security, seal_table, seal_functions}');
+
+do $body$
+declare
+    v_grantee text;
+begin
+    for v_grantee in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
+        from pg_namespace n, lateral aclexplode(n.nspacl) a where n.nspname = 'leadrouter' and a.grantee <> n.nspowner
+    loop
+        execute format('revoke all on schema leadrouter from %s', v_grantee);
+    end loop;
+end
+$body$;
+
+-- --- Tables ----------------------------------------------------------------------------------------------------------
+
 create type public.lead_routing_status as enum ('pending', 'routing', 'routed', 'failed', 'expired');
 
 create table if not exists public.workspaces (
@@ -83,8 +182,15 @@ insert into leadrouter.error_classes (class, is_retried, delays, is_revived, des
     ('invalid_data', false, '{}', true, 'its data cannot be processed'),
     ('cancelled', false, '{}', false, 'given up by hand');
 
+-- An id that is higher than those made milliseconds earlier (RFC 9562, version 7): rows that are written, or closed, one after the
+-- other then lie side by side in the index of the primary key. Its body is bound when it is made, and put in place of its call.
+create function leadrouter.new_id() returns uuid
+    language sql volatile parallel safe
+    return (overlay(lpad(to_hex((date_part('epoch', clock_timestamp()) * 1000)::bigint), 12, '0') placing '-' from 9 for 0)
+        || '-7' || substr(gen_random_uuid()::text, 16))::uuid;
+
 create table public.lead_routing_queue (
-    id uuid primary key default gen_random_uuid(),
+    id uuid primary key default leadrouter.new_id(),
     lead_id uuid not null,
     workspace_id uuid not null,
     attempt_number integer not null,
@@ -103,7 +209,7 @@ create table public.lead_routing_queue (
 comment on table public.lead_routing_queue is 'When a lead is tried again; at most one open row (processed_at is null) per lead';
 
 create table public.lead_routing_logs (
-    id uuid not null default gen_random_uuid(),
+    id uuid not null default leadrouter.new_id(),
     lead_id uuid not null,
     source_workspace_id uuid not null,
     destination_workspace_id uuid,
@@ -127,6 +233,9 @@ create index lead_routing_logs_lead on public.lead_routing_logs (lead_id, create
 create index lead_routing_logs_workspace on public.lead_routing_logs (source_workspace_id, created_at);
 -- Serves: seal_log(), verify_log(): the rows that no seal covers yet, and those that a seal covers.
 create index lead_routing_logs_transaction on public.lead_routing_logs (transaction_id);
+-- Serves: sample_duplicates(), those of the last hour.
+create index lead_routing_logs_duplicates on public.lead_routing_logs (created_at, source_workspace_id)
+    where routing_result = 'duplicate' and created_at is not null;
 
 -- The chain of seals over the audit log: only added to, and kept for good. A seal covers the log rows from a place up to before another; a
 -- place is a transaction and, within it, an id. What it says of the rows it says day by day, since a day may be dropped.
@@ -253,11 +362,15 @@ create table public.bulk_upload_jobs (
 ) with (fillfactor = 50);
 comment on table public.bulk_upload_jobs is 'Imports of many leads: how far they are, and what became of them';
 
--- The leads that an import made, in the order of their rows.
+-- What the batches of an import came to: the leads that it made, in the order of their rows, and the rows that were rejected, with the
+-- field at fault ('': none in particular) and why.
 create table leadrouter.import_batches (
     import_id uuid not null references public.bulk_upload_jobs (id) on delete cascade,
     first_row bigint not null,
     lead_ids uuid[] not null,
+    rejected_rows bigint[] not null default '{}',
+    rejected_fields text[] not null default '{}',
+    rejected_reasons text[] not null default '{}',
     primary key (import_id, first_row)
 );
 
@@ -274,6 +387,7 @@ create table leadrouter.scheduled_jobs (
     last_started_at timestamptz,
     last_touched_at timestamptz, -- when the run under way last showed that it goes on
     last_ended_at timestamptz,
+    last_done_at timestamptz, -- when it last ended well
     last_result text check (last_result in ('done', 'failed', 'interrupted')),
     last_detail jsonb not null default '{}',
     last_error text,
@@ -281,27 +395,33 @@ create table leadrouter.scheduled_jobs (
     runs bigint not null default 0
 ) with (fillfactor = 50);
 
+-- A partial index names its first column in its condition, though the column is never null: so it serves only who asks for that column.
+-- Otherwise a plan that was made while it was empty may take it for any question about such rows, and walk through all (sql/README.md).
+
 -- Serves: the one open row of a lead (unique), closing and reading it.
-create unique index lead_routing_queue_open on public.lead_routing_queue (lead_id) where processed_at is null;
+create unique index lead_routing_queue_open on public.lead_routing_queue (lead_id) where processed_at is null and lead_id is not null;
 -- Serves: erase_lead().
-create index lead_routing_queue_processed on public.lead_routing_queue (lead_id) where processed_at is not null;
+create index lead_routing_queue_processed on public.lead_routing_queue (lead_id) where processed_at is not null and lead_id is not null;
 -- Serves: lock_due_leads(), by time; the count of due rows.
-create index lead_routing_queue_due on public.lead_routing_queue (next_retry_at) where processed_at is null;
+create index lead_routing_queue_due on public.lead_routing_queue (next_retry_at) where processed_at is null and next_retry_at is not null;
 -- Serves: lock_due_leads(), by rule version; depth per workspace.
-create index lead_routing_queue_workspace on public.lead_routing_queue (workspace_id, rules_version, id) where processed_at is null;
+create index lead_routing_queue_workspace on public.lead_routing_queue (workspace_id, rules_version, id)
+    where processed_at is null and workspace_id is not null;
 -- Serves: the count of leads that wait for their workspace.
 create index lead_routing_queue_held on public.lead_routing_queue (workspace_id, rules_version)
-    where processed_at is null and error_class = 'held';
+    where processed_at is null and error_class = 'held' and workspace_id is not null;
 -- Serves: lock_due_leads(), the workspaces whose rules have changed of late.
 create index rule_versions_changed on leadrouter.rule_versions (changed_at);
 -- Serves: load_rule_sets().
-create index lead_routing_rules_workspace on public.lead_routing_rules (workspace_id) where is_active;
+create index lead_routing_rules_workspace on public.lead_routing_rules (workspace_id) where is_active and workspace_id is not null;
 -- Serves: which rule sets a workspace's activity matters to.
-create index lead_routing_rules_destination on public.lead_routing_rules (destination_workspace_id) where is_active;
+create index lead_routing_rules_destination on public.lead_routing_rules (destination_workspace_id)
+    where is_active and destination_workspace_id is not null;
 -- Serves: closing the history of a rule; a rule has one open row.
-create unique index rule_history_open on leadrouter.rule_history (rule_id) where to_version is null;
+create unique index rule_history_open on leadrouter.rule_history (rule_id) where to_version is null and rule_id is not null;
 -- Serves: the rules that a change of a workspace's activity matters to.
-create index rule_history_destination on leadrouter.rule_history (destination_workspace_id) where to_version is null;
+create index rule_history_destination on leadrouter.rule_history (destination_workspace_id)
+    where to_version is null and destination_workspace_id is not null;
 -- Serves: the rule set of a version.
 create index rule_history_versions on leadrouter.rule_history (workspace_id, to_version);
 -- Serves: begin_import(), the import of the same file; it is there once.
@@ -322,8 +442,9 @@ begin
         'leadrouter.scheduled_jobs', 'leadrouter.log_seals', 'leadrouter.log_seal_rows', 'public.bulk_upload_jobs',
         'leadrouter.import_batches']::regclass[] loop
         execute format('alter table %s owner to leadrouter_owner', v_table);
-        execute format('revoke all on table %s from public', v_table);
+        perform leadrouter.seal_table(v_table);
     end loop;
+    perform leadrouter.seal_functions('{new_id}');
     alter type public.lead_routing_status owner to leadrouter_owner;
     alter schema leadrouter owner to leadrouter_owner;
     grant usage on schema leadrouter to leadrouter_service;

@@ -46,5 +46,4 @@ begin
         ' language sql stable security definer set search_path = pg_catalog, pg_temp as %L', v_body);
 end
 $body$;
-alter function leadrouter.caller_id() owner to leadrouter_owner;
-revoke all on function leadrouter.caller_id() from public;
+select leadrouter.seal_functions('{caller_id}');

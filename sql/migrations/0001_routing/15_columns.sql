@@ -50,6 +50,7 @@ alter table public.leads
     add column import_id uuid, -- of bulk_upload_jobs
     add column import_row bigint,
     add column import_key uuid, -- of the content of a row that has no external_id: the same row again is the same lead
+    add column erased_at timestamptz, -- when its person was erased, the last time
     add column if not exists created_at timestamptz not null default now(),
     add column if not exists updated_at timestamptz not null default now();
 
@@ -67,7 +68,7 @@ begin
         if exists (select from leadrouter.migration_objects
                    where object_type = 'table' and object_identity = format('public.%s', v_table)) then
             execute format('alter table public.%I owner to leadrouter_owner', v_table);
-            execute format('revoke all on table public.%I from public', v_table);
+            perform leadrouter.seal_table(format('public.%I', v_table)::regclass);
             continue;
         end if;
         select string_agg(quote_ident(p.polname), ', ' order by p.polname) into v_policy

@@ -82,14 +82,6 @@ end
 $function$;
 
 -- The insert trigger on leads runs as leadrouter_owner, so writers of leads need no right of their own.
-alter function leadrouter.normalize_text(text) owner to leadrouter_owner;
-alter function leadrouter.normalize_phone(text) owner to leadrouter_owner;
-alter function public.generate_dedupe_hash(text, text, text, text, text) owner to leadrouter_owner;
-revoke all on function leadrouter.normalize_text(text) from public;
-revoke all on function leadrouter.normalize_phone(text) from public;
-revoke all on function public.generate_dedupe_hash(text, text, text, text, text) from public;
-grant execute on function leadrouter.normalize_text(text) to leadrouter_service;
-grant execute on function leadrouter.normalize_phone(text) to leadrouter_service;
-grant execute on function public.generate_dedupe_hash(text, text, text, text, text) to leadrouter_service;
+select leadrouter.seal_functions('{normalize_text, normalize_phone, public.generate_dedupe_hash}', 'leadrouter_service');
 comment on function public.generate_dedupe_hash(text, text, text, text, text) is
     'SHA-256 over the normalised identity of a lead; NULL for a blank one';

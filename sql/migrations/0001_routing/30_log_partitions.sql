@@ -61,10 +61,7 @@ begin
         v_name := 'lead_routing_logs_' || to_char(v_day, 'YYYYMMDD');
         continue when to_regclass('leadrouter.' || v_name) is not null;
         execute format('create table leadrouter.%I (like public.lead_routing_logs including defaults including constraints)', v_name);
-        -- Those of the migration itself are sealed by its step 85, with the table that they belong to.
-        if to_regprocedure('leadrouter.seal_table(regclass)') is not null then
-            perform leadrouter.seal_table(format('leadrouter.%I', v_name)::regclass);
-        end if;
+        perform leadrouter.seal_table(format('leadrouter.%I', v_name)::regclass);
         -- Statement triggers do not pass to partitions.
         execute format('create trigger log_no_truncate before truncate on leadrouter.%I for each statement'
                        ' execute function leadrouter.log_is_append_only()', v_name);
@@ -122,14 +119,7 @@ as $function$
       and c.relname > 'lead_routing_logs_' || to_char((now() at time zone 'UTC')::date, 'YYYYMMDD')
 $function$;
 
-alter function leadrouter.log_erasable_digest(text, uuid, jsonb) owner to leadrouter_owner;
-alter function leadrouter.log_is_append_only() owner to leadrouter_owner;
-alter function leadrouter.make_log_partitions(integer) owner to leadrouter_owner;
-alter function leadrouter.drop_log_partitions(integer) owner to leadrouter_owner;
-alter function leadrouter.log_partition_days_ahead() owner to leadrouter_owner;
-revoke all on function leadrouter.log_erasable_digest(text, uuid, jsonb), leadrouter.log_is_append_only(),
-    leadrouter.make_log_partitions(integer), leadrouter.drop_log_partitions(integer), leadrouter.log_partition_days_ahead() from public;
-grant execute on function leadrouter.make_log_partitions(integer), leadrouter.drop_log_partitions(integer),
-    leadrouter.log_partition_days_ahead() to leadrouter_service;
+select leadrouter.seal_functions('{log_erasable_digest, log_is_append_only}');
+select leadrouter.seal_functions('{make_log_partitions, drop_log_partitions, log_partition_days_ahead}', 'leadrouter_service');
 
 select leadrouter.make_log_partitions(30);

@@ -5,6 +5,16 @@
 
 -- --- leads: what other writers leave out -------------------------------------------------------------------------------
 
+-- When a lead expires that came in then, unless its writer says something else. Stable, and without a search_path, so that it is inlined.
+create function leadrouter.lead_expiry(p_created_at timestamptz) returns timestamptz
+    language sql stable parallel safe
+as $function$
+    select p_created_at + interval '90 days'
+$function$;
+select leadrouter.seal_functions('{lead_expiry}');
+
+-- What a lead is given: its source and when it expires, unless its writer says; its identity, whatever its writer says, which follows what
+-- it is made of until the lead is decided.
 create function leadrouter.leads_fill() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -12,10 +22,12 @@ as $function$
 begin
     if tg_op = 'INSERT' then
         new.source_workspace_id := coalesce(new.source_workspace_id, new.workspace_id);
-        new.lead_expires_at := coalesce(new.lead_expires_at, now() + interval '90 days');
+        new.lead_expires_at := coalesce(new.lead_expires_at, leadrouter.lead_expiry(now()));
         new.dedupe_hash := public.generate_dedupe_hash(new.email, new.phone, new.company_name, new.first_name, new.last_name);
     elsif new.routing_status in ('pending', 'routing', 'failed') then
         new.dedupe_hash := public.generate_dedupe_hash(new.email, new.phone, new.company_name, new.first_name, new.last_name);
+    elsif new.erased_at is not null then
+        new.dedupe_hash := null; -- it would tell who is right about whom the lead was; what needs it has it in the claims
     else
         new.dedupe_hash := coalesce(old.dedupe_hash, new.dedupe_hash); -- only the backfill gives one to a lead that has none
     end if;
@@ -23,8 +35,12 @@ begin
 end
 $function$;
 
+-- Only a function of leadrouter_owner that gives all three itself is spared the call: import_rows(), to which the server hands the same
+-- hash. Whatever anybody else gives as a hash is replaced.
 create trigger leads_10_fill_new before insert on public.leads
-    for each row execute function leadrouter.leads_fill();
+    for each row when (current_user <> 'leadrouter_owner'
+        or num_nulls(new.source_workspace_id, new.lead_expires_at, new.dedupe_hash) > 0)
+    execute function leadrouter.leads_fill();
 create trigger leads_10_fill_changed before update of email, phone, company_name, first_name, last_name, dedupe_hash
     on public.leads
     for each row execute function leadrouter.leads_fill();
@@ -66,7 +82,7 @@ create trigger leads_20_guard_new before insert on public.leads for each row
     when (new.routing_status <> 'pending' or new.routing_attempts <> 0
           or num_nonnulls(new.decision_id, new.decided_outcome, new.duplicate_lead_id, new.matched_rule_id, new.rules_version,
               new.routing_locked_by, new.routing_locked_at, new.routing_started_at, new.routing_completed_at, new.routing_failed_at,
-              new.routing_error) > 0)
+              new.routing_error, new.erased_at) > 0)
     execute function leadrouter.leads_refuse();
 
 create trigger leads_20_guard_changed before update on public.leads for each row
@@ -80,8 +96,8 @@ create trigger leads_20_guard_changed before update on public.leads for each row
              (old.routing_status, old.routing_attempts, old.routing_locked_by, old.routing_locked_at, old.decision_id,
               old.decided_outcome, old.matched_rule_id, old.duplicate_lead_id, old.routing_completed_at)
              and (new.workspace_id is not distinct from old.workspace_id or old.decision_id is null)
-             and ((new.rules_version, new.routing_started_at, new.routing_failed_at, new.routing_error)
-                  is not distinct from (old.rules_version, old.routing_started_at, old.routing_failed_at, old.routing_error)
+             and ((new.rules_version, new.routing_started_at, new.routing_failed_at, new.routing_error, new.erased_at)
+                  is not distinct from (old.rules_version, old.routing_started_at, old.routing_failed_at, old.routing_error, old.erased_at)
                   or pg_has_role(current_user, 'leadrouter_owner', 'member')))
             or (
                 pg_has_role(current_user, 'leadrouter_owner', 'member')
@@ -196,6 +212,7 @@ begin
 end
 $function$;
 
+-- Triggers of the rules, once a statement: versions are raised, history is kept, and the limit of rules is held.
 create function leadrouter.rules_inserted() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -208,6 +225,7 @@ begin
 end
 $function$;
 
+-- The same when rules go.
 create function leadrouter.rules_deleted() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -219,6 +237,7 @@ begin
 end
 $function$;
 
+-- When they change, or come from another workspace or go to one.
 create function leadrouter.rules_updated() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -236,6 +255,7 @@ begin
 end
 $function$;
 
+-- When all of them go at once.
 create function leadrouter.rules_truncated() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -295,6 +315,8 @@ as $function$
         select id from public.workspaces where routing_config ->> 'fallback_workspace_id' = p_workspace_id::text) named
 $function$;
 
+-- A workspace that appears, goes, or changes what decisions look at raises its version; one that begins or ends to be active, those of the
+-- workspaces with rules that give to it as well.
 create function leadrouter.workspaces_changed() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -340,7 +362,7 @@ begin
         raise exception 'routing_config.limits: must be an object' using errcode = '22023';
     end if;
     for v_key, v_value in select * from jsonb_each(p_limits) loop
-        if v_key not in ('calls_per_second', 'calls_burst', 'calls_in_flight', 'leads_per_request', 'rules') then
+        if v_key not in ('calls_per_second', 'calls_burst', 'calls_in_flight', 'imports', 'leads_per_request', 'rules') then
             raise exception 'routing_config.limits.%: unknown key', v_key using errcode = '22023';
         end if;
         if jsonb_typeof(v_value) <> 'number' or (v_value #>> '{}') !~ '^([1-9][0-9]{0,5}|1000000)$' then
@@ -408,6 +430,7 @@ begin
 end
 $function$;
 
+-- No policy gets into the table that cannot be followed, whoever writes it.
 create function leadrouter.workspaces_check() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -423,6 +446,7 @@ create trigger workspaces_check before insert or update of routing_config on pub
 
 -- --- updated_at --------------------------------------------------------------------------------------------------------
 
+-- updated_at says when a row was changed last.
 create function leadrouter.touch() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -450,21 +474,10 @@ begin
 end
 $body$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('leads_fill', 'leads_refuse', 'raise_rule_versions', 'close_rule_history', 'open_rule_history',
-              'rules_inserted', 'rules_deleted', 'rules_updated', 'rules_truncated', 'sets_changed', 'workspaces_that_name',
-              'workspaces_changed', 'limit_of', 'check_rules_limit', 'check_limits', 'check_routing_config', 'workspaces_check',
-              'touch') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-    end loop;
-end
-$body$;
+select leadrouter.seal_functions('{
+    leads_fill, leads_refuse, raise_rule_versions, close_rule_history, open_rule_history, rules_inserted, rules_deleted, rules_updated,
+    rules_truncated, sets_changed, workspaces_that_name, workspaces_changed, limit_of, check_rules_limit, check_limits,
+    check_routing_config, workspaces_check, touch}');
 
 -- Workspaces that were there before have a version too.
 select leadrouter.raise_rule_versions((select array_agg(id) from public.workspaces));

@@ -1,9 +1,9 @@
 -- step: transaction
 --
--- What the engine calls (the table in sql/README.md), set-based. Everything is looked up by key through LATERAL, and the planner is
--- kept from scans and hash joins: a plan made while a table is empty is kept by the session for good, and a sequential scan that
--- was right then costs ten times as much an hour later. Plans are generic: a plan for the very arrays of a call looks cheaper to
--- the planner, is made anew each time, and the making costs more than the running.
+-- What the engine calls (the table in sql/README.md), set-based. Everything is looked up by key, in ways that leave the planner no other
+-- ("Plans" there), and it is kept from scans and hash joins: a plan made while a table is empty is kept by the session, and walking through
+-- it, which was right then, costs a thousand times as much an hour later. Plans are generic: a plan for the very arrays of a call looks
+-- cheaper to the planner, is made anew each time, and the making costs more than the running.
 
 -- Stable, as the functions inside are: declared immutable they would not be inlined.
 create function leadrouter.to_us(p_time timestamptz) returns bigint
@@ -12,6 +12,7 @@ as $function$
     select case when isfinite(p_time) then (extract(epoch from p_time) * 1000000)::bigint end
 $function$;
 
+-- And back; the highest bigint is infinity.
 create function leadrouter.from_us(p_us bigint) returns timestamptz
     language sql stable parallel safe
 as $function$
@@ -34,41 +35,20 @@ begin
 end
 $function$;
 
--- A claimed row of the retry queue.
-create type leadrouter.due_lead as (queue_id uuid, lead_id uuid, source_workspace_id uuid, max_attempts integer, rules_version bigint);
-
--- One function, two statements: the second has a newer snapshot, so it sees what those did who held a lead a moment ago. A lead that
--- was passed over is told by it: not there, decided, or held.
-create function leadrouter.lock_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
+-- What is read of leads for a decision; those with a place (p_places) are locked by the transaction, and it is where they lie: so no index
+-- is gone through for them again. The same of their open queue rows (p_queue_places), which nobody changes without the lead's lock. The
+-- others are looked up. Put in place of its call by the planner, so it has no settings of its own and runs with the caller's rights.
+create function leadrouter.read_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_places tid[], p_queue_places tid[],
+        p_transaction_id bigint)
     returns table (ord integer, is_locked boolean, found boolean, routing_status text, is_expired boolean, workspace_id uuid,
         matched_rule_id uuid, matched_rule_name text, reason text, decision_id uuid, decided_outcome text, duplicate_lead_id uuid,
         routing_attempts integer, queue_attempt integer, queue_is_due boolean, next_retry_us bigint, claim_lead_id uuid,
         claim_workspace_id uuid, rules_version bigint, source_is_active boolean, company_industry text, company_size text,
-        company_revenue text, country text, state text, dedupe_hash text, lead_expires_us bigint, transaction_id bigint)
-    language plpgsql security definer rows 256
-    set search_path = pg_catalog, pg_temp
-    set enable_seqscan = off
-    set plan_cache_mode = force_generic_plan
-    set enable_hashjoin = off
-    set enable_mergejoin = off
+        company_revenue text, country text, state text, dedupe_hash text, lead_expires_us bigint, transaction_id bigint,
+        place tid, queue_place tid, lead_id uuid, source_workspace_id uuid, max_attempts integer, queue_id uuid, queue_version bigint)
+    language sql stable rows 256
 as $function$
-declare
-    v_locked boolean[];
-    v_transaction_id bigint;
-begin
-    v_locked := array(
-        select l.id is not null
-        from unnest(p_lead_ids, p_source_workspace_ids) with ordinality as r (lead_id, source_workspace_id, ord)
-        left join lateral (
-            select x.id from public.leads x
-            where x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id and x.routing_status in ('pending', 'failed')
-            for no key update skip locked) l on true
-        order by r.ord);
-    if true = any (v_locked) then
-        v_transaction_id := pg_current_xact_id()::text::bigint;
-    end if;
-    return query
-    select r.ord::integer, r.is_locked, l.id is not null, l.routing_status::text,
+    select r.ord::integer, r.place is not null, l.id is not null, l.routing_status::text,
         l.routing_status = 'expired' or (l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now()),
         l.workspace_id, l.matched_rule_id, coalesce(g.rule_name, ''), coalesce(g.reason, ''), l.decision_id, l.decided_outcome,
         l.duplicate_lead_id, l.routing_attempts,
@@ -77,25 +57,75 @@ begin
         leadrouter.to_us(q.next_retry_at),
         c.lead_id, c.workspace_id, coalesce(v.version, 0), coalesce(w.is_active, false),
         l.company_industry::text, l.company_size::text, l.company_revenue::text, l.country::text, l.state::text, l.dedupe_hash,
-        leadrouter.to_us(l.lead_expires_at), v_transaction_id
-    from unnest(p_lead_ids, p_source_workspace_ids, v_locked) with ordinality as r (lead_id, source_workspace_id, is_locked, ord)
+        leadrouter.to_us(l.lead_expires_at), p_transaction_id, r.place, q.place, r.lead_id, r.source_workspace_id, q.max_attempts,
+        q.id, q.rules_version
+    from unnest(p_lead_ids, p_source_workspace_ids, p_places, p_queue_places) with ordinality
+        as r (lead_id, source_workspace_id, place, queue_place, ord)
     left join lateral (
-        select * from public.leads x where x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id) l on true
+        select * from public.leads x
+        where x.ctid = coalesce(r.place, (select y.ctid from public.leads y where y.id = r.lead_id))
+          and coalesce(x.id = r.lead_id and x.source_workspace_id = r.source_workspace_id, false)) l on true
     left join lateral (
-        select * from public.lead_routing_queue x
-        where x.lead_id = l.id and x.processed_at is null and l.routing_status in ('pending', 'failed')) q on true
+        select x.*, x.ctid as place from public.lead_routing_queue x
+        where x.ctid = coalesce(r.queue_place,
+                (select y.ctid from public.lead_routing_queue y where y.lead_id = l.id and y.processed_at is null))
+          and coalesce(x.lead_id = l.id and x.processed_at is null and l.routing_status in ('pending', 'failed'), false)) q on true
     left join lateral (
-        select * from public.lead_dedupe_claims x
+        select x.lead_id, x.workspace_id from public.lead_dedupe_claims x
         where x.dedupe_hash = l.dedupe_hash and x.lead_id <> l.id and x.expires_at > now()
-          and l.routing_status in ('pending', 'failed')) c on true
-    left join lateral (select * from leadrouter.rule_versions x where x.workspace_id = r.source_workspace_id) v on true
-    left join lateral (select * from public.workspaces x where x.id = r.source_workspace_id) w on true
+          and l.routing_status in ('pending', 'failed')
+        offset 0) c on true
+    left join lateral (
+        select x.version from leadrouter.rule_versions x where x.workspace_id = r.source_workspace_id offset 0) v on true
+    left join lateral (select x.is_active from public.workspaces x where x.id = r.source_workspace_id offset 0) w on true
     -- OFFSET keeps the planner from asking for the record of every lead and then looking whether there was a decision.
     left join lateral (
         select f.rule_name, f.reason
         from (select where l.decision_id is not null offset 0) decided,
             leadrouter.decision_record(l.decision_id, l.routing_completed_at) f) g on true
-    order by r.ord;
+    order by r.ord
+$function$;
+
+-- One function, two statements: the second has a newer snapshot, so it sees what those did who held a lead a moment ago. A lead that
+-- was passed over is told by it: not there, decided, or held. What else is asked of a lead than its id is hidden in coalesce(): a plan that
+-- was made while the table was empty would rather walk through all leads of the workspace, or all that are undecided, for each of them.
+create function leadrouter.lock_leads(p_lead_ids uuid[], p_source_workspace_ids uuid[])
+    returns table (ord integer, is_locked boolean, found boolean, routing_status text, is_expired boolean, workspace_id uuid,
+        matched_rule_id uuid, matched_rule_name text, reason text, decision_id uuid, decided_outcome text, duplicate_lead_id uuid,
+        routing_attempts integer, queue_attempt integer, queue_is_due boolean, next_retry_us bigint, claim_lead_id uuid,
+        claim_workspace_id uuid, rules_version bigint, source_is_active boolean, company_industry text, company_size text,
+        company_revenue text, country text, state text, dedupe_hash text, lead_expires_us bigint, transaction_id bigint,
+        place tid, queue_place tid)
+    language plpgsql security definer rows 256
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $function$
+#variable_conflict use_column
+declare
+    v_places tid[];
+    v_transaction_id bigint;
+begin
+    v_places := array(
+        select l.place
+        from unnest(p_lead_ids, p_source_workspace_ids) with ordinality as r (lead_id, source_workspace_id, ord)
+        left join lateral (
+            select x.ctid as place from public.leads x
+            where x.id = r.lead_id
+              and coalesce(x.source_workspace_id = r.source_workspace_id and x.routing_status in ('pending', 'failed'), false)
+            for no key update skip locked) l on true
+        order by r.ord);
+    if array_remove(v_places, null) <> '{}' then
+        v_transaction_id := pg_current_xact_id()::text::bigint;
+    end if;
+    return query
+    select r.ord, r.is_locked, r.found, r.routing_status, r.is_expired, r.workspace_id, r.matched_rule_id, r.matched_rule_name, r.reason,
+        r.decision_id, r.decided_outcome, r.duplicate_lead_id, r.routing_attempts, r.queue_attempt, r.queue_is_due, r.next_retry_us,
+        r.claim_lead_id, r.claim_workspace_id, r.rules_version, r.source_is_active, r.company_industry, r.company_size,
+        r.company_revenue, r.country, r.state, r.dedupe_hash, r.lead_expires_us, r.transaction_id, r.place, r.queue_place
+    from leadrouter.read_leads(p_lead_ids, p_source_workspace_ids, v_places, null, v_transaction_id) r;
 end
 $function$;
 
@@ -113,7 +143,7 @@ create function leadrouter.lock_due_leads(p_limit integer, p_workspace_id uuid, 
         routing_attempts integer, queue_attempt integer, queue_is_due boolean, next_retry_us bigint, claim_lead_id uuid,
         claim_workspace_id uuid, rules_version bigint, source_is_active boolean, company_industry text, company_size text,
         company_revenue text, country text, state text, dedupe_hash text, lead_expires_us bigint, transaction_id bigint,
-        lead_id uuid, source_workspace_id uuid, max_attempts integer, queue_id uuid, queue_version bigint)
+        place tid, queue_place tid, lead_id uuid, source_workspace_id uuid, max_attempts integer, queue_id uuid, queue_version bigint)
     language plpgsql security definer rows 256
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -124,7 +154,11 @@ create function leadrouter.lock_due_leads(p_limit integer, p_workspace_id uuid, 
 as $function$
 #variable_conflict use_column
 declare
-    v_due leadrouter.due_lead[] := '{}';
+    v_lead_ids uuid[] := '{}';
+    v_sources uuid[] := '{}';
+    v_places tid[] := '{}';
+    v_queue_places tid[] := '{}';
+    v_claimed record;
     v_workspace record;
     v_is_after boolean;
     v_after_version bigint;
@@ -136,18 +170,22 @@ begin
     end if;
     if not p_outdated then
         with due as materialized (
-            select q.id, q.lead_id, l.source_workspace_id, q.max_attempts, q.rules_version, q.next_retry_at
+            select l.id, l.source_workspace_id, l.place, q.ctid as queue_place, q.next_retry_at
             from public.lead_routing_queue q
-            join public.leads l on l.id = q.lead_id and l.routing_status in ('pending', 'failed')
+            cross join lateral (
+                select x.id, x.source_workspace_id, x.ctid as place from public.leads x
+                where x.id = q.lead_id and x.routing_status in ('pending', 'failed')
+                for no key update skip locked) l
             where q.processed_at is null and q.next_retry_at <= now() and q.next_retry_at >= v_from
               and (p_by_hand or q.postponed_until is null or q.postponed_until <= now())
               and (p_workspace_id is null or q.workspace_id = p_workspace_id)
             order by q.next_retry_at
             limit p_limit
-            for no key update of l, q skip locked
+            for no key update of q skip locked
         )
-        select coalesce(array_agg(row(d.id, d.lead_id, d.source_workspace_id, d.max_attempts, d.rules_version)::leadrouter.due_lead
-            order by d.next_retry_at), '{}') into v_due from due d;
+        select array_agg(d.id), array_agg(d.source_workspace_id), array_agg(d.place), array_agg(d.queue_place)
+        into v_lead_ids, v_sources, v_places, v_queue_places
+        from (select * from due order by next_retry_at) d;
     else
         for v_workspace in
             select v.workspace_id, v.version from leadrouter.rule_versions v
@@ -156,7 +194,8 @@ begin
               and (p_after_workspace_id is null or v.workspace_id >= p_after_workspace_id)
               and exists (
                   select from public.lead_routing_queue q
-                  where q.workspace_id = v.workspace_id and q.rules_version < v.version and q.processed_at is null)
+                  where q.workspace_id = v.workspace_id and q.rules_version < v.version and q.processed_at is null
+                  offset 0)
             order by v.workspace_id
         loop
             -- As variables, or the bound would be no condition of the index.
@@ -164,26 +203,35 @@ begin
             v_after_version := case when v_is_after then p_after_version else -1 end;
             v_after_id := case when v_is_after then p_after_id else '00000000-0000-0000-0000-000000000000' end;
             with outdated as materialized (
-                select q.id, q.lead_id, l.source_workspace_id, q.max_attempts, q.rules_version
+                select l.id, l.source_workspace_id, l.place, q.ctid as queue_place, q.rules_version, q.id as queue_id
                 from public.lead_routing_queue q
-                join public.leads l on l.id = q.lead_id and l.routing_status in ('pending', 'failed')
+                cross join lateral (
+                    select x.id, x.source_workspace_id, x.ctid as place from public.leads x
+                    where x.id = q.lead_id and x.routing_status in ('pending', 'failed')
+                    for no key update skip locked) l
                 where q.workspace_id = v_workspace.workspace_id and q.rules_version < v_workspace.version and q.processed_at is null
                   and (q.rules_version, q.id) > (v_after_version, v_after_id)
                   and (p_by_hand or q.postponed_until is null or q.postponed_until <= now())
                 order by q.rules_version, q.id
-                limit p_limit - cardinality(v_due)
-                for no key update of l, q skip locked
+                limit p_limit - cardinality(v_lead_ids)
+                for no key update of q skip locked
             )
-            select v_due || coalesce(array_agg(row(o.id, o.lead_id, o.source_workspace_id, o.max_attempts, o.rules_version)
-                ::leadrouter.due_lead order by o.rules_version, o.id), '{}') into v_due from outdated o;
-            exit when cardinality(v_due) >= p_limit;
+            select array_agg(o.id) as lead_ids, array_agg(o.source_workspace_id) as sources, array_agg(o.place) as places,
+                array_agg(o.queue_place) as queue_places
+            into v_claimed
+            from (select * from outdated order by rules_version, queue_id) o;
+            v_lead_ids := v_lead_ids || v_claimed.lead_ids;
+            v_sources := v_sources || v_claimed.sources;
+            v_places := v_places || v_claimed.places;
+            v_queue_places := v_queue_places || v_claimed.queue_places;
+            exit when cardinality(v_lead_ids) >= p_limit;
         end loop;
     end if;
+    if v_lead_ids is null or v_lead_ids = '{}' then
+        return;
+    end if;
     return query
-    select r.*, d.lead_id, d.source_workspace_id, d.max_attempts, d.queue_id, d.rules_version
-    from leadrouter.lock_leads(
-            array(select d.lead_id from unnest(v_due) d), array(select d.source_workspace_id from unnest(v_due) d)) r,
-        lateral (select (v_due[r.ord]).*) d;
+    select r.* from leadrouter.read_leads(v_lead_ids, v_sources, v_places, v_queue_places, pg_current_xact_id()::text::bigint) r;
 end
 $function$;
 
@@ -203,16 +251,19 @@ begin
     with failed as materialized (
         select q.id, r.reason
         from unnest(p_lead_ids, p_reasons) r (lead_id, reason)
-        join public.leads l on l.id = r.lead_id and l.routing_status in ('pending', 'failed')
-        join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
-        for no key update of l, q skip locked
+        cross join lateral (
+            select x.id from public.leads x where x.id = r.lead_id and x.routing_status in ('pending', 'failed')
+            for no key update skip locked) l
+        cross join lateral (
+            select x.id from public.lead_routing_queue x where x.lead_id = l.id and x.processed_at is null
+            for no key update skip locked) q
     )
     update public.lead_routing_queue q set last_error = f.reason, error_count = q.error_count + 1, updated_at = now(),
         postponed_until = least(now() + interval '1 hour',
             leadrouter.retry_time(coalesce(e.delays, '{1 hour}'), coalesce(e.jitter, 0), q.error_count - q.attempt_number + 1))
     from failed f
     left join leadrouter.error_classes e on e.class = 'database'
-    where q.id = f.id and q.processed_at is null;
+    where q.id = any (array[f.id]) and q.processed_at is null;
     get diagnostics v_count = row_count;
     return v_count;
 end
@@ -222,7 +273,8 @@ $function$;
 create function leadrouter.is_orphaned(p_lead_id uuid) returns boolean
     language sql stable
 as $function$
-    select not exists (select from public.leads l where l.id = p_lead_id and l.routing_status in ('pending', 'routing', 'failed'))
+    select not exists (
+        select from public.leads l where l.id = p_lead_id and l.routing_status in ('pending', 'routing', 'failed') offset 0)
 $function$;
 
 -- How long until the next open row is due by its time, in microseconds (null: none has a time); first, unless retries are paused, it closes
@@ -246,16 +298,20 @@ begin
             where q.processed_at is null and q.next_retry_at <= now() order by q.next_retry_at limit 500)
         || array(
             select q.id from leadrouter.rule_versions v
-            join public.lead_routing_queue q on q.workspace_id = v.workspace_id and q.rules_version < v.version and q.processed_at is null
+            cross join lateral (
+                select x.id from public.lead_routing_queue x
+                where x.workspace_id = v.workspace_id and x.rules_version < v.version and x.processed_at is null
+                offset 0) q
             where v.changed_at > now() - interval '5 minutes' limit 500);
         with orphaned as materialized (
-            select q.id from unnest(v_due) d join public.lead_routing_queue q on q.id = d
-            where q.processed_at is null and leadrouter.is_orphaned(q.lead_id)
-            for no key update of q skip locked
+            select q.id from unnest(v_due) d cross join lateral (
+                select x.id from public.lead_routing_queue x
+                where x.id = d and x.processed_at is null and leadrouter.is_orphaned(x.lead_id)
+                for no key update skip locked) q
         )
         update public.lead_routing_queue q
         set processed_at = now(), updated_at = now(), last_error = 'the lead has gone, or was decided elsewhere'
-        from orphaned o where q.id = o.id and q.processed_at is null;
+        from orphaned o where q.id = any (array[o.id]) and q.processed_at is null;
     end if;
     select leadrouter.to_us(q.next_retry_at) - leadrouter.to_us(now()) into next_due_in_us
     from public.lead_routing_queue q
@@ -282,7 +338,7 @@ begin
         l.postal_code::text, l.source::text, l.external_id::text, l.attributes::text, leadrouter.to_us(l.created_at),
         leadrouter.to_us(now())
     from unnest(p_lead_ids) with ordinality as r (lead_id, ord),
-        lateral (select * from public.leads x where x.id = r.lead_id) l;
+        lateral (select * from public.leads x where x.id = r.lead_id offset 0) l;
 end
 $function$;
 
@@ -304,9 +360,9 @@ begin
         r.id, r.rule_name, r.priority, r.conditions::text, r.destination_workspace_id, coalesce(d.is_active, false),
         leadrouter.to_us(r.created_at), null::text, null::text
     from public.workspaces w
-    left join leadrouter.rule_versions v on v.workspace_id = w.id
-    left join public.lead_routing_rules r on r.workspace_id = w.id and r.is_active
-    left join public.workspaces d on d.id = r.destination_workspace_id
+    left join lateral (select x.version from leadrouter.rule_versions x where x.workspace_id = w.id offset 0) v on true
+    left join lateral (select * from public.lead_routing_rules x where x.workspace_id = w.id and x.is_active offset 0) r on true
+    left join lateral (select x.is_active from public.workspaces x where x.id = r.destination_workspace_id offset 0) d on true
     where w.id = any (p_workspace_ids)
     union all
     select s.workspace_id, coalesce(v.version, 0), null, null, null, null, null, null, null, null, null, null, s.set_name, x.set_value
@@ -344,19 +400,23 @@ create type leadrouter.decided_lead as (
     error_class text,
     rules_version bigint,
     opens boolean,  -- a new queue row
-    closes boolean  -- an open one
+    closes tid,     -- where the open one lies that it closes
+    holder_workspace_id uuid
 );
 
 -- Decides and records. First the claims, in order of their hashes: a free or expired one is taken, one in flight is waited for, a
 -- live one is locked so that it cannot vanish. Of several leads of one identity the first competes. The next statement sees what
 -- came of it, whoever won, and writes leads and log; the last ones close and open queue rows (two statements: one could trip the
--- unique index).
+-- unique index). holder_workspace_id: for a lead that lost its identity to another here, where that is. p_places and p_queue_places are
+-- where the leads and their open rows lie, as lock_leads() gave them; without them they are looked up. A row that was changed since, which
+-- nobody may without its lead's lock, is not left open: the transaction is to be tried again.
 create function leadrouter.decide(p_lead_ids uuid[], p_source_workspace_ids uuid[], p_lock_owners uuid[], p_verdicts smallint[],
         p_destinations uuid[], p_rule_ids uuid[], p_rule_names text[], p_rules_versions bigint[], p_duplicate_lead_ids uuid[],
         p_reasons text[], p_error_classes text[], p_max_attempts integer[], p_actor_ids uuid[], p_global_scopes boolean[],
-        p_dedupe_days integer[], p_hashes text[], p_lead_expires_us bigint[], p_facts text[] default null)
+        p_dedupe_days integer[], p_hashes text[], p_lead_expires_us bigint[], p_facts text[] default null, p_places tid[] default null,
+        p_queue_places tid[] default null)
     returns table (ord integer, result text, destination_workspace_id uuid, matched_rule_id uuid, duplicate_lead_id uuid,
-        attempt_number integer, next_retry_us bigint, decision_id uuid, reason text)
+        attempt_number integer, next_retry_us bigint, decision_id uuid, reason text, holder_workspace_id uuid)
     language plpgsql security definer rows 256
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -368,10 +428,20 @@ as $function$
 declare
     -- Not the transaction's: the leads are locked by now, so that the log has their rows in the order in which things happened.
     v_now timestamptz := clock_timestamp();
+    v_ids text := left(leadrouter.new_id()::text, 30); -- what the ids of its decisions begin with; their places in the call end them
     v_decided leadrouter.decided_lead[];
     v_any_opens boolean;
-    v_any_closes boolean;
+    v_closes integer;
+    v_closed integer;
 begin
+    if p_places is null then
+        p_places := array(
+            select (select x.ctid from public.leads x where x.id = d.lead_id)
+            from unnest(p_lead_ids) with ordinality as d (lead_id, ord) order by d.ord);
+        p_queue_places := array(
+            select (select x.ctid from public.lead_routing_queue x where x.lead_id = d.lead_id and x.processed_at is null)
+            from unnest(p_lead_ids) with ordinality as d (lead_id, ord) order by d.ord);
+    end if;
     insert into public.lead_dedupe_claims as c (dedupe_hash, lead_id, workspace_id, claimed_at, expires_at)
     select distinct on (d.hash) d.hash, d.lead_id, d.destination, now(),
         greatest(leadrouter.from_us(d.expires_us), now() + d.days * interval '1 day')
@@ -385,7 +455,8 @@ begin
         where c.expires_at <= now();
 
     with judged as materialized (
-        select d.*, gen_random_uuid() as decision_id, c.lead_id as holder, q.id as queue_id, q.rules_version as queue_version,
+        select d.*, (v_ids || lpad(to_hex(d.ord), 6, '0'))::uuid as decision_id, c.lead_id as holder, c.workspace_id as holder_workspace_id,
+            q.rules_version as queue_version,
             coalesce(q.max_attempts, d.max_attempts) as attempts_allowed,
             case
                 when d.verdict = 1 and (c.lead_id is null or c.lead_id = d.lead_id
@@ -400,15 +471,16 @@ begin
             coalesce(e.is_revived, true) as is_revived
         from unnest(p_lead_ids, p_source_workspace_ids, p_lock_owners, p_verdicts, p_destinations, p_rule_ids, p_rule_names,
                 p_rules_versions, p_duplicate_lead_ids, p_reasons, p_error_classes, p_max_attempts, p_actor_ids, p_global_scopes, p_hashes,
-                p_facts)
+                p_facts, p_places, p_queue_places)
             with ordinality as d (lead_id, source, lock_owner, verdict, destination, rule_id, rule_name, rules_version, duplicate_of,
-                reason, error_class, max_attempts, actor_id, global_scope, hash, facts, ord)
+                reason, error_class, max_attempts, actor_id, global_scope, hash, facts, place, queue_place, ord)
         left join lateral (
             select x.lead_id, x.workspace_id from public.lead_dedupe_claims x
-            where x.dedupe_hash = d.hash and x.expires_at > now() and d.verdict = 1) c on true
+            where x.dedupe_hash = d.hash and x.expires_at > now() and d.verdict = 1
+            offset 0) c on true
         left join lateral (
-            select x.id, x.max_attempts, x.rules_version from public.lead_routing_queue x
-            where x.lead_id = d.lead_id and x.processed_at is null) q on true
+            select x.max_attempts, x.rules_version from public.lead_routing_queue x
+            where x.ctid = d.queue_place and coalesce(x.lead_id = d.lead_id and x.processed_at is null, false)) q on true
         left join lateral (select * from leadrouter.error_classes x where x.class = d.error_class and d.verdict = 3) e on true
     ), changed as (
         update public.leads l set
@@ -436,11 +508,12 @@ begin
             routing_locked_at = null,
             updated_at = now()
         from judged j
-        where l.id = j.lead_id and l.source_workspace_id = j.source
+        -- coalesce(): as in lock_leads().
+        where l.ctid = j.place and coalesce(l.id = j.lead_id and l.source_workspace_id = j.source
           and (l.routing_status in ('pending', 'failed')
-               or (l.routing_status = 'routing' and l.routing_locked_by = j.lock_owner and j.kind not in ('hold', 'expired')))
+               or (l.routing_status = 'routing' and l.routing_locked_by = j.lock_owner and j.kind not in ('hold', 'expired'))), false)
         returning j.ord, l.id, j.source, l.routing_status, l.workspace_id, l.matched_rule_id, l.duplicate_lead_id, l.routing_attempts,
-            j.attempts_allowed, j.decision_id, j.kind, j.queue_id, j.rules_version, j.lock_owner, j.actor_id, j.rule_name, j.verdict,
+            j.attempts_allowed, j.decision_id, j.kind, j.queue_place, j.rules_version, j.lock_owner, j.actor_id, j.rule_name, j.verdict,
             j.facts, case j.kind when 'hold' then 'held' when 'attempt' then coalesce(j.error_class, 'unmatched') end as error_class,
             case
                 when j.kind = 'duplicate' and j.verdict = 1 then 'the same person is lead ' || l.duplicate_lead_id
@@ -452,7 +525,8 @@ begin
                 when j.kind = 'hold' then 'retry'
                 when j.kind <> 'attempt' then j.kind
                 when l.routing_status = 'failed' then 'failed'
-                else 'retry' end as result
+                else 'retry' end as result,
+            case when j.kind = 'duplicate' then j.holder_workspace_id end as holder_workspace_id
     ), logged as (
         insert into public.lead_routing_logs (id, lead_id, source_workspace_id, destination_workspace_id, matched_rule_id, routing_result,
             error_message, lock_owner, attempt_number, actor_id, routing_metadata, created_at)
@@ -465,33 +539,39 @@ begin
     )
     select array_agg(row(c.ord, c.id, c.source, c.result, case when c.kind in ('success', 'duplicate') then c.workspace_id end,
         c.matched_rule_id, c.duplicate_lead_id, c.routing_attempts, c.attempts_allowed, c.next_retry_at, c.decision_id, c.reason,
-        c.error_class, c.rules_version, c.next_retry_at is not null, c.queue_id is not null)::leadrouter.decided_lead order by c.ord),
-        bool_or(c.next_retry_at is not null), bool_or(c.queue_id is not null)
-    into v_decided, v_any_opens, v_any_closes from changed c;
+        c.error_class, c.rules_version, c.next_retry_at is not null, c.queue_place,
+        c.holder_workspace_id)::leadrouter.decided_lead order by c.ord),
+        bool_or(c.next_retry_at is not null), count(c.queue_place)
+    into v_decided, v_any_opens, v_closes from changed c;
 
     -- A lead that was not in the state expected decides nothing, so it owns nothing.
     if coalesce(cardinality(v_decided), 0) < cardinality(p_lead_ids) then
         delete from public.lead_dedupe_claims c
         using (select distinct d.hash, d.lead_id from unnest(p_hashes, p_lead_ids, p_verdicts) as d (hash, lead_id, verdict)
                where d.verdict = 1 and not exists (select from unnest(v_decided) e where e.lead_id = d.lead_id)) u
-        where c.dedupe_hash = u.hash and c.lead_id = u.lead_id and c.claimed_at = now()
-          and not exists (select from public.leads l where l.id = u.lead_id and l.routing_status = 'routed');
+        where c.dedupe_hash = any (array[u.hash]) and c.lead_id = u.lead_id and c.claimed_at = now()
+          and not exists (select from public.leads l where l.id = u.lead_id and l.routing_status = 'routed' offset 0);
     end if;
-    if v_any_closes then
+    if v_closes > 0 then
         update public.lead_routing_queue q set processed_at = now(), updated_at = now()
-        from unnest(v_decided) d where d.closes and q.lead_id = d.lead_id and q.processed_at is null;
+        from unnest(v_decided) d where q.ctid = d.closes and coalesce(q.lead_id = d.lead_id and q.processed_at is null, false);
+        get diagnostics v_closed = row_count;
+        if v_closed <> v_closes then
+            raise exception 'a row of the queue was changed without its lead''s lock' using errcode = '40001';
+        end if;
     end if;
     if v_any_opens then
-        insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
+        -- A row has the id of the attempt that opened it.
+        insert into public.lead_routing_queue (id, lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
             error_count, error_class, rules_version)
-        select d.lead_id, d.source_workspace_id, d.attempt_number, d.max_attempts, d.next_retry_at, d.reason, d.attempt_number,
-            d.error_class, d.rules_version
+        select d.decision_id, d.lead_id, d.source_workspace_id, d.attempt_number, d.max_attempts, d.next_retry_at, d.reason,
+            d.attempt_number, d.error_class, d.rules_version
         from unnest(v_decided) d where d.opens;
     end if;
 
     return query
     select d.ord, d.result, d.destination_workspace_id, d.matched_rule_id, d.duplicate_lead_id, d.attempt_number,
-        leadrouter.to_us(d.next_retry_at), d.decision_id, d.reason
+        leadrouter.to_us(d.next_retry_at), d.decision_id, d.reason, d.holder_workspace_id
     from unnest(v_decided) d;
 end
 $function$;
@@ -509,6 +589,7 @@ $function$;
 
 -- --- After a lost COMMIT ------------------------------------------------------------------------------------------------
 
+-- What these attempts wrote into the log: whether a commit whose answer was lost had taken place. No row for one that wrote nothing.
 create function leadrouter.find_attempts(p_lead_ids uuid[], p_lock_owners uuid[])
     returns table (ord integer, result text, destination_workspace_id uuid, matched_rule_id uuid, duplicate_lead_id uuid,
         attempt_number integer, next_retry_us bigint, decision_id uuid, reason text, matched_rule_name text)
@@ -528,26 +609,12 @@ begin
         lateral (
             select * from public.lead_routing_logs x
             where x.lead_id = r.lead_id and x.lock_owner = r.lock_owner
-              and x.created_at between now() - interval '1 day' and now() + interval '1 day' -- passes over the partitions made ahead
-              and x.routing_result in ('success', 'duplicate', 'retry', 'failed', 'expired')) g;
+              and x.routing_result in ('success', 'duplicate', 'retry', 'failed', 'expired')
+            offset 0) g;
 end
 $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('to_us', 'from_us', 'lock_leads', 'lock_due_leads', 'is_orphaned', 'next_due', 'postpone_retries',
-              'decision_record', 'load_rule_sets', 'lead_facts', 'retry_time', 'decide', 'next_attempt', 'find_attempts') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text
-            !~ '(lock_leads|lock_due_leads|next_due|postpone_retries|lead_facts|load_rule_sets|decide|find_attempts)[(]';
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-    alter type leadrouter.due_lead owner to leadrouter_owner;
-    alter type leadrouter.decided_lead owner to leadrouter_owner;
-end
-$body$;
+select leadrouter.seal_functions('{to_us, from_us, read_leads, is_orphaned, decision_record, retry_time, next_attempt}');
+select leadrouter.seal_functions('{
+    lock_leads, lock_due_leads, next_due, postpone_retries, load_rule_sets, lead_facts, decide, find_attempts}', 'leadrouter_service');
+alter type leadrouter.decided_lead owner to leadrouter_owner;

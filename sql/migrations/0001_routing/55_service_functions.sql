@@ -2,10 +2,14 @@
 --
 -- What the server's other calls use: taking leads in, looking them up, counting.
 
+-- Inserts leads that are not there yet by their external ids; one row each, in order. With p_request_id the same call again, within a day,
+-- gives what the first one gave, and LR409 when its content is another.
 create function leadrouter.create_leads(p_workspace_id uuid, p_leads jsonb, p_request_id uuid, p_content_hash bytea)
     returns table (ord integer, lead_id uuid, created boolean, replayed boolean)
     language plpgsql security definer rows 1000
     set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $function$
 #variable_conflict use_column
 declare
@@ -64,7 +68,8 @@ begin
     from jsonb_array_elements(p_leads) with ordinality as g (lead, n)
     left join lateral (
         select x.id from public.leads x
-        where v_ids[g.n] is null and x.source_workspace_id = p_workspace_id and x.external_id = g.lead ->> 'external_id') l on true;
+        where v_ids[g.n] is null and x.source_workspace_id = p_workspace_id and x.external_id = g.lead ->> 'external_id'
+        offset 0) l on true;
     if array_position(v_ids, null) is not null then
         raise exception 'a lead with the same external_id was removed meanwhile' using errcode = '40001';
     end if;
@@ -86,23 +91,24 @@ $function$;
 -- What workspaces may ask of a server, one row each in no order; null: what the server says. A workspace that does not exist has no limits
 -- of its own.
 create function leadrouter.workspace_limits(p_workspace_ids uuid[])
-    returns table (workspace_id uuid, calls_per_second integer, calls_burst integer, calls_in_flight integer)
+    returns table (workspace_id uuid, calls_per_second integer, calls_burst integer, calls_in_flight integer, imports integer)
     language sql stable security definer rows 10
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
 as $function$
     select x.id, leadrouter.limit_of(l.routing_config, 'calls_per_second'), leadrouter.limit_of(l.routing_config, 'calls_burst'),
-        leadrouter.limit_of(l.routing_config, 'calls_in_flight')
+        leadrouter.limit_of(l.routing_config, 'calls_in_flight'), leadrouter.limit_of(l.routing_config, 'imports')
     from unnest(p_workspace_ids) as x (id)
     left join lateral (select w.routing_config from public.workspaces w where w.id = x.id) l on true
 $function$;
 
+-- A lead for its source or its owner; no row for anybody else.
 create function leadrouter.get_lead(p_lead_id uuid, p_workspace_id uuid)
     returns table (id uuid, workspace_id uuid, source_workspace_id uuid, external_id text, email text, phone text, first_name text,
         last_name text, company_name text, company_industry text, company_size text, company_revenue text, country text, state text,
         city text, postal_code text, source text, attributes text, routing_status text, decided_outcome text, matched_rule_id uuid,
         duplicate_lead_id uuid, decision_id uuid, routing_attempts integer, routing_error text, created_us bigint, decided_us bigint,
-        lead_expires_us bigint, next_retry_us bigint)
+        lead_expires_us bigint, next_retry_us bigint, erased_us bigint)
     language plpgsql stable security definer rows 1
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -116,9 +122,10 @@ begin
         case when l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() then 'expired' else l.routing_status::text end,
         l.decided_outcome, l.matched_rule_id, l.duplicate_lead_id, l.decision_id, l.routing_attempts, l.routing_error,
         leadrouter.to_us(l.created_at), leadrouter.to_us(l.routing_completed_at), leadrouter.to_us(l.lead_expires_at),
-        leadrouter.to_us(q.next_retry_at)
+        leadrouter.to_us(q.next_retry_at), leadrouter.to_us(l.erased_at)
     from public.leads l
-    left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
+    left join lateral (
+        select x.next_retry_at from public.lead_routing_queue x where x.lead_id = l.id and x.processed_at is null offset 0) q on true
     where l.id = p_lead_id and (l.source_workspace_id = p_workspace_id or l.workspace_id = p_workspace_id);
 end
 $function$;
@@ -131,7 +138,7 @@ create function leadrouter.list_leads(p_workspace_id uuid, p_is_received boolean
         last_name text, company_name text, company_industry text, company_size text, company_revenue text, country text, state text,
         city text, postal_code text, source text, attributes text, routing_status text, decided_outcome text, matched_rule_id uuid,
         duplicate_lead_id uuid, decision_id uuid, routing_attempts integer, routing_error text, created_us bigint, decided_us bigint,
-        lead_expires_us bigint, next_retry_us bigint, place_us bigint, place_id uuid)
+        lead_expires_us bigint, next_retry_us bigint, erased_us bigint, place_us bigint, place_id uuid)
     language plpgsql stable security definer rows 100
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -181,11 +188,11 @@ begin
         case when l.routing_status in ('pending', 'failed') and l.lead_expires_at <= now() then 'expired' else l.routing_status::text end,
         l.decided_outcome, l.matched_rule_id, l.duplicate_lead_id, l.decision_id, l.routing_attempts, l.routing_error,
         leadrouter.to_us(l.created_at), leadrouter.to_us(l.routing_completed_at), leadrouter.to_us(l.lead_expires_at),
-        leadrouter.to_us(q.next_retry_at), leadrouter.to_us(l.created_at), l.id
+        leadrouter.to_us(q.next_retry_at), leadrouter.to_us(l.erased_at), leadrouter.to_us(l.created_at), l.id
     from unnest(v_ids) with ordinality as x (lead_id, n)
-    cross join lateral (select * from public.leads y where y.id = x.lead_id) l
+    cross join lateral (select * from public.leads y where y.id = x.lead_id offset 0) l
     left join lateral (
-        select * from public.lead_routing_queue y where y.lead_id = l.id and y.processed_at is null) q on true
+        select * from public.lead_routing_queue y where y.lead_id = l.id and y.processed_at is null offset 0) q on true
     order by x.n;
     if v_seen = p_scan and cardinality(v_ids) < p_limit then
         place_us := leadrouter.to_us(v_lead.created_at);
@@ -199,7 +206,9 @@ $function$;
 -- an entry of an index.
 create function leadrouter.health_counts(p_workspace_id uuid)
     returns table (pending bigint, routing bigint, failed bigint, retry_queue_depth bigint, retries_due bigint, stale_locks bigint,
-        oldest_pending_age_seconds bigint, counted_us bigint, held bigint, oldest_due_age_seconds bigint)
+        oldest_pending_age_seconds bigint, counted_us bigint, held bigint, oldest_due_age_seconds bigint,
+        due_attempt_mean double precision, due_attempt_max integer, stale_mean_seconds double precision,
+        stale_max_seconds double precision)
     language plpgsql stable security definer rows 1
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -208,42 +217,52 @@ create function leadrouter.health_counts(p_workspace_id uuid)
 as $function$
 begin
     return query
-    select l.pending, l.routing, l.failed, q.depth, d.due, l.stale, l.oldest, leadrouter.to_us(now()), h.held, d.oldest
+    select l.pending, l.routing, l.failed, q.depth, d.due, l.stale, l.oldest, leadrouter.to_us(now()), h.held, d.oldest,
+        d.attempt_mean, d.attempt_max, l.stale_mean, l.stale_max
     from (
         select count(*) filter (where x.routing_status = 'pending') as pending,
             count(*) filter (where x.routing_status = 'routing') as routing,
             count(*) filter (where x.routing_status = 'failed') as failed,
             count(*) filter (where x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes') as stale,
-            coalesce(floor(extract(epoch from now() - min(x.created_at) filter (where x.routing_status = 'pending'))), 0)::bigint as oldest
+            coalesce(floor(extract(epoch from now() - min(x.created_at) filter (where x.routing_status = 'pending'))), 0)::bigint as oldest,
+            coalesce(avg(extract(epoch from now() - x.routing_locked_at)) filter (
+                where x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes'), 0)::float8 as stale_mean,
+            coalesce(max(extract(epoch from now() - x.routing_locked_at)) filter (
+                where x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes'), 0)::float8 as stale_max
         from public.leads x
         where x.routing_status in ('pending', 'routing', 'failed')
+          and x.source_workspace_id >= '00000000-0000-0000-0000-000000000000' -- all, by the index on it
           and (p_workspace_id is null or x.source_workspace_id = p_workspace_id)
           and (x.routing_status = 'routing' or x.lead_expires_at > now())) l,
         (select count(*) as depth from public.lead_routing_queue x
-         where x.processed_at is null and (p_workspace_id is null or x.workspace_id = p_workspace_id)) q,
+         where x.processed_at is null and x.workspace_id >= '00000000-0000-0000-0000-000000000000'
+           and (p_workspace_id is null or x.workspace_id = p_workspace_id)) q,
         (select count(*) as held from public.lead_routing_queue x
          left join leadrouter.rule_versions v on v.workspace_id = x.workspace_id
          where x.processed_at is null and x.error_class = 'held' and coalesce(v.version, 0) <= x.rules_version
+           and x.workspace_id >= '00000000-0000-0000-0000-000000000000'
            and (p_workspace_id is null or x.workspace_id = p_workspace_id)) h,
         -- Those whose time has come, then those that a change of rules made due, since the change.
-        (select count(*) as due, coalesce(floor(extract(epoch from now() - min(x.since))), 0)::bigint as oldest
+        (select count(*) as due, coalesce(floor(extract(epoch from now() - min(x.since))), 0)::bigint as oldest,
+             coalesce(avg(x.attempt_number), 0)::float8 as attempt_mean, coalesce(max(x.attempt_number), 0) as attempt_max
          from (
             select case when v.version > x.rules_version then least(x.next_retry_at, greatest(v.changed_at, x.created_at))
-                else x.next_retry_at end as since
+                else x.next_retry_at end as since, x.attempt_number
             from public.lead_routing_queue x
             left join leadrouter.rule_versions v on v.workspace_id = x.workspace_id
             where x.processed_at is null and x.next_retry_at <= now() and (p_workspace_id is null or x.workspace_id = p_workspace_id)
             union all
-            select greatest(v.changed_at, x.created_at)
+            select greatest(v.changed_at, x.created_at), x.attempt_number
             from leadrouter.rule_versions v, lateral (
-                select y.created_at from public.lead_routing_queue y
+                select y.created_at, y.attempt_number from public.lead_routing_queue y
                 where y.workspace_id = v.workspace_id and y.rules_version < v.version and y.processed_at is null
-                  and y.next_retry_at > now()
-                offset 0) x -- or the planner begins with all open rows
+                  and coalesce(y.next_retry_at > now(), false)
+                offset 0) x
             where p_workspace_id is null or v.workspace_id = p_workspace_id) x) d;
 end
 $function$;
 
+-- The number of the last migration that is there as a whole; 0: none.
 create function leadrouter.schema_version() returns integer
     language plpgsql stable security definer
     set search_path = pg_catalog, pg_temp
@@ -253,16 +272,5 @@ begin
 end
 $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('create_leads', 'workspace_limits', 'get_lead', 'list_leads', 'health_counts', 'schema_version') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-end
-$body$;
+select leadrouter.seal_functions('{
+    create_leads, workspace_limits, get_lead, list_leads, health_counts, schema_version}', 'leadrouter_service');

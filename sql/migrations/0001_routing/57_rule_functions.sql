@@ -178,8 +178,12 @@ begin
         l.postal_code::text, l.source::text, l.external_id::text, l.attributes::text, leadrouter.to_us(l.created_at),
         leadrouter.to_us(now()), l.routing_status::text, c.lead_id, l.routing_status = 'routing'
     from unnest(p_lead_ids) with ordinality as r (lead_id, ord)
-    join public.leads l on l.id = r.lead_id and l.source_workspace_id = p_source_workspace_id
-    left join public.lead_dedupe_claims c on c.dedupe_hash = l.dedupe_hash and c.lead_id <> l.id and c.expires_at > now()
+    cross join lateral (
+        select * from public.leads x
+        where x.id = r.lead_id and coalesce(x.source_workspace_id = p_source_workspace_id, false) offset 0) l
+    left join lateral (
+        select x.lead_id from public.lead_dedupe_claims x
+        where x.dedupe_hash = l.dedupe_hash and x.lead_id <> l.id and x.expires_at > now() offset 0) c on true
     order by r.ord;
 end
 $function$;
@@ -213,17 +217,5 @@ as $function$
     order by s.from_workspace_id, x.n
 $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('rule_set_at', 'list_rule_versions', 'change_rules', 'lead_history', 'leads_for_test',
-              'rule_ways_back') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-end
-$body$;
+select leadrouter.seal_functions('{
+    rule_set_at, list_rule_versions, change_rules, lead_history, leads_for_test, rule_ways_back}', 'leadrouter_service');

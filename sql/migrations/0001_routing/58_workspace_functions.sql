@@ -163,18 +163,6 @@ create function leadrouter.remove_member(p_workspace_id uuid, p_user_id uuid, p_
     set search_path = pg_catalog, pg_temp
 as $function$ select not leadrouter.change_member(p_workspace_id, p_user_id, null, p_by_person) $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('read_workspaces', 'check_fallback', 'create_workspace', 'update_workspace', 'list_members',
-              'change_member', 'set_member', 'remove_member') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text ~ '(check_fallback|change_member)[(]';
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-end
-$body$;
+select leadrouter.seal_functions('{check_fallback, change_member}');
+select leadrouter.seal_functions('{
+    read_workspaces, create_workspace, update_workspace, list_members, set_member, remove_member}', 'leadrouter_service');

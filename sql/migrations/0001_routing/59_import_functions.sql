@@ -4,10 +4,10 @@
 -- later names that id, so that a call that was thought lost changes nothing any more. How far an import is stands in the row and is
 -- written by the transaction that takes the rows in: after any crash every row is in once or not at all, and the import says which.
 
--- Begins an import, or takes over the unfinished one of the same fingerprint; one that has ended is given as it is. LR404: no such
--- workspace.
+-- Begins an import, or takes over the unfinished one of the same fingerprint; one that has ended is given as it is. With
+-- p_only_continue an unfinished one must be there. LR404: no such workspace; LR405: no import to continue.
 create function leadrouter.begin_import(p_workspace_id uuid, p_fingerprint text, p_source text, p_user_id uuid, p_is_routed boolean,
-        p_total bigint, p_owner uuid)
+        p_total bigint, p_owner uuid, p_only_continue boolean)
     returns table (import_id uuid, is_continued boolean, status text, last_row bigint, end_offset bigint)
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -17,6 +17,10 @@ begin
     perform from public.workspaces w where w.id = p_workspace_id for key share;
     if not found then
         raise exception 'no such workspace' using errcode = 'LR404';
+    end if;
+    if p_only_continue and not exists (select from public.bulk_upload_jobs j
+            where j.workspace_id = p_workspace_id and j.fingerprint = p_fingerprint and j.completed_at is null) then
+        raise exception 'no import to continue' using errcode = 'LR405';
     end if;
     return query
     insert into public.bulk_upload_jobs as j (workspace_id, fingerprint, source, user_id, is_routed, total_records, owner)
@@ -32,14 +36,16 @@ end
 $function$;
 
 -- Takes one batch of rows in, in the order of their numbers, which go on where the import is. p_reasons: why a row is rejected, null for
--- one that is taken. p_columns: 14 texts of each lead, one after the other, in the order of the columns below. Gives for each row: created;
--- updated, an earlier lead of the same external id whose empty fields it fills; existing; duplicate, of an earlier row of this import;
--- rejected. dedupe_hash is '' for a lead of a blank identity and null for a row whose lead needs no decision. LR412: another call has
--- taken the import over, or the rows are in already.
+-- one that is taken; p_fields: for which field. p_hashes: what generate_dedupe_hash() makes of each lead, null or '' to have it computed.
+-- Gives for each row: created; updated, an earlier lead of the same external id whose empty fields it fills; existing; duplicate, of an
+-- earlier row of this import; rejected. dedupe_hash is '' for a lead of a blank identity and null for a row whose lead needs no decision.
+-- LR412: another call has taken the import over, or the rows are in already. LR429: more rows than limits.leads_per_request of the
+-- workspace.
 create function leadrouter.import_rows(p_import_id uuid, p_owner uuid, p_after_row bigint, p_end_offset bigint, p_rows bigint[],
-        p_reasons text[], p_keys uuid[], p_external_ids text[], p_emails text[], p_phones text[], p_first_names text[],
+        p_fields text[], p_reasons text[], p_keys uuid[], p_external_ids text[], p_emails text[], p_phones text[], p_first_names text[],
         p_last_names text[], p_company_names text[], p_company_industries text[], p_company_sizes text[], p_company_revenues text[],
-        p_countries text[], p_states text[], p_cities text[], p_postal_codes text[], p_sources text[], p_attributes text[])
+        p_countries text[], p_states text[], p_cities text[], p_postal_codes text[], p_sources text[], p_attributes text[],
+        p_hashes text[])
     returns table (ord integer, result text, lead_id uuid, dedupe_hash text)
     language plpgsql security definer rows 1000
     set search_path = pg_catalog, pg_temp
@@ -57,28 +63,36 @@ declare
     v_hashes text[];
     v_results text[];
     v_updated bigint[];
+    v_is_changed boolean;
 begin
-    select j.workspace_id, j.owner, j.last_row, j.completed_at into v_import
-    from public.bulk_upload_jobs j where j.id = p_import_id for no key update;
+    select j.workspace_id, j.owner, j.last_row, j.completed_at, leadrouter.limit_of(w.routing_config, 'leads_per_request') as most
+    into v_import
+    from public.bulk_upload_jobs j join public.workspaces w on w.id = j.workspace_id where j.id = p_import_id for no key update of j;
     if not found or v_import.owner <> p_owner or v_import.last_row <> p_after_row or v_import.completed_at is not null then
         raise exception 'the import goes on elsewhere' using errcode = 'LR412';
     end if;
+    if cardinality(p_rows) > v_import.most then
+        raise exception 'limits.leads_per_request: the workspace may send % leads in a request', v_import.most using errcode = 'LR429';
+    end if;
 
+    -- A host's trigger that comes before the one that hashes may change what is hashed: then only that trigger can tell.
+    v_is_changed := exists (select from pg_trigger t where t.tgrelid = 'public.leads'::regclass and not t.tgisinternal
+        and t.tgtype & 7 = 7 and t.tgenabled <> 'D' and t.tgname < 'leads_10_fill_new'); -- before, insert, each row
     v_new_ids := array(select gen_random_uuid() from generate_series(1, cardinality(p_rows)));
     -- In order of the external ids, as everybody does who inserts leads.
     insert into public.leads (id, workspace_id, source_workspace_id, import_id, import_row, import_key, external_id, email, phone,
             first_name, last_name, company_name, company_industry, company_size, company_revenue, country, state, city, postal_code,
-            source, attributes)
+            source, attributes, lead_expires_at, dedupe_hash)
         select g.id, v_import.workspace_id, v_import.workspace_id, p_import_id, g.row_number, case when g.external_id = '' then g.key end,
             nullif(g.external_id, ''), nullif(g.email, ''), nullif(g.phone, ''), nullif(g.first_name, ''), nullif(g.last_name, ''),
             nullif(g.company_name, ''), nullif(g.company_industry, ''), nullif(g.company_size, ''), nullif(g.company_revenue, ''),
             nullif(g.country, ''), nullif(g.state, ''), nullif(g.city, ''), nullif(g.postal_code, ''), nullif(g.source, ''),
-            g.attributes::jsonb
+            g.attributes::jsonb, leadrouter.lead_expiry(now()), case when not v_is_changed then nullif(g.hash, '') end
         from unnest(v_new_ids, p_rows, p_reasons, p_keys, p_external_ids, p_emails, p_phones, p_first_names, p_last_names,
                 p_company_names, p_company_industries, p_company_sizes, p_company_revenues, p_countries, p_states, p_cities,
-                p_postal_codes, p_sources, p_attributes)
+                p_postal_codes, p_sources, p_attributes, p_hashes)
             as g (id, row_number, reason, key, external_id, email, phone, first_name, last_name, company_name, company_industry,
-                company_size, company_revenue, country, state, city, postal_code, source, attributes)
+                company_size, company_revenue, country, state, city, postal_code, source, attributes, hash)
         where g.reason is null
         order by g.external_id, g.key, g.row_number
         on conflict do nothing;
@@ -129,7 +143,7 @@ begin
                 source = coalesce(nullif(l.source, ''), nullif(g.source, '')),
                 attributes = g.attributes::jsonb || l.attributes
             from given g
-            where l.id = g.lead_id and (
+            where l.id = any (array[g.lead_id]) and (
                 (coalesce(l.email, '') = '' and g.email <> '') or (coalesce(l.phone, '') = '' and g.phone <> '')
                 or (coalesce(l.first_name, '') = '' and g.first_name <> '') or (coalesce(l.last_name, '') = '' and g.last_name <> '')
                 or (coalesce(l.company_name, '') = '' and g.company_name <> '')
@@ -140,17 +154,20 @@ begin
                 or (coalesce(l.city, '') = '' and g.city <> '') or (coalesce(l.postal_code, '') = '' and g.postal_code <> '')
                 or (coalesce(l.source, '') = '' and g.source <> '')
                 or l.attributes is distinct from g.attributes::jsonb || l.attributes)
-            returning l.id
+            returning g.n
         )
-        select coalesce(array_agg(g.n), '{}') into v_updated from filled f join given g on g.lead_id = f.id;
+        select coalesce(array_agg(f.n), '{}') into v_updated from filled f;
         v_results := array(
             select case when g.n = any (v_updated) then 'updated' else g.result end
             from unnest(v_results) with ordinality as g (result, n) order by g.n);
     end if;
 
-    insert into leadrouter.import_batches (import_id, first_row, lead_ids)
-    select p_import_id, p_rows[1], coalesce(array_agg(g.lead_id order by g.n), '{}')
-    from unnest(v_lead_ids, v_results) with ordinality as g (lead_id, result, n) where g.result = 'created';
+    insert into leadrouter.import_batches (import_id, first_row, lead_ids, rejected_rows, rejected_fields, rejected_reasons)
+    select p_import_id, p_rows[1], coalesce(array_agg(g.lead_id order by g.n) filter (where g.result = 'created'), '{}'),
+        coalesce(array_agg(g.row_number order by g.n) filter (where g.result = 'rejected'), '{}'),
+        coalesce(array_agg(g.field order by g.n) filter (where g.result = 'rejected'), '{}'),
+        coalesce(array_agg(g.reason order by g.n) filter (where g.result = 'rejected'), '{}')
+    from unnest(v_lead_ids, v_results, p_rows, p_fields, p_reasons) with ordinality as g (lead_id, result, row_number, field, reason, n);
     update public.bulk_upload_jobs j set
         last_row = v_last_row,
         end_offset = greatest(j.end_offset, p_end_offset),
@@ -168,9 +185,9 @@ begin
         select count(*) filter (where g.result <> 'rejected') as taken, count(*) filter (where g.result = 'rejected') as rejected,
             count(*) filter (where g.result = 'created') as created, count(*) filter (where g.result = 'updated') as updated,
             count(*) filter (where g.result = 'existing') as existing, count(*) filter (where g.result = 'duplicate') as duplicate,
-            coalesce(jsonb_agg(jsonb_build_object('row', g.row_number, 'error', g.reason) order by g.row_number)
-                filter (where g.result = 'rejected'), '[]') as errors
-        from unnest(v_results, p_rows, p_reasons) as g (result, row_number, reason)) c
+            coalesce(jsonb_agg(jsonb_build_object('row', g.row_number, 'error', concat_ws(': ', nullif(g.field, ''), g.reason))
+                order by g.row_number) filter (where g.result = 'rejected'), '[]') as errors
+        from unnest(v_results, p_rows, p_fields, p_reasons) as g (result, row_number, field, reason)) c
     where j.id = p_import_id;
     return query
     select g.n::integer, g.result, g.lead_id, g.hash
@@ -192,8 +209,11 @@ begin
     from (select x.first_row, x.lead_ids from leadrouter.import_batches x where x.import_id = p_import_id
           order by x.first_row desc limit p_batches) b
     cross join lateral unnest(b.lead_ids) with ordinality as r (lead_id, n)
-    join public.leads l on l.id = r.lead_id and l.import_id = p_import_id and l.routing_status = 'pending' and l.routing_attempts = 0
-    where not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
+    cross join lateral (
+        select x.id, x.dedupe_hash from public.leads x
+        where x.id = r.lead_id and x.import_id = p_import_id and x.routing_status = 'pending' and x.routing_attempts = 0
+        offset 0) l
+    where not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null offset 0)
     order by b.first_row, r.n;
 end
 $function$;
@@ -229,13 +249,45 @@ begin
             case when l.decided_outcome = 'success' then l.workspace_id end as workspace_id, count(*) as leads,
             count(*) filter (where l.decided_outcome = 'duplicate') as duplicates
         from leadrouter.import_batches b cross join lateral unnest(b.lead_ids) as r (lead_id)
-        join public.leads l on l.id = r.lead_id and l.import_id = b.import_id
+        cross join lateral (
+            select x.decided_outcome, x.workspace_id from public.leads x where x.id = r.lead_id and x.import_id = b.import_id offset 0) l
         where b.import_id = p_import_id
         group by 1, 2) c;
     update public.bulk_upload_jobs j set
         status = case when j.failed_records = 0 then 'completed' else 'completed_with_errors' end,
         total_records = j.processed_records, routing_summary = v_summary, completed_at = now(), updated_at = now()
     where j.id = p_import_id;
+end
+$function$;
+
+-- Forgets what nobody asks for any more, at most p_limit rows of each kind; returns how many. Which leads an import made, and which rows
+-- were rejected but the first 100: p_batches_days after it ended (by then leads are decided, and counted). Imports: p_keep_days after they
+-- ended, or after rows came in last. The same file again is then an import of its own; its leads are known all the same.
+create function leadrouter.prune_imports(p_batches_days integer, p_keep_days integer, p_limit integer) returns integer
+    language plpgsql security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_batches integer;
+    v_imports integer;
+begin
+    if p_batches_days is null or p_batches_days < 1 or p_keep_days is null or p_keep_days < p_batches_days then
+        raise exception 'p_batches_days, p_keep_days: must be at least 1, and the second no less than the first' using errcode = '22023';
+    end if;
+    delete from leadrouter.import_batches b using (
+        select x.import_id, x.first_row
+        from public.bulk_upload_jobs j join leadrouter.import_batches x on x.import_id = j.id
+        where j.completed_at <= now() - p_batches_days * interval '1 day'
+        limit p_limit for update of x skip locked) old
+    where b.import_id = old.import_id and b.first_row = old.first_row;
+    get diagnostics v_batches = row_count;
+    delete from public.bulk_upload_jobs j using (
+        select x.id from public.bulk_upload_jobs x
+        where coalesce(x.completed_at, x.updated_at) <= now() - p_keep_days * interval '1 day'
+        limit p_limit for update skip locked) old
+    where j.id = old.id;
+    get diagnostics v_imports = row_count;
+    return v_batches + v_imports;
 end
 $function$;
 
@@ -258,16 +310,22 @@ as $function$
     limit p_limit
 $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('begin_import', 'import_rows', 'import_unrouted', 'leave_import', 'end_import', 'read_imports') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-end
-$body$;
+-- Rows of an import that were rejected, in their order, behind row p_after_row. None once they are forgotten.
+create function leadrouter.read_rejected_rows(p_workspace_id uuid, p_import_id uuid, p_after_row bigint, p_limit integer)
+    returns table (row_number bigint, field text, reason text)
+    language sql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+    select r.row_number, r.field, r.reason
+    from public.bulk_upload_jobs j
+    join leadrouter.import_batches b on b.import_id = j.id and b.first_row >= coalesce((
+        select max(x.first_row) from leadrouter.import_batches x where x.import_id = p_import_id and x.first_row <= p_after_row), 0)
+    cross join lateral unnest(b.rejected_rows, b.rejected_fields, b.rejected_reasons) as r (row_number, field, reason)
+    where j.id = p_import_id and j.workspace_id = p_workspace_id and r.row_number > p_after_row
+    order by b.first_row, r.row_number
+    limit p_limit
+$function$;
+
+select leadrouter.seal_functions('{
+    begin_import, import_rows, import_unrouted, leave_import, end_import, read_imports, read_rejected_rows,
+    prune_imports}', 'leadrouter_service');

@@ -2,6 +2,8 @@
 --
 -- The database interface that other systems call by parameter name: one lead at a time, through the same decide().
 
+-- Takes a lead that is undecided and that nobody holds, and never waits. False when it is not to be had; one past its time to live is
+-- marked expired instead.
 create function public.acquire_routing_lock(p_lead_id uuid, p_lock_owner uuid) returns boolean
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -43,19 +45,23 @@ as $function$
 declare
     v_lead record;
 begin
-    select l.dedupe_hash, leadrouter.to_us(l.lead_expires_at) as expires_us, coalesce(v.version, 0) as version, r.rule_name,
+    select l.ctid as place, q.ctid as queue_place, l.dedupe_hash, leadrouter.to_us(l.lead_expires_at) as expires_us,
+        coalesce(v.version, 0) as version, r.rule_name,
         coalesce(w.routing_config ->> 'dedupe_scope', '') = 'global' as is_global,
         coalesce((w.routing_config ->> 'dedupe_days')::integer, 90) as days
     into v_lead
     from public.leads l
-    left join public.workspaces w on w.id = l.source_workspace_id
-    left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+    left join lateral (select x.routing_config from public.workspaces x where x.id = l.source_workspace_id offset 0) w on true
+    left join lateral (select x.version from leadrouter.rule_versions x where x.workspace_id = l.source_workspace_id offset 0) v on true
     left join public.lead_routing_rules r on r.id = p_rule_id
+    left join lateral (
+        select x.ctid from public.lead_routing_queue x where x.lead_id = l.id and x.processed_at is null offset 0) q on true
     where l.id = p_lead_id;
     perform from leadrouter.decide(array[p_lead_id], array[p_source_workspace_id], array[p_lock_owner], array[p_verdict],
         array[p_destination], array[p_rule_id], array[v_lead.rule_name], array[v_lead.version], array[null]::uuid[], array[p_reason],
         array[p_error_class], array[p_max_attempts], array[p_actor_id], array[v_lead.is_global], array[v_lead.days],
-        array[v_lead.dedupe_hash], array[coalesce(v_lead.expires_us, 9223372036854775807)]);
+        array[v_lead.dedupe_hash], array[coalesce(v_lead.expires_us, 9223372036854775807)], array[null]::text[], array[v_lead.place],
+        array[v_lead.queue_place]);
     return found;
 end
 $function$;
@@ -74,6 +80,8 @@ begin
 end
 $function$;
 
+-- Gives a lead that p_lock_owner holds to a workspace, or records that it is a duplicate. False when p_lock_owner does not hold it (any
+-- more).
 create function public.complete_routing(p_lead_id uuid, p_destination_workspace_id uuid, p_matched_rule_id uuid, p_lock_owner uuid)
     returns boolean
     language plpgsql security definer
@@ -93,6 +101,8 @@ begin
 end
 $function$;
 
+-- Records that an attempt failed: the lead waits for the next one, or has failed for good when none is left. False when p_lock_owner does
+-- not hold it (any more).
 create function public.fail_routing(p_lead_id uuid, p_error_message text, p_lock_owner uuid, p_max_attempts integer default 3)
     returns boolean
     language plpgsql security definer
@@ -146,18 +156,7 @@ begin
 end
 $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where (p.pronamespace = 'public'::regnamespace and p.proname in ('acquire_routing_lock', 'complete_routing', 'fail_routing',
-                'release_stale_routing_locks', 'check_cross_partner_duplicate', 'mark_expired_leads'))
-           or (p.pronamespace = 'leadrouter'::regnamespace and p.proname in ('decide_one', 'held_source_workspace')) loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text like 'leadrouter.%';
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-end
-$body$;
+select leadrouter.seal_functions('{decide_one, held_source_workspace}');
+select leadrouter.seal_functions('{
+    public.acquire_routing_lock, public.complete_routing, public.fail_routing, public.release_stale_routing_locks,
+    public.check_cross_partner_duplicate, public.mark_expired_leads}', 'leadrouter_service');

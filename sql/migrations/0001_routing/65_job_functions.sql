@@ -5,6 +5,7 @@
 
 -- --- Jobs ---------------------------------------------------------------------------------------------------------------
 
+-- Makes rows for jobs that have none, with the time of their first run; returns how many.
 create function leadrouter.register_jobs(p_names text[], p_next_run_us bigint[]) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -21,6 +22,7 @@ begin
 end
 $function$;
 
+-- Whether nobody has touched a run for its grace.
 create function leadrouter.run_is_left(p_touched_at timestamptz, p_grace_ms integer, p_now timestamptz) returns boolean
     language sql immutable parallel safe
 as $function$
@@ -31,7 +33,8 @@ $function$;
 create function leadrouter.list_jobs()
     returns table (name text, is_paused boolean, paused_us bigint, paused_by uuid, pause_note text, next_run_us bigint, is_running boolean,
         is_left boolean, last_started_us bigint, last_touched_us bigint, last_ended_us bigint, last_duration_ms bigint, last_result text,
-        last_detail text, last_error text, failures integer, runs bigint, now_us bigint)
+        last_detail text, last_error text, failures integer, runs bigint, now_us bigint,
+        last_done_us bigint)
     language plpgsql stable security definer rows 10
     set search_path = pg_catalog, pg_temp
 as $function$
@@ -41,7 +44,7 @@ begin
         j.run_id is not null and not r.is_left, r.is_left, leadrouter.to_us(j.last_started_at), leadrouter.to_us(j.last_touched_at),
         leadrouter.to_us(j.last_ended_at), (extract(epoch from j.last_ended_at - j.last_started_at) * 1000)::bigint,
         case when r.is_left then 'interrupted' else j.last_result end, j.last_detail::text, j.last_error, j.failures, j.runs,
-        leadrouter.to_us(now())
+        leadrouter.to_us(now()), leadrouter.to_us(j.last_done_at)
     from leadrouter.scheduled_jobs j
     cross join lateral (select j.run_id is not null and leadrouter.run_is_left(j.last_touched_at, j.grace_ms, now()) as is_left) r
     order by j.name;
@@ -107,6 +110,7 @@ create function leadrouter.end_job(p_name text, p_run_id uuid, p_is_done boolean
 as $function$
 begin
     update leadrouter.scheduled_jobs j set run_id = null, last_ended_at = clock_timestamp(), last_touched_at = clock_timestamp(),
+        last_done_at = case when p_is_done then clock_timestamp() else j.last_done_at end,
         last_result = case when p_is_done then 'done' else 'failed' end, last_detail = coalesce(p_detail, '{}'), last_error = p_error,
         failures = case when p_is_done then 0 else j.failures + 1 end,
         next_run_at = least(j.next_run_at, clock_timestamp() + p_again_in_ms * interval '1 ms') -- null: of no account
@@ -122,13 +126,15 @@ create function leadrouter.note_job_run(p_name text, p_duration_ms bigint, p_is_
 as $function$
 begin
     update leadrouter.scheduled_jobs j set run_id = null, last_started_at = now() - p_duration_ms * interval '1 ms',
-        last_touched_at = now(), last_ended_at = now(), last_result = case when p_is_done then 'done' else 'failed' end,
+        last_touched_at = now(), last_ended_at = now(), last_done_at = case when p_is_done then now() else j.last_done_at end,
+        last_result = case when p_is_done then 'done' else 'failed' end,
         last_detail = coalesce(p_detail, '{}'), last_error = p_error, failures = case when p_is_done then 0 else j.failures + 1 end,
         runs = j.runs + 1
     where j.name = p_name and (j.run_id is null or leadrouter.run_is_left(j.last_touched_at, j.grace_ms, now()));
 end
 $function$;
 
+-- No server begins a run of it until it is resumed. LR404 when there is no such job.
 create function leadrouter.pause_job(p_name text, p_actor_id uuid, p_note text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp
@@ -199,7 +205,7 @@ begin
             array_agg(x.id) filter (where x.is_lost) as lost
         into v_chunk
         from (select l.id, l.created_at, l.lead_expires_at > now() and not exists (
-                    select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null) as is_lost
+                    select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null offset 0) as is_lost
             from public.leads l
             where l.source_workspace_id = v_source and l.routing_status = 'pending' and l.created_at < v_until
               and (l.created_at, l.id) > (v_at, v_id)
@@ -214,21 +220,23 @@ begin
     end loop;
 
     v_lost := array(
-        select l.id from unnest(v_lost) i join public.leads l on l.id = i
-        where l.routing_status = 'pending' and l.lead_expires_at > now()
-        for no key update of l skip locked);
+        select l.id from unnest(v_lost) i cross join lateral (
+            select x.id from public.leads x
+            where x.id = i and coalesce(x.routing_status = 'pending' and x.lead_expires_at > now(), false)
+            for no key update skip locked) l);
     with opened as (
         insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error, error_class,
             rules_version)
         select l.id, l.source_workspace_id, l.routing_attempts, 3, case when r.is_routed then now() else 'infinity' end,
             'nobody had asked for it', case when r.is_routed then 'lost' else 'held' end, coalesce(v.version, 0)
         from unnest(v_lost) i
-        join public.leads l on l.id = i
-        left join public.workspaces w on w.id = l.source_workspace_id
-        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+        cross join lateral (select x.id, x.source_workspace_id, x.routing_attempts from public.leads x where x.id = i offset 0) l
+        left join lateral (
+            select x.is_active, x.routing_config from public.workspaces x where x.id = l.source_workspace_id offset 0) w on true
+        left join lateral (select x.version from leadrouter.rule_versions x where x.workspace_id = l.source_workspace_id offset 0) v on true
         cross join lateral (select coalesce(w.is_active and coalesce((w.routing_config ->> 'auto_route')::boolean, true), false)
             as is_routed) r
-        where not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
+        where not exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null offset 0)
         returning lead_id, workspace_id, attempt_number, next_retry_at, error_class, rules_version
     ), logged as (
         insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, attempt_number, created_at,
@@ -255,21 +263,23 @@ declare
     v_count integer;
 begin
     with stale as materialized (
-        select l.id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts, q.id is not null as is_queued,
+        select l.id, l.routing_locked_by, coalesce(q.max_attempts, 3) as max_attempts, q.id as queue_id,
             coalesce(v.version, 0) as version,
             leadrouter.next_attempt(l.routing_status, l.routing_attempts, coalesce(q.max_attempts, 3), q.rules_version,
                 coalesce(v.version, 0)) as attempt
         from unnest(p_lead_ids) i
-        join public.leads l on l.id = i
-        left join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
-        left join leadrouter.rule_versions v on v.workspace_id = l.source_workspace_id
+        cross join lateral (select * from public.leads x where x.id = i offset 0) l
+        left join lateral (
+            select x.id, x.max_attempts, x.rules_version from public.lead_routing_queue x
+            where x.lead_id = l.id and x.processed_at is null offset 0) q on true
+        left join lateral (select x.version from leadrouter.rule_versions x where x.workspace_id = l.source_workspace_id offset 0) v on true
     ), released as (
         update public.leads l set
             routing_status = case when s.attempt < s.max_attempts then 'pending' else 'failed' end::public.lead_routing_status,
             routing_attempts = s.attempt, routing_locked_by = null, routing_locked_at = null,
             routing_error = 'its worker held it for too long', routing_failed_at = now(), updated_at = now()
-        from stale s where l.id = s.id
-        returning l.id, l.source_workspace_id, l.routing_status, l.routing_attempts, s.routing_locked_by, s.max_attempts, s.is_queued,
+        from stale s where l.id = any (array[s.id])
+        returning l.id, l.source_workspace_id, l.routing_status, l.routing_attempts, s.routing_locked_by, s.max_attempts, s.queue_id,
             s.version, case when l.routing_status = 'pending' then now() else 'infinity' end as next_retry_at
     ), logged as (
         insert into public.lead_routing_logs (lead_id, source_workspace_id, routing_result, error_message, lock_owner, attempt_number,
@@ -283,13 +293,13 @@ begin
         update public.lead_routing_queue q set attempt_number = r.routing_attempts, rules_version = r.version, updated_at = now(),
             next_retry_at = r.next_retry_at, last_error = 'its worker held it for too long', error_class = 'stale_lock',
             error_count = r.routing_attempts
-        from released r where r.is_queued and q.lead_id = r.id and q.processed_at is null
+        from released r where q.id = any (array[r.queue_id]) and q.processed_at is null
     ), opened as (
         insert into public.lead_routing_queue (lead_id, workspace_id, attempt_number, max_attempts, next_retry_at, last_error,
             error_count, error_class, rules_version)
         select r.id, r.source_workspace_id, r.routing_attempts, r.max_attempts, r.next_retry_at, 'its worker held it for too long',
             r.routing_attempts, 'stale_lock', r.version
-        from released r where not r.is_queued
+        from released r where r.queue_id is null
     )
     select count(*) into v_count from released;
     return v_count;
@@ -495,11 +505,12 @@ begin
     )
     update public.lead_routing_queue q set processed_at = now(), updated_at = now(),
         last_error = 'the lead has gone, or was decided elsewhere'
-    from orphaned o where q.id = o.id and q.processed_at is null;
+    from orphaned o where q.id = any (array[o.id]) and q.processed_at is null;
     next_page := leadrouter.next_page('public.lead_routing_queue', p_from_page + p_page_count);
 end
 $function$;
 
+-- The page on which a walk over a table goes on, or null at its end.
 create function leadrouter.next_page(p_table regclass, p_page bigint) returns bigint
     language sql volatile
     set search_path = pg_catalog, pg_temp
@@ -581,11 +592,37 @@ create function leadrouter.list_retries(p_workspace_id uuid, p_due_only boolean,
         is_due boolean, error_class text, last_error text, created_us bigint)
     language plpgsql stable security definer
     set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $function$
 declare
     v_after timestamptz := case when p_after_id is null then '-infinity' else coalesce(leadrouter.from_us(p_after_us), 'infinity') end;
     v_after_id uuid := coalesce(p_after_id, '00000000-0000-0000-0000-000000000000');
 begin
+    if p_due_only then
+        -- Those whose time has come, in the order of their index; then those that new rules bring back. Rows that are not due are not read.
+        return query
+        select q.id, q.lead_id, q.workspace_id, q.attempt_number, q.max_attempts, leadrouter.to_us(q.next_retry_at), true, q.error_class,
+            q.last_error, leadrouter.to_us(q.created_at)
+        from (
+            (select d.* from public.lead_routing_queue d
+             where d.processed_at is null and d.next_retry_at <= now() and d.next_retry_at >= v_after
+               and (d.next_retry_at, d.id) > (v_after, v_after_id) and (p_workspace_id is null or d.workspace_id = p_workspace_id)
+             order by d.next_retry_at, d.id limit p_limit)
+            union all
+            (select o.* from leadrouter.rule_versions v, lateral (
+                select x.* from public.lead_routing_queue x
+                where x.workspace_id = v.workspace_id and x.rules_version < v.version and x.processed_at is null
+                  and coalesce(x.next_retry_at > now() and (x.next_retry_at, x.id) > (v_after, v_after_id), false)
+                offset 0) o
+             where p_workspace_id is null or v.workspace_id = p_workspace_id
+             order by o.next_retry_at, o.id limit p_limit)
+        ) q
+        order by q.next_retry_at, q.id
+        limit p_limit;
+        return;
+    end if;
     return query
     select q.id, q.lead_id, q.workspace_id, q.attempt_number, q.max_attempts, leadrouter.to_us(q.next_retry_at),
         q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version, q.error_class, q.last_error, leadrouter.to_us(q.created_at)
@@ -593,7 +630,6 @@ begin
     left join leadrouter.rule_versions v on v.workspace_id = q.workspace_id
     where q.processed_at is null and q.next_retry_at >= v_after and (q.next_retry_at, q.id) > (v_after, v_after_id)
       and (p_workspace_id is null or q.workspace_id = p_workspace_id)
-      and (not p_due_only or q.next_retry_at <= now() or coalesce(v.version, 0) > q.rules_version)
     order by q.next_retry_at, q.id
     limit p_limit;
 end
@@ -616,8 +652,9 @@ begin
         union all
         select q.workspace_id from leadrouter.rule_versions v, lateral (
             select x.workspace_id from public.lead_routing_queue x
-            where x.workspace_id = v.workspace_id and x.rules_version < v.version and x.processed_at is null and x.next_retry_at > now()
-            offset 0) q -- or the planner begins with all open rows
+            where x.workspace_id = v.workspace_id and x.rules_version < v.version and x.processed_at is null
+              and coalesce(x.next_retry_at > now(), false)
+            offset 0) q
     ) d
     group by d.workspace_id
     having count(*) > p_more_than
@@ -643,45 +680,37 @@ begin
     select array_agg(c.id), array_agg(c.source_workspace_id) into v_ids, v_sources
     from (
         select l.id, l.source_workspace_id
-        from (select distinct lead_id, workspace_id from unnest(p_lead_ids, p_workspace_ids) as r (lead_id, workspace_id)) r
-        join public.leads l on l.id = r.lead_id and l.source_workspace_id = r.workspace_id
-        where l.routing_status in ('pending', 'failed')
-          and exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null)
-        order by l.id
-        for no key update of l skip locked) c;
+        from (select distinct lead_id, workspace_id from unnest(p_lead_ids, p_workspace_ids) as r (lead_id, workspace_id)
+              order by lead_id, workspace_id) r
+        cross join lateral (
+            select x.id, x.source_workspace_id from public.leads x
+            where x.id = r.lead_id and coalesce(x.source_workspace_id = r.workspace_id, false) and x.routing_status in ('pending', 'failed')
+              and exists (select from public.lead_routing_queue q where q.lead_id = x.id and q.processed_at is null offset 0)
+            for no key update skip locked) l) c;
     -- Looked for again with a newer snapshot: somebody may have given a lead up while the first statement was on its way to it.
     select array_agg(c.id order by c.id), array_agg(c.source order by c.id) into v_ids, v_sources
     from unnest(v_ids, v_sources) c (id, source)
-    where exists (select from public.lead_routing_queue q where q.lead_id = c.id and q.processed_at is null);
+    where exists (select from public.lead_routing_queue q where q.lead_id = c.id and q.processed_at is null offset 0);
     perform leadrouter.decide_alike(v_ids, v_sources, 3::smallint, coalesce(nullif(p_reason, ''), 'given up by hand'), 'cancelled',
         p_actor_id);
     return query
     select r.n::integer, case
         when r.lead_id = any (v_ids) and exists (
-            select from public.leads l where l.id = r.lead_id and l.source_workspace_id = r.workspace_id) then 'cancelled'
+            select from public.leads l
+            where l.id = r.lead_id and coalesce(l.source_workspace_id = r.workspace_id, false) offset 0) then 'cancelled'
         when exists (
-            select from public.leads l join public.lead_routing_queue q on q.lead_id = l.id and q.processed_at is null
-            where l.id = r.lead_id and l.source_workspace_id = r.workspace_id) then 'busy'
+            select from public.leads l
+            where l.id = r.lead_id and coalesce(l.source_workspace_id = r.workspace_id, false)
+              and exists (select from public.lead_routing_queue q where q.lead_id = l.id and q.processed_at is null offset 0)
+            offset 0) then 'busy'
         else 'not_found' end
     from unnest(p_lead_ids, p_workspace_ids) with ordinality as r (lead_id, workspace_id, n)
     order by r.n;
 end
 $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('register_jobs', 'run_is_left', 'list_jobs', 'begin_job', 'touch_job', 'end_job', 'note_job_run', 'pause_job',
-              'resume_job', 'queue_lost_leads', 'release_leads', 'is_a_leads_fault', 'release_stale_locks',
-              'decide_alike', 'expire_leads', 'check_expired_leads', 'sweep_claims', 'sweep_queue',
-              'next_page', 'prune_rule_versions', 'check_log_partitions', 'list_retries', 'workspaces_due', 'cancel_retries') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text ~ '(run_is_left|release_leads|is_a_leads_fault|decide_alike|next_page)[(]';
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-end
-$body$;
+select leadrouter.seal_functions('{run_is_left, release_leads, is_a_leads_fault, decide_alike, next_page}');
+select leadrouter.seal_functions('{
+    register_jobs, list_jobs, begin_job, touch_job, end_job, note_job_run, pause_job, resume_job, queue_lost_leads, release_stale_locks,
+    expire_leads, check_expired_leads, sweep_claims, sweep_queue, prune_rule_versions, check_log_partitions, list_retries,
+    workspaces_due, cancel_retries}', 'leadrouter_service');

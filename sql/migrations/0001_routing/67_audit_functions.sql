@@ -1,11 +1,12 @@
 -- step: transaction
 --
--- The audit log against tampering: seals, their verification, and the erasure of a person, which leaves both valid.
+-- The audit log against tampering: seals, and their verification.
 
 -- --- Digests ------------------------------------------------------------------------------------------------------------
 -- SHA-256 over the UTF-8 bytes of a JSON array as jsonb is written, which no setting of a session bends: times are microseconds, bytes
 -- are hexadecimal digits.
 
+-- Of a row without what may be erased from it; that stands for itself by a digest of its own.
 create function leadrouter.log_row_digest(p_id uuid, p_lead_id uuid, p_source_workspace_id uuid, p_destination_workspace_id uuid,
         p_matched_rule_id uuid, p_routing_result text, p_attempt_number integer, p_actor_id uuid, p_metadata jsonb,
         p_created_at timestamptz, p_transaction_id xid8, p_erasable_digest bytea) returns bytea
@@ -16,6 +17,7 @@ as $function$
         leadrouter.to_us(p_created_at), p_transaction_id::text, encode(p_erasable_digest, 'hex'))::text, 'UTF8'))
 $function$;
 
+-- Of a seal, with the hash of the one before it.
 create function leadrouter.log_seal_hash(p_seal leadrouter.log_seals) returns bytea
     language sql stable
     set search_path = pg_catalog, pg_temp
@@ -175,6 +177,7 @@ begin
 end
 $function$;
 
+-- Refuses every change of seals; the lists of a day may go with it.
 create function leadrouter.seals_are_append_only() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -395,20 +398,7 @@ begin
 end
 $function$;
 
-do $body$
-declare
-    v_function regprocedure;
-begin
-    for v_function in select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and p.proname in ('log_row_digest', 'log_seal_hash', 'add_seal', 'seal_log', 'seal_drop', 'seals_are_append_only', 'log_unsealed',
-              'verify_page', 'verify_rows', 'verify_log', 'verify_days', 'log_seal') loop
-        execute format('alter function %s owner to leadrouter_owner', v_function);
-        execute format('revoke all on function %s from public', v_function);
-        continue when v_function::text !~ '(seal_log|log_unsealed|verify_page|verify_log|verify_days|log_seal)[(]';
-        execute format('grant execute on function %s to leadrouter_service', v_function);
-    end loop;
-    alter view leadrouter.log_row_digests owner to leadrouter_owner;
-    revoke all on leadrouter.log_row_digests from public;
-end
-$body$;
+select leadrouter.seal_functions('{log_row_digest, log_seal_hash, add_seal, seal_drop, seals_are_append_only, verify_rows}');
+select leadrouter.seal_functions('{seal_log, log_unsealed, verify_page, verify_log, verify_days, log_seal}', 'leadrouter_service');
+alter view leadrouter.log_row_digests owner to leadrouter_owner;
+select leadrouter.revoke_all('leadrouter.log_row_digests');

@@ -8,6 +8,7 @@ create table leadrouter.backfill (
 );
 insert into leadrouter.backfill (done_to) values ('00000000-0000-0000-0000-000000000000');
 alter table leadrouter.backfill owner to leadrouter_owner;
+select leadrouter.seal_table('leadrouter.backfill');
 
 -- Fills the columns of the next p_leads leads and claims their identities: the oldest lead of an identity holds it, none past its time to
 -- live. Returns how many leads it looked at, 0 at the end.
@@ -26,7 +27,7 @@ begin
     end if;
     update public.leads l set
         source_workspace_id = l.workspace_id,
-        lead_expires_at = coalesce(l.lead_expires_at, coalesce(l.created_at, now()) + interval '90 days'),
+        lead_expires_at = coalesce(l.lead_expires_at, leadrouter.lead_expiry(coalesce(l.created_at, now()))),
         dedupe_hash = public.generate_dedupe_hash(l.email, l.phone, l.company_name, l.first_name, l.last_name)
     where l.id = any (v_ids) and l.source_workspace_id is null;
     insert into public.lead_dedupe_claims as c (dedupe_hash, lead_id, workspace_id, claimed_at, expires_at)
@@ -44,5 +45,4 @@ begin
 end
 $function$;
 
-alter function leadrouter.backfill_leads(integer) owner to leadrouter_owner;
-revoke all on function leadrouter.backfill_leads(integer) from public;
+select leadrouter.seal_functions('{backfill_leads}');

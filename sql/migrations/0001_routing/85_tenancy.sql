@@ -15,6 +15,7 @@ as $function$
     select coalesce(array_agg(m.workspace_id), '{}') from public.user_workspaces m where m.user_id = (select leadrouter.caller_id())
 $function$;
 
+-- Those of them that the caller administers.
 create function leadrouter.admin_workspaces() returns uuid[]
     language sql stable security definer
     set search_path = pg_catalog, pg_temp
@@ -23,53 +24,7 @@ as $function$
     where m.user_id = (select leadrouter.caller_id()) and m.role in ('admin', 'owner')
 $function$;
 
-grant execute on function leadrouter.member_workspaces(), leadrouter.admin_workspaces() to authenticated;
-grant usage on schema leadrouter to authenticated;
-
 -- --- Rights and policies --------------------------------------------------------------------------------------------------
-
--- Takes every right on a table or sequence from everybody but its owner: an installation may give its roles rights on all that is new.
-create function leadrouter.revoke_all(p_relation regclass) returns void
-    language plpgsql
-    set search_path = pg_catalog, pg_temp
-as $function$
-declare
-    v_grantee text;
-begin
-    for v_grantee in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
-        from pg_class c, lateral aclexplode(c.relacl) a
-        where c.oid = p_relation and a.grantee <> c.relowner
-    loop
-        execute format('revoke all on %s from %s', p_relation, v_grantee);
-    end loop;
-end
-$function$;
-
--- Forces row security on a table, with a policy for the functions.
-create function leadrouter.force_row_security(p_table regclass) returns void
-    language plpgsql
-    set search_path = pg_catalog, pg_temp
-as $function$
-begin
-    execute format('alter table %s enable row level security', p_table);
-    execute format('alter table %s force row level security', p_table);
-    if not exists (select from pg_policy p where p.polrelid = p_table and p.polname = 'leadrouter_owner') then
-        execute format('create policy leadrouter_owner on %s to leadrouter_owner using (true) with check (true)', p_table);
-    end if;
-end
-$function$;
-
--- Both: nobody but the functions gets at the table's rows.
-create function leadrouter.seal_table(p_table regclass) returns void
-    language plpgsql
-    set search_path = pg_catalog, pg_temp
-as $function$
-begin
-    perform leadrouter.revoke_all(p_table);
-    perform leadrouter.force_row_security(p_table);
-end
-$function$;
 
 -- Lets people read the rows of their workspaces in a table of schema public, and write those of rules and sets where they are
 -- administrators. Whether conditions can be used is found out when they are.
@@ -128,12 +83,11 @@ as $function$
               and 'leadrouter_owner'::regrole = any (p.polroles)))
     order by 1
 $function$;
-grant execute on function leadrouter.unprotected_tables() to leadrouter_service;
 
 -- --- Tables ---------------------------------------------------------------------------------------------------------------
 
--- Ours, all of them; of those that may be the host's the ones that we made. Partitions inherit neither rights nor policies: those that are
--- there, and, by make_log_partitions(), those to come.
+-- Ours, all of them; of those that may be the host's the ones that we made. They were sealed when they were made, and what was not is by
+-- now. Partitions inherit neither rights nor policies: each is sealed by make_log_partitions().
 do $body$
 declare
     v_table record;
@@ -141,12 +95,12 @@ begin
     for v_table in
         select c.oid::regclass as name, c.relname, n.nspname, c.relkind
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where c.relkind in ('r', 'p', 'S') and c.relowner = 'leadrouter_owner'::regrole
+        where c.relkind in ('r', 'p', 'v', 'S') and c.relowner = 'leadrouter_owner'::regrole
           and (n.nspname = 'leadrouter' or exists (select from leadrouter.migration_objects o
               where o.object_type = 'table' and o.object_identity = format('%I.%I', n.nspname, c.relname)))
         order by c.relname
     loop
-        if v_table.relkind = 'S' or v_table.relname in ('migrations', 'migration_steps', 'migration_objects', 'adopted_tables',
+        if v_table.relkind in ('v', 'S') or v_table.relname in ('migrations', 'migration_steps', 'migration_objects', 'adopted_tables',
             'adopted_grants') then
             perform leadrouter.revoke_all(v_table.name); -- no rows of workspaces
             continue;
@@ -159,37 +113,23 @@ begin
 end
 $body$;
 
--- --- Functions ------------------------------------------------------------------------------------------------------------
+-- --- Functions ----------------------------------------------------------------------------------------------------------
 
--- All of them belong to the owner, and only who was named may call them. The interface in public is for the service, and for the service
--- role of a Supabase installation, with which other programs call it.
+select leadrouter.seal_functions('{open_table}');
+select leadrouter.seal_functions('{unprotected_tables}', 'leadrouter_service');
+select leadrouter.seal_functions('{member_workspaces, admin_workspaces}', 'authenticated');
+grant usage on schema leadrouter to authenticated;
+
+-- The interface in public is for the service role of a Supabase installation too, with which other programs call it.
 do $body$
 declare
-    v_function record;
-    v_grantee text;
+    v_function regprocedure;
 begin
     for v_function in
-        select p.oid::regprocedure as name, n.nspname, p.proname, p.oid
-        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = 'leadrouter' or exists (select from leadrouter.migration_objects o
-            where o.object_type = 'routine' and n.nspname = 'public'
-              and split_part(o.object_identity, '(', 1) = format('%I.%I', n.nspname, p.proname))
+        select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where to_regrole('service_role') is not null and n.nspname = 'public' and p.proowner = 'leadrouter_owner'::regrole
     loop
-        execute format('alter function %s owner to leadrouter_owner', v_function.name);
-        if v_function.nspname = 'public' and to_regrole('service_role') is not null then
-            execute format('grant execute on function %s to service_role', v_function.name);
-        end if;
-        execute format('revoke all on function %s from public', v_function.name); -- when it has no list of rights yet
-        for v_grantee in
-            select distinct quote_ident(pg_get_userbyid(a.grantee))
-            from pg_proc p, lateral aclexplode(p.proacl) a
-            where p.oid = v_function.oid and a.grantee not in (0, p.proowner, 'leadrouter_service'::regrole)
-              and not (a.grantee = 'authenticated'::regrole and v_function.nspname = 'leadrouter'
-                  and v_function.proname in ('member_workspaces', 'admin_workspaces'))
-              and not (v_function.nspname = 'public' and a.grantee = coalesce(to_regrole('service_role'), 0::oid))
-        loop
-            execute format('revoke all on function %s from %s', v_function.name, v_grantee);
-        end loop;
+        execute format('grant execute on function %s to service_role', v_function);
     end loop;
 end
 $body$;

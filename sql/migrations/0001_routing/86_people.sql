@@ -39,7 +39,7 @@ $function$;
 
 -- The same for leads of a batch, each asked for by somebody (null: by a service). Gives the workspaces back, null in place of those that
 -- must not be looked at, and why: 0 all is well, 1 no member, 2 the membership is being changed at this moment, 3 no administrator. Waits
--- for nobody.
+-- for nobody. One pass when all may, which is the rule; why not is found out for the whole batch when somebody may not.
 create function leadrouter.hold_members(p_user_ids uuid[], p_are_admins boolean[], p_workspace_ids uuid[],
     out workspace_ids uuid[], out memberships smallint[])
     language plpgsql security definer
@@ -48,32 +48,32 @@ create function leadrouter.hold_members(p_user_ids uuid[], p_are_admins boolean[
     set plan_cache_mode = force_generic_plan
 as $function$
 declare
-    v_users uuid[];
-    v_workspaces uuid[];
-    v_admins boolean[];
+    v_admins boolean[]; -- null: not held
+    v_all_may boolean;
 begin
-    select coalesce(array_agg(h.user_id), '{}'), coalesce(array_agg(h.workspace_id), '{}'), coalesce(array_agg(h.is_admin), '{}')
-    into v_users, v_workspaces, v_admins
-    from (
-        select m.user_id, m.workspace_id, m.role in ('admin', 'owner') as is_admin
-        from (select distinct u.user_id, u.workspace_id from unnest(p_user_ids, p_workspace_ids) as u (user_id, workspace_id)
-              where u.user_id is not null order by 1, 2) a
-        cross join lateral (
-            select x.user_id, x.workspace_id, x.role from public.user_workspaces x
-            where x.user_id = a.user_id and x.workspace_id = a.workspace_id for share skip locked) m) h;
+    select array_agg(m.is_admin order by u.ord),
+        bool_and(u.user_id is null or (m.is_admin is not null and (m.is_admin or not u.is_admin)))
+    into v_admins, v_all_may
+    from unnest(p_user_ids, p_are_admins, p_workspace_ids) with ordinality as u (user_id, is_admin, workspace_id, ord)
+    left join lateral (
+        select bool_or(h.role in ('admin', 'owner')) as is_admin from ( -- more than one row only where the host's table allows it
+            select x.role from public.user_workspaces x
+            where x.user_id = u.user_id and x.workspace_id = u.workspace_id for share skip locked) h) m on true;
+    if v_all_may then
+        workspace_ids := p_workspace_ids;
+        memberships := array_fill(0::smallint, array[cardinality(p_workspace_ids)]);
+        return;
+    end if;
     select array_agg(case when j.membership = 0 then j.workspace_id end order by j.ord), array_agg(j.membership order by j.ord)
     into workspace_ids, memberships
     from (
         select u.ord, u.workspace_id, case
-            when u.user_id is null or h.is_admin or (h.is_admin is not null and not u.is_admin) then 0
-            when h.is_admin is not null then 3
+            when u.user_id is null or u.has_admin or (u.has_admin is not null and not u.is_admin) then 0
+            when u.has_admin is not null then 3
             when exists (select from public.user_workspaces x where x.user_id = u.user_id and x.workspace_id = u.workspace_id) then 2
             else 1 end::smallint as membership
-        from unnest(p_user_ids, p_are_admins, p_workspace_ids) with ordinality as u (user_id, is_admin, workspace_id, ord)
-        left join (
-            select g.user_id, g.workspace_id, bool_or(g.is_admin) as is_admin
-            from unnest(v_users, v_workspaces, v_admins) as g (user_id, workspace_id, is_admin) group by 1, 2) h
-            on h.user_id = u.user_id and h.workspace_id = u.workspace_id) j;
+        from unnest(p_user_ids, p_are_admins, p_workspace_ids, v_admins) with ordinality
+            as u (user_id, is_admin, workspace_id, has_admin, ord)) j;
 end
 $function$;
 
@@ -138,29 +138,25 @@ as $function$
         l.postal_code::text, l.source::text, l.external_id::text, l.attributes::text, leadrouter.to_us(l.created_at),
         leadrouter.to_us(now()), l.routing_status::text, leadrouter.own_claim_holder(l.id), l.routing_status = 'routing'
     from unnest(p_lead_ids) with ordinality as r (lead_id, ord)
-    join public.leads l on l.id = r.lead_id and l.source_workspace_id = p_source_workspace_id
+    cross join lateral (
+        select * from public.leads x
+        where x.id = r.lead_id and coalesce(x.source_workspace_id = p_source_workspace_id, false) offset 0) l
     order by r.ord
 $function$;
 
--- What is new here belongs to the owner, and may be called by those it is for and nobody else.
-do $body$
-declare
-    v_function record;
-    v_grantee text;
-begin
-    for v_function in select p.oid, p.oid::regprocedure as name, p.proname from pg_proc p
-        where p.pronamespace = 'leadrouter'::regnamespace
-          and (p.proname in ('require_member', 'hold_members') or starts_with(p.proname, 'own_')) loop
-        execute format('alter function %s owner to leadrouter_owner', v_function.name);
-        execute format('revoke all on function %s from public', v_function.name); -- when it has no list of rights yet
-        for v_grantee in select distinct quote_ident(pg_get_userbyid(a.grantee)) from pg_proc p, lateral aclexplode(p.proacl) a
-            where p.oid = v_function.oid and a.grantee not in (0, p.proowner) loop
-            execute format('revoke all on function %s from %s', v_function.name, v_grantee);
-        end loop;
-        execute format('grant execute on function %s to %I', v_function.name,
-            case when starts_with(v_function.proname, 'own_') then 'authenticated' else 'leadrouter_service' end);
-    end loop;
-    grant execute on function leadrouter.to_us(timestamptz), leadrouter.from_us(bigint), leadrouter.log_partition_days_ahead()
-        to authenticated;
-end
-$body$;
+-- read_rejected_rows() for people: batches are nobody's to read.
+create function leadrouter.own_read_rejected_rows(p_workspace_id uuid, p_import_id uuid, p_after_row bigint, p_limit integer)
+    returns table (row_number bigint, field text, reason text)
+    language sql stable security definer
+    set search_path = pg_catalog, pg_temp
+as $function$
+    select r.row_number, r.field, r.reason
+    from leadrouter.read_rejected_rows(p_workspace_id, p_import_id, p_after_row, p_limit) r
+    where p_workspace_id = any ((select leadrouter.member_workspaces())::uuid[])
+$function$;
+
+select leadrouter.seal_functions('{require_member, hold_members}', 'leadrouter_service');
+select leadrouter.seal_functions(array_agg(distinct p.proname::text), 'authenticated')
+from pg_proc p where p.pronamespace = 'leadrouter'::regnamespace and starts_with(p.proname, 'own_');
+grant execute on function leadrouter.to_us(timestamptz), leadrouter.from_us(bigint), leadrouter.log_partition_days_ahead()
+    to authenticated;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/memory.h"
 #include "migrate.h"
 
@@ -199,13 +200,9 @@ struct crowd {
 struct crowd *crowd_new(size_t count)
 {
     struct crowd *crowd = memory_new(sizeof(*crowd));
-    pthread_condattr_t attributes;
 
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&crowd->lock, NULL);
-    pthread_cond_init(&crowd->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&crowd->changed);
     crowd->members = memory_new_array(count, sizeof(*crowd->members));
     crowd->count = count;
     return crowd;
@@ -267,16 +264,34 @@ void crowd_ask_all(struct crowd *crowd, struct routing_engine *engine)
 void crowd_wait(struct crowd *crowd, size_t count)
 {
     int64_t deadline_ns = clock_after_ms(PATIENCE_MS);
-    struct timespec until = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
-    int late = 0;
+    bool in_time = true;
 
     pthread_mutex_lock(&crowd->lock);
-    while (crowd->answered < count && late == 0)
-        late = pthread_cond_timedwait(&crowd->changed, &crowd->lock, &until);
+    while (crowd->answered < count && in_time)
+        in_time = condition_wait(&crowd->changed, &crowd->lock, deadline_ns);
     size_t answered = crowd->answered;
     pthread_mutex_unlock(&crowd->lock);
     if (answered < count)
         fail_msg("%zu of %zu answers came in time", answered, count);
+}
+
+size_t crowd_ask_again(struct crowd *crowd, struct routing_engine *engine)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < crowd->count; i++) {
+        if (crowd_answer(crowd, i)->error.code != ERROR_BUSY)
+            continue;
+        count++;
+        pthread_mutex_lock(&crowd->lock);
+        crowd->members[i].is_answered = false;
+        crowd->answered--;
+        pthread_mutex_unlock(&crowd->lock);
+        crowd->members[i].ticket.request.deadline_ns = clock_after_ms(PATIENCE_MS);
+        crowd_ask(crowd, engine, i);
+        crowd_wait(crowd, crowd->count);
+    }
+    return count;
 }
 
 const struct routing_answer *crowd_answer(struct crowd *crowd, size_t i)

@@ -80,6 +80,10 @@ void crowd_ask_all(struct crowd *crowd, struct routing_engine *engine);
 /* Waits until `count` answers are there; fails the test after PATIENCE_MS. */
 void crowd_wait(struct crowd *crowd, size_t count);
 
+/* Once all are answered: asks again, as callers do, for those whose lead somebody else has held for too long (ERROR_BUSY), which happens to
+ * a machine that stands still for a moment. How many these are. */
+size_t crowd_ask_again(struct crowd *crowd, struct routing_engine *engine);
+
 /* The i-th answer; it must be there. */
 const struct routing_answer *crowd_answer(struct crowd *crowd, size_t i);
 

@@ -184,6 +184,7 @@ static void test_a_lost_answer_to_commit_is_looked_up(void **state)
     assert_int_equal(wire_proxy_lost(proxied.proxy), 5);
     routing_engine_statistics(proxied.engine, &statistics);
     assert_int_equal(statistics.unknown_commits, 5);
+    assert_int_equal(statistics.unknown_committed, 5);
     world_check_each_decided_once(world, 5);
     proxied_release(&proxied);
 }
@@ -228,6 +229,8 @@ static void test_a_commit_that_did_not_happen_is_done_again(void **state)
     assert_int_equal(crowd_answer(crowd, 0)->outcome, ROUTING_OUTCOME_ROUTED);
     routing_engine_statistics(engine, &statistics);
     assert_int_equal(statistics.unknown_commits, 1);
+    assert_int_equal(statistics.unknown_committed, 0);
+    assert_int_equal(statistics.unknown_not_committed, 1);
     world_check_each_decided_once(world, 1);
     crowd_free(crowd);
     routing_engine_free(engine, PATIENCE_MS);

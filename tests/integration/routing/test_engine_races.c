@@ -41,7 +41,7 @@ static void *ask_share(void *argument)
     return NULL;
 }
 
-/* Asks all `count` tickets from CALLERS threads at once and waits for every answer. */
+/* Asks all `count` tickets from CALLERS threads at once and waits for every answer; who met others asks again. */
 static void ask_at_once(struct crowd *crowd, size_t count, struct routing_engine *const *engines, size_t engine_count)
 {
     pthread_barrier_t start;
@@ -57,6 +57,8 @@ static void ask_at_once(struct crowd *crowd, size_t count, struct routing_engine
         pthread_join(threads[i], NULL);
     pthread_barrier_destroy(&start);
     crowd_wait(crowd, count);
+    for (int64_t until_ns = clock_after_ms(PATIENCE_MS); crowd_ask_again(crowd, engines[0]) > 0;)
+        assert_true(clock_left_ms(until_ns) > 0);
 }
 
 static void test_sixty_four_callers_one_lead(void **state)

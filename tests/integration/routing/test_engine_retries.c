@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "engine_fixture.h"
 #include "routing/retries.h"
 
-enum { LEADS = 300, THREADS = 4 };
+enum { LEADS = 300, THREADS = 4, RACE_BATCH = 16 };
 
 static const struct routing_retries_order due_now = {.kind = ROUTING_RETRIES_DUE};
 
@@ -36,7 +37,7 @@ static struct routing_retries_report run(struct routing_retries *retries, struct
     return report;
 }
 
-/* Leads of workspace 1 whose open row is due; the first one's id. */
+/* Leads of workspace 1, and a row that is due for each that has none; the first one's id. */
 static struct uuid due_leads(struct world *world, unsigned count)
 {
     struct uuid first = {{0}};
@@ -419,7 +420,7 @@ static void *race(void *argument)
     for (unsigned idle = 0; idle < 3;) {
         struct routing_retries_order order = order_of(ROUTING_RETRIES_DUE);
         struct routing_retries_report report = {0};
-        order.limit = 16;
+        order.limit = RACE_BATCH;
         if (!routing_retries_run(retries, &order, &report, NULL, NULL, NULL))
             break;
         racer->processed += report.processed;
@@ -472,6 +473,64 @@ static void test_no_row_is_done_twice(void **state)
     routing_engine_free(engines[1], PATIENCE_MS);
 }
 
+/* Waits until so many requests were put back because somebody held their leads. */
+static void wait_until_held(struct routing_engine *engine, uint64_t least)
+{
+    int64_t deadline_ns = clock_after_ms(PATIENCE_MS);
+    struct routing_statistics statistics = {0};
+
+    for (routing_engine_statistics(engine, &statistics); statistics.held_again < least;
+         routing_engine_statistics(engine, &statistics)) {
+        assert_true(clock_now_ns() < deadline_ns);
+        poll(NULL, 0, 1);
+    }
+}
+
+/* A batch of retries stands still between its two round trips. Whoever asks for its leads meanwhile, and again if he was told to, is given
+ * what it decides. */
+static void test_callers_get_what_a_batch_of_retries_decides(void **state)
+{
+    enum { HELD = RACE_BATCH };
+    struct world *world = *state;
+    struct routing_engine *engine = world_engine(world, 1, 0);
+    struct crowd *crowd = crowd_new(HELD);
+    struct racer racer = {.engine = engine};
+    struct uuid leads[HELD];
+
+    world_one_to_two(world);
+    for (unsigned i = 0; i < HELD; i++) {
+        leads[i] = world_lead(world, 1, NULL, "x");
+        crowd_ticket(crowd, i, leads[i], workspace_id(1));
+    }
+    due_leads(world, 0);
+    world_run(world, "create function stand() returns trigger language plpgsql as"
+                     " $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$;"
+                     "create trigger stand before update on leads for each row execute function stand();"
+                     "select pg_advisory_lock(7)");
+    assert_int_equal(pthread_create(&racer.thread, NULL, race, &racer), 0);
+    world_wait_for(world, 1, "select count(*) from pg_locks where locktype = 'advisory' and not granted");
+    crowd_ask_all(crowd, engine);
+    wait_until_held(engine, HELD);
+    world_run(world, "select pg_advisory_unlock(7)");
+    crowd_wait(crowd, HELD);
+    pthread_join(racer.thread, NULL);
+    for (unsigned i = 0; i < HELD; i++) {
+        char id[UUID_TEXT_SIZE];
+        struct routing_answer answer = *crowd_answer(crowd, i);
+        if (answer.error.code == ERROR_BUSY) /* it stood still for longer than 100 ms */
+            answer = route_one(engine, leads[i], workspace_id(1), false);
+        else
+            assert_int_equal(answer.outcome, ROUTING_OUTCOME_ROUTED);
+        assert_int_equal(world_number(world, "select count(*) from leads where decision_id = '%s'",
+                             uuid_format(&answer.decision_id, id)),
+            1);
+    }
+    assert_int_equal(racer.processed, HELD);
+    world_check_each_decided_once(world, HELD);
+    crowd_free(crowd);
+    routing_engine_free(engine, PATIENCE_MS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -492,6 +551,7 @@ int main(void)
         TEST(test_a_lost_answer_to_commit),
         TEST(test_a_database_that_is_away),
         TEST(test_no_row_is_done_twice),
+        TEST(test_callers_get_what_a_batch_of_retries_decides),
     };
 
     return cmocka_run_group_tests_name("routing/retries", tests, world_group_setup, world_group_teardown);

@@ -101,6 +101,17 @@ static void test_copy_string(void **state)
     free(copy);
 }
 
+static void test_format(void **state)
+{
+    (void)state;
+    char *text = memory_format("%s %d", "row", 7);
+    assert_string_equal(text, "row 7");
+    free(text);
+    text = memory_format("%2000d|", 1); /* as long as it needs to be */
+    assert_int_equal(strlen(text), 2001);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +119,7 @@ int main(void)
         cmocka_unit_test(test_zeroed),
         cmocka_unit_test(test_resize_keeps_content),
         cmocka_unit_test(test_copy_string),
+        cmocka_unit_test(test_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

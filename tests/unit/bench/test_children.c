@@ -87,6 +87,19 @@ static void memory(void **state)
     assert_false(child_memory_read(0x7ffffffe, &memory));
 }
 
+/* So can our processor time, which only grows. */
+static void processor_time(void **state)
+{
+    int64_t before_ns = 0, after_ns = 0;
+
+    (void)state;
+    assert_true(child_cpu_read(getpid(), &before_ns));
+    do
+        assert_true(child_cpu_read(getpid(), &after_ns));
+    while (after_ns < before_ns + 1000000);
+    assert_false(child_cpu_read(0x7ffffffe, &after_ns));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -95,6 +108,7 @@ int main(void)
         cmocka_unit_test(missing_program),
         cmocka_unit_test(program_that_says_nothing),
         cmocka_unit_test(memory),
+        cmocka_unit_test(processor_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,6 +180,14 @@ void fixture_wait_refused(struct fixture *fixture, size_t count)
     wait_for(&fixture->lock, &fixture->changed, &fixture->refusal_count, count);
 }
 
+size_t fixture_refusal_count(struct fixture *fixture)
+{
+    pthread_mutex_lock(&fixture->lock);
+    size_t count = fixture->refusal_count;
+    pthread_mutex_unlock(&fixture->lock);
+    return count;
+}
+
 void waiter_wait(struct waiter *waiter, size_t count)
 {
     wait_for(&waiter->lock, &waiter->changed, &waiter->count, count);

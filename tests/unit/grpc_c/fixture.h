@@ -75,6 +75,7 @@ void wait_for(pthread_mutex_t *lock, pthread_cond_t *changed, const size_t *coun
 void fixture_wait_held(struct fixture *fixture, size_t count);
 void fixture_wait_cancelled(struct fixture *fixture, size_t count);
 void fixture_wait_refused(struct fixture *fixture, size_t count);
+size_t fixture_refusal_count(struct fixture *fixture);
 void waiter_wait(struct waiter *waiter, size_t count);
 
 /* Waits until the server has no call left: the last answer is out, and how each call ended is known. */

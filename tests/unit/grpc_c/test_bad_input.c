@@ -39,7 +39,7 @@ static int teardown(void **state)
 static void assert_refused(
     struct fixture *fixture, const struct raw_call *call, enum grpc_c_status status, const char *message)
 {
-    size_t before = fixture->refusal_count;
+    size_t before = fixture_refusal_count(fixture);
     struct raw_result result = raw_call(fixture->port, call);
 
     assert_string_equal(result.message, message);
@@ -107,7 +107,7 @@ static void test_memory(void **state)
     for (size_t i = 0; i < 100000; i += 2)
         bytes[i] = 0x1a; /* an empty leaf */
     struct raw_call call = {.path = ECHO_PATH, .bytes = bytes, .size = 100000};
-    size_t before = ((struct fixture *)*state)->refusal_count;
+    size_t before = fixture_refusal_count(*state);
     struct raw_result result = raw_call(((struct fixture *)*state)->port, &call);
     assert_int_equal(result.status, GRPC_C_RESOURCE_EXHAUSTED);
     assert_non_null(strstr(result.message, "takes too much memory once unpacked"));
@@ -129,7 +129,7 @@ static void test_oversize_metadata(void **state)
     assert_memory_equal(result.message, "the request's metadata has 2", 28);
     assert_non_null(strstr(result.message, " bytes, the bound is 1000"));
     assert_string_equal(result.pushback, "-1");
-    assert_int_equal(fixture->refusal_count, 1);
+    fixture_wait_refused(fixture, 1);
     fixture_assert_well(fixture);
 }
 
@@ -165,7 +165,8 @@ static void test_flood_of_unknown_methods(void **state)
     waiter_wait(&waiter, CALLS);
     assert_int_equal(waiter.ok_count, 0);
     assert_int_equal(waiter.status, GRPC_C_UNIMPLEMENTED);
-    assert_int_equal(fixture->refusal_count, CALLS);
+    fixture_wait_refused(fixture, CALLS);
+    assert_int_equal(fixture_refusal_count(fixture), CALLS);
 }
 
 static void test_absent_handler(void **state)

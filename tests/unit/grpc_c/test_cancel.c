@@ -59,7 +59,7 @@ static void test_client_deadline(void **state)
     struct waiter waiter = WAITER_INIT;
 
     fixture_assert_well(fixture); /* the connection is there: the deadline is for the call alone */
-    fixture_hold(fixture, text, 1000, &waiter, NULL);
+    fixture_hold(fixture, text, 2000, &waiter, NULL);
     fixture_wait_held(fixture, 1);
     waiter_wait(&waiter, 1);
     assert_int_equal(waiter.status, GRPC_C_DEADLINE_EXCEEDED);
@@ -108,7 +108,7 @@ static void test_cancel_races_with_answer(void **state)
 static void test_imposed_deadlines(void **state)
 {
     static const int64_t wishes_ms[] = {0, 3600000};
-    const struct grpc_c_server_options options = {.threads = 1, .deadline_default_ms = 100, .deadline_max_ms = 200};
+    const struct grpc_c_server_options options = {.threads = 1, .deadline_default_ms = 500, .deadline_max_ms = 1000};
     struct fixture *fixture = fixture_new(&options);
 
     (void)state;
@@ -214,6 +214,28 @@ static void test_channel_freed_under_blocking_call(void **state)
     fixture_answer(fixture, 0);
 }
 
+/* Goal: a channel without threads makes blocking calls; when it is cancelled, one that is under way ends, and later ones do at once. */
+static void test_channel_cancelled(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct grpc_c_channel_options options = {.has_no_threads = true};
+    pthread_t thread;
+    void *status = NULL;
+
+    grpc_c_channel_free(fixture->channel);
+    assert_true(grpc_c_channel_new(fixture->target, &options, &fixture->channel, NULL));
+    fixture_assert_well(fixture);
+    assert_int_equal(pthread_create(&thread, NULL, call_hold, fixture), 0);
+    fixture_wait_held(fixture, 1);
+    grpc_c_channel_cancel(fixture->channel);
+    pthread_join(thread, &status);
+    assert_int_equal((uintptr_t)status, GRPC_C_CANCELLED);
+    fixture_wait_cancelled(fixture, 1);
+    fixture_answer(fixture, 0);
+    assert_int_equal((uintptr_t)call_hold(fixture), GRPC_C_CANCELLED);
+    assert_int_equal(fixture->held_count, 1);
+}
+
 struct chain {
     struct fixture *fixture;
     struct waiter waiter;
@@ -262,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_channel_freed, setup, teardown),
         cmocka_unit_test(test_ticket_outlives_all),
         cmocka_unit_test_setup_teardown(test_channel_freed_under_blocking_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_channel_cancelled, setup, teardown),
         cmocka_unit_test_setup_teardown(test_callback_calls_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,8 @@
 #include "fixture.h"
 
 enum {
-    SHORT_MS = 200,
+    SHORT_MS = 1000, /* long enough for a call to come first, also while others have the machine */
+    PING_MS = 200,
     LONG_MS = 3600000,
     PINGS = 5,
     RECONNECTS = 3,
@@ -256,8 +257,8 @@ static void test_answering_peer(void **state)
     struct peer peer = {.answers_pings = true};
 
     (void)state;
-    options.keepalive_ms = SHORT_MS;
-    options.keepalive_answer_ms = 10 * SHORT_MS;
+    options.keepalive_ms = PING_MS;
+    options.keepalive_answer_ms = WAIT_S * 1000;
     struct fixture *fixture = fixture_new(&options);
     peer_connect(&peer, fixture->port);
     while (peer.ping_count < PINGS)

@@ -95,6 +95,7 @@ static void test_answered_within_grace(void **state)
     fixture_wait_held(fixture, CALLS);
     start_stopping(&stopper);
     wait_until_refusing(fixture);
+    fixture_wait_refused(fixture, 1);
     assert_string_equal(fixture->refused_message, "the server is stopping");
     assert_int_equal(stopper.is_done, 0);
     for (size_t i = 0; i < CALLS; i++)

@@ -15,6 +15,8 @@
 
 enum { COLLECT, LIST, CHAT, METHODS };
 
+enum { IDLE_MS = 600, NEVER_IDLE_MS = 3600000 }; /* of streams whose peer neither sends nor reads */
+
 static const struct grpc_c_method methods[METHODS] = {
     [COLLECT] = {.name = "Collect",
         .path = "/test.v1.StreamService/Collect",
@@ -46,6 +48,7 @@ struct log {
     size_t written_count; /* writes of List and Chat that were done */
     size_t end_count;     /* half-closes */
     bool refuses;         /* Chat fails the call at the first message, with details */
+    bool is_unwelcome;    /* the gate no longer lets callers in who are there */
 };
 
 struct streams {
@@ -189,14 +192,26 @@ static void chat(struct grpc_c_call *call, const ProtobufCMessage *request, cons
     pthread_detach(thread);
 }
 
+static bool stays(struct grpc_c_call *call, struct error *reterr_error, void *user)
+{
+    struct log *log = user;
+
+    assert_non_null(grpc_c_call_method(call));
+    pthread_mutex_lock(&log->lock);
+    bool ok = !log->is_unwelcome;
+    pthread_mutex_unlock(&log->lock);
+    return ok || error_set(reterr_error, ERROR_UNAUTHENTICATED, "no longer");
+}
+
 /* --- Fixture ------------------------------------------------------------------------------------------------------ */
 
-static int setup(void **state)
+static int setup_with_idle(void **state, int64_t idle_ms)
 {
     static grpc_c_adapter *const adapters[METHODS] = {[COLLECT] = collect, [LIST] = list, [CHAT] = chat};
     const struct grpc_c_server_options options = {
-        .threads = 2, .message_size_max = 1000000, .depth_max = 4, .stream_idle_ms = 600};
+        .threads = 2, .message_size_max = 1000000, .depth_max = 4, .stream_idle_ms = idle_ms};
     struct streams *streams = memory_new(sizeof(*streams));
+    const struct grpc_c_gate gate = {.stays = stays, .user = &streams->log};
     struct error error = {0};
     char target[64] = "";
 
@@ -204,12 +219,24 @@ static int setup(void **state)
     pthread_cond_init(&streams->log.changed, NULL);
     streams->server = grpc_c_server_new(&options);
     grpc_c_server_add_service(streams->server, &service, adapters, NULL, &streams->log);
+    grpc_c_server_set_gate(streams->server, &gate);
     assert_true(grpc_c_server_listen(streams->server, "127.0.0.1:0", &streams->port, &error));
     assert_true(grpc_c_server_start(streams->server, &error));
     snprintf(target, sizeof(target), "127.0.0.1:%d", streams->port);
     assert_true(grpc_c_channel_new(target, NULL, &streams->channel, &error));
     *state = streams;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with_idle(state, NEVER_IDLE_MS);
+}
+
+/* Streams whose peer is idle end soon, and their callers are asked for sooner. */
+static int setup_impatient(void **state)
+{
+    return setup_with_idle(state, IDLE_MS);
 }
 
 static int teardown(void **state)
@@ -308,10 +335,11 @@ static void test_both_stream(void **state)
 }
 
 /* Goal: a reader that does not read stops the writer after a window's worth (the core lets it grow to 16 MiB when the
- * connection is fast), not after 50 MB; and what was held back is lost to nobody. */
+ * connection is fast) and what the kernel's sockets hold (up to 10 MiB more), not after 100 MB; and what was held back is
+ * lost to nobody. */
 static void test_push_back(void **state)
 {
-    enum { MESSAGES = 5000, SIZE = 10000 };
+    enum { MESSAGES = 5000, SIZE = 20000 };
     struct streams *streams = *state;
     uint8_t *bytes = memory_new(SIZE);
     char text[] = "5000";
@@ -438,6 +466,27 @@ static void test_idle_peer(void **state)
     assert_false(grpc_c_stream_read(stream, &none));
     assert_int_equal(grpc_c_stream_finish(stream, &outcome), GRPC_C_DEADLINE_EXCEEDED);
     assert_string_equal(outcome.message, "the peer neither sent nor read for too long");
+    grpc_c_outcome_release(&outcome);
+    grpc_c_stream_free(stream);
+    wait_for(&streams->log.lock, &streams->log.changed, &streams->log.gone_count, 1);
+}
+
+/* Goal: the gate is asked about callers of streams that are under way; a stream whose caller it no longer knows ends with its
+ * reason, long before it would as an idle one. */
+static void test_unwelcome_caller(void **state)
+{
+    struct streams *streams = *state;
+    struct grpc_c_stream *stream = NULL;
+    struct grpc_c_outcome outcome;
+    ProtobufCMessage *none = NULL;
+
+    pthread_mutex_lock(&streams->log.lock);
+    streams->log.is_unwelcome = true;
+    pthread_mutex_unlock(&streams->log.lock);
+    stream = open_stream(streams, COLLECT, NULL);
+    assert_false(grpc_c_stream_read(stream, &none));
+    assert_int_equal(grpc_c_stream_finish(stream, &outcome), GRPC_C_UNAUTHENTICATED);
+    assert_string_equal(outcome.message, "no longer");
     grpc_c_outcome_release(&outcome);
     grpc_c_stream_free(stream);
     wait_for(&streams->log.lock, &streams->log.changed, &streams->log.gone_count, 1);
@@ -575,7 +624,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel_is_no_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_idle_peer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_peer, setup_impatient, teardown),
+        cmocka_unit_test_setup_teardown(test_unwelcome_caller, setup_impatient, teardown),
         cmocka_unit_test_setup_teardown(test_bad_message, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compression, setup, teardown),
         cmocka_unit_test_setup_teardown(test_callbacks, setup, teardown),

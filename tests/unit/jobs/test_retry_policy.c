@@ -12,9 +12,9 @@
 
 static const struct retry_policy_limits limits = {.batch_max = 256, .lanes_max = 3};
 
-static const struct retry_observation full = {.was_full = true, .duration_ns = 20000000};
+static const struct retry_observation full = {.was_full = true, .duration_ns = 40000000};
 static const struct retry_observation full_with_callers = {
-    .was_full = true, .duration_ns = 20000000, .callers_are_here = true};
+    .was_full = true, .duration_ns = 40000000, .callers_are_here = true};
 static const struct retry_observation empty = {.was_full = false, .duration_ns = 1000000};
 
 static struct retry_pace after(const struct retry_observation *seen, unsigned times)
@@ -66,12 +66,14 @@ static void test_batches_follow_the_time_they_take(void **state)
     struct retry_observation quick = full_with_callers;
 
     (void)state;
+    slow.duration_ns = 8000000;
+    assert_int_equal(retry_pace_next(&limits, pace, &slow).batch, 96);
     slow.duration_ns = 12000000;
     assert_int_equal(retry_pace_next(&limits, pace, &slow).batch, 64);
     quick.duration_ns = 100000;
     assert_int_equal(retry_pace_next(&limits, pace, &quick).batch, 256);
     quick.duration_ns = 0;
-    assert_true(retry_pace_next(&limits, pace, &quick).batch >= 16);
+    assert_true(retry_pace_next(&limits, pace, &quick).batch >= 64);
 }
 
 static void test_never_stops(void **state)
@@ -83,7 +85,7 @@ static void test_never_stops(void **state)
     endless.duration_ns = INT64_C(60000000000);
     for (unsigned i = 0; i < 50; i++)
         pace = retry_pace_next(&limits, pace, &endless);
-    assert_true(pace.batch >= 16);
+    assert_int_equal(pace.batch, 64); /* smaller ones would cost too much a lead */
     assert_int_equal(pace.lanes, 1);
 }
 

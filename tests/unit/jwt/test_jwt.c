@@ -547,16 +547,21 @@ static void secrets_that_are_open(void **state)
     jwt_verifier_free(verifier);
 }
 
+/* Also what a token's claims say of the keys: whether they are those in use, be the token remembered or not. */
 static void keys_that_change(void **state)
 {
     struct jwt_verifier *verifier = NULL;
+    struct jwt_claims claims;
     struct error error = {0};
     char *token = sign("oct", NULL, "{" CLAIMS "}");
 
     (void)state;
     write_file("keys", "{\"kty\":\"oct\",\"k\":\"" SECRET "\"}");
     verifier = verifier_of("keys", NULL);
-    assert_true(is_good(verifier, token, NULL));
+    for (int i = 0; i < 2; i++) {
+        assert_true(jwt_verify(verifier, token, strlen(token), NOW, &claims, &error));
+        assert_int_equal(claims.keys, jwt_verifier_keys(verifier));
+    }
     assert_true(jwt_verifier_reload(verifier, &error));
     write_file("keys", "broken");
     assert_false(jwt_verifier_reload(verifier, &error));
@@ -565,8 +570,10 @@ static void keys_that_change(void **state)
     unlink(path_of("keys"));
     assert_false(jwt_verifier_reload(verifier, &error));
     assert_true(is_good(verifier, token, NULL));
+    assert_int_equal(claims.keys, jwt_verifier_keys(verifier));
     write_file("keys", "{\"kty\":\"oct\",\"k\":\"" OTHER_SECRET "\"}");
     assert_true(jwt_verifier_reload(verifier, &error));
+    assert_int_not_equal(claims.keys, jwt_verifier_keys(verifier));
     assert_refused(verifier, token, "wrong signature");
     jwt_verifier_free(verifier);
     free(token);
@@ -601,8 +608,8 @@ static void cache_is_bounded(void **state)
     jwt_cache_init(&cache);
     for (uint32_t i = 0; i < TOKENS; i++) {
         memcpy(digest + 4, &i, sizeof(i));
-        jwt_cache_add(&cache, 0, digest, &claims);
-        jwt_cache_add(&cache, 0, digest, &claims);
+        jwt_cache_add(&cache, digest, &claims);
+        jwt_cache_add(&cache, digest, &claims);
     }
     assert_int_equal(cache.by_digest.count, JWT_CACHE_MAX);
     for (uint32_t i = 0; i < TOKENS; i++) {
@@ -613,9 +620,10 @@ static void cache_is_bounded(void **state)
     assert_int_equal(known, JWT_CACHE_MAX);
     jwt_cache_clear(&cache, 1);
     assert_false(jwt_cache_find(&cache, digest, &found));
-    jwt_cache_add(&cache, 0, digest, &claims); /* verified by keys that are gone */
+    jwt_cache_add(&cache, digest, &claims); /* verified by keys that are gone */
     assert_false(jwt_cache_find(&cache, digest, &found));
-    jwt_cache_add(&cache, 1, digest, &claims);
+    claims.keys = 1;
+    jwt_cache_add(&cache, digest, &claims);
     assert_true(jwt_cache_find(&cache, digest, &found));
     jwt_cache_release(&cache);
 }

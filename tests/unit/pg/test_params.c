@@ -94,6 +94,8 @@ static void test_arrays(void **state)
         pg_params_add_bool_array(&params, (bool[]){true, true, false}, nulls, 3));
     EXPECT(PG_TEXT_ARRAY, "$1 = array['', NULL, U&'{\"\\00E9\\\\}', 'NULL']",
         pg_params_add_text_array(&params, (const char *[]){"", NULL, "{\"\xc3\xa9\\}", "NULL"}, 4));
+    EXPECT(PG_TID_ARRAY, "$1 = array['(0,1)', NULL, '(4294967295,65535)']::tid[]",
+        pg_params_add_tid_array(&params, (struct pg_tid[]){{0, 1}, {7, 0}, {UINT32_MAX, UINT16_MAX}}, 3));
     EXPECT(PG_INT4_ARRAY, "$1 = '{7}'::int4[]", pg_params_add_int4_array(&params, (int32_t[]){7}, (bool[]){false}, 1));
     EXPECT(
         PG_INT4_ARRAY, "$1 = '{NULL}'::int4[]", pg_params_add_int4_array(&params, (int32_t[]){7}, (bool[]){true}, 1));
@@ -110,6 +112,7 @@ static void test_empty_arrays(void **state)
     EXPECT(PG_INT8_ARRAY, "$1 = '{}'", pg_params_add_int8_array(&params, NULL, NULL, 0));
     EXPECT(PG_BOOL_ARRAY, "$1 = '{}'", pg_params_add_bool_array(&params, NULL, NULL, 0));
     EXPECT(PG_TEXT_ARRAY, "$1 = '{}'", pg_params_add_text_array(&params, NULL, 0));
+    EXPECT(PG_TID_ARRAY, "$1 = '{}'", pg_params_add_tid_array(&params, NULL, 0));
 }
 
 static void test_large_arrays(void **state)

@@ -32,6 +32,20 @@ static void test_scalars(void **state)
     pg_result_free(result);
 }
 
+static void test_tids(void **state)
+{
+    struct fixture *fixture = *state;
+    struct pg_result *result = ask(fixture->conn, "select '(4294967294,65535)'::tid, '(0,1)'::tid, null::tid");
+    struct pg_tid last = pg_result_tid(result, 0, 0);
+    struct pg_tid first = pg_result_tid(result, 0, 1);
+    struct pg_tid nowhere = pg_result_tid(result, 0, 2);
+
+    assert_true(last.block == UINT32_MAX - 1 && last.offset == UINT16_MAX);
+    assert_true(first.block == 0 && first.offset == 1);
+    assert_int_equal(nowhere.offset, 0);
+    pg_result_free(result);
+}
+
 /* Everything that has text for its binary form; enums have object ids of their own in each database. */
 static void test_text(void **state)
 {
@@ -62,44 +76,26 @@ static void test_nulls(void **state)
     pg_result_free(result);
 }
 
-static void test_timestamps(void **state)
-{
-    struct fixture *fixture = *state;
-    struct pg_result *result = ask(fixture->conn,
-        "select '1970-01-01 00:00:00Z'::timestamptz, '2000-01-01 00:00:00.000001Z'::timestamptz, "
-        "'1969-12-31 23:59:59.999999Z'::timestamptz, 'infinity'::timestamptz, '-infinity'::timestamptz, "
-        "'4713-01-01 00:00:00Z BC'::timestamptz, '294276-12-31 23:59:59.999999Z'::timestamptz, "
-        "'2026-01-31 13:00:00+01'::timestamptz");
-    static const int64_t expected[] = {
-        0, 946684800000001, -1, INT64_MAX, INT64_MIN, -210863520000000000, INT64_MAX, 1769860800000000};
-
-    for (int column = 0; column < 8; column++)
-        assert_int_equal(pg_result_timestamp_us(result, 0, column), expected[column]);
-    pg_result_free(result);
-}
-
 static void test_row_counts(void **state)
 {
     static const struct {
         const char *sql;
         int rows;
-        int64_t affected;
     } cases[] = {
-        {"create temporary table counted (n int4)", 0, 0},
-        {"insert into counted select generate_series(1, 1000)", 0, 1000},
-        {"select n from counted order by n", 1000, 0},
-        {"select n from counted where n > 1000", 0, 0},
-        {"update counted set n = -n where n <= 10 returning n", 10, 10},
-        {"delete from counted where n < 0", 0, 10},
-        {"delete from counted where n < 0", 0, 0},
-        {"merge into counted using (values (11)) as s(n) on counted.n = s.n when matched then delete", 0, 1},
+        {"create temporary table counted (n int4)", 0},
+        {"insert into counted select generate_series(1, 1000)", 0},
+        {"select n from counted order by n", 1000},
+        {"select n from counted where n > 1000", 0},
+        {"update counted set n = -n where n <= 10 returning n", 10},
+        {"delete from counted where n < 0", 0},
+        {"delete from counted where n < 0", 0},
+        {"merge into counted using (values (11)) as s(n) on counted.n = s.n when matched then delete", 0},
     };
     struct fixture *fixture = *state;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct pg_result *result = ask(fixture->conn, cases[i].sql);
         assert_int_equal(pg_result_row_count(result), cases[i].rows);
-        assert_int_equal(pg_result_affected_count(result), cases[i].affected);
         for (int row = 0; i == 2 && row < cases[i].rows; row++)
             assert_int_equal(pg_result_int4(result, row, 0), row + 1);
         pg_result_free(result);
@@ -163,9 +159,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_scalars),
+        FIXTURE_TEST(test_tids),
         FIXTURE_TEST(test_text),
         FIXTURE_TEST(test_nulls),
-        FIXTURE_TEST(test_timestamps),
         FIXTURE_TEST(test_row_counts),
         FIXTURE_TEST(test_misuse_is_a_bug),
     };

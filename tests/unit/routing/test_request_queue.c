@@ -222,6 +222,26 @@ static void test_held_leads_come_again_until_the_time_is_over(void **state)
     assert_ptr_equal(fixture->lists[0], &ticket);
 }
 
+/* The taker does not wait for it at all. */
+static void test_a_lead_that_was_let_go_comes_up_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct routing_ticket ticket = ticket_for(1, 1);
+    const struct routing_request other = ticket_for(2, 1).request;
+    const struct routing_request *const let_go[] = {&other, &ticket.request};
+
+    assert_true(add(fixture, &ticket, NULL));
+    for (unsigned asked = 0; asked < 3; asked++) { /* the third time for 20 ms */
+        assert_int_equal(take(fixture), 1);
+        assert_true(request_queue_put_back(fixture->queue, fixture->entries[0]));
+    }
+    request_queue_let_go(fixture->queue, let_go, COUNT_OF(let_go));
+    assert_int_equal(
+        request_queue_take(fixture->queue, fixture->entries, TICKETS_MAX, clock_now_ns(), &fixture->dropped), 1);
+    finish(fixture, 1);
+    assert_ptr_equal(fixture->lists[0], &ticket);
+}
+
 static void test_put_back_takes_the_forced_along(void **state)
 {
     struct fixture *fixture = *state;
@@ -433,6 +453,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_refuses_and_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_and_abandoned_tickets_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_leads_come_again_until_the_time_is_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lead_that_was_let_go_comes_up_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_back_takes_the_forced_along, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_people_ask_for_is_not_joined, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_waits_for_another_that_is_dropped_comes_next, setup, teardown),

@@ -93,6 +93,30 @@ static void percentiles(void **state)
     assert_in_range(rates.p99_us, 990000, 1000000);
 }
 
+/* A wait is late from the service level on: 2 s for p95, 5 s for p99; and calls are those that were told. */
+static void lateness_and_calls(void **state)
+{
+    static const int64_t waits_ms[] = {10, 1999, 2000, 4999, 5000, 9000};
+    struct routing_rates rates;
+
+    for (size_t i = 0; i < COUNT_OF(waits_ms); i++)
+        statistics_add_wait(*state, START + MINUTE, START + MINUTE - waits_ms[i] * 1000000);
+    for (int i = 0; i < 7; i++)
+        statistics_add_call(*state, START + MINUTE, i < 2);
+    rates = rates_at(*state, START + MINUTE);
+    assert_int_equal(rates.waits_late_p95, 4);
+    assert_int_equal(rates.waits_late_p99, 2);
+    assert_int_equal(rates.calls, 7);
+    assert_int_equal(rates.calls_failed, 2);
+    statistics_add_call(*state, START + 61 * MINUTE, false); /* the same place, an hour later */
+    statistics_add_wait(*state, START + 61 * MINUTE, START + 61 * MINUTE);
+    rates = rates_at(*state, START + 61 * MINUTE);
+    assert_int_equal(rates.waits_late_p95, 0);
+    assert_int_equal(rates.waits_late_p99, 0);
+    assert_int_equal(rates.calls, 1);
+    assert_int_equal(rates.calls_failed, 0);
+}
+
 /* One attempt in each minute of three hours: at any time those of the last 60 minutes count, the one under way included. */
 static void the_hour_moves(void **state)
 {
@@ -168,6 +192,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(shares, setup, teardown),
         cmocka_unit_test_setup_teardown(percentiles, setup, teardown),
+        cmocka_unit_test_setup_teardown(lateness_and_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(the_hour_moves, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_forgets, setup, teardown),
         cmocka_unit_test_setup_teardown(threads_lose_nothing, setup, teardown),

@@ -52,7 +52,7 @@ static void test_all_settings(void **state)
     assert_int_equal(policy.unmatched, RULE_UNMATCHED_KEEP);
     assert_true(rule_policy_parse("{\"limits\":{}}", &policy, NULL));
     assert_true(rule_policy_parse("{\"limits\":{\"calls_per_second\":1,\"calls_burst\":1000000,\"calls_in_flight\":64,"
-                                  "\"leads_per_request\":2,\"rules\":3},\"dedupe_days\":1}",
+                                  "\"imports\":4,\"leads_per_request\":2,\"rules\":3},\"dedupe_days\":1}",
         &policy, NULL));
     assert_int_equal(policy.dedupe_days, 1);
     assert_true(uuid_is_nil(&policy.fallback_workspace_id));
@@ -93,6 +93,7 @@ static void test_faults(void **state)
         {"{\"limits\":{\"rule\":3}}", "$.limits.rule: unknown setting"},
         {"{\"limits\":{\"rules\":0}}", "$.limits.rules: must be a whole number from 1 to 1000000"},
         {"{\"limits\":{\"calls_in_flight\":1000001}}", "$.limits.calls_in_flight: must be"},
+        {"{\"limits\":{\"imports\":0}}", "$.limits.imports: must be"},
         {"{\"limits\":{\"calls_per_second\":1.0}}", "$.limits.calls_per_second: must be"},
         {"{\"limits\":{\"leads_per_request\":\"7\"}}", "$.limits.leads_per_request: must be"},
         {"{\"limits\":{\"calls_burst\":7}}", "$.limits.calls_burst: of no use without calls_per_second"},

@@ -169,6 +169,49 @@ static void refusals_name_the_limit_and_its_value(void **state)
     limits_free(limits);
 }
 
+/* They are counted by themselves, for whoever is a member, and an entry is remembered for as long as one of them runs. */
+static void imports_have_places_of_their_own(void **state)
+{
+    const struct limits_options options = {.standard = {.calls_in_flight = 1, .imports = 2}, .entries_max = 1};
+    struct limits *limits = limits_new(&options);
+    struct limits_values values = {.imports = 3};
+    struct limits_hold call_hold;
+    struct limits_hold hold[4];
+    struct error error = {0};
+    size_t entries = 0;
+    size_t calls = 0;
+
+    (void)state;
+    assert_true(limits_enter(limits, &workspace, NULL, S, &call_hold, &error));
+    for (int i = 0; i < 2; i++)
+        assert_true(limits_enter_import(limits, &workspace, S, &hold[i], &error));
+    assert_false(limits_enter_import(limits, &workspace, S, &hold[2], &error));
+    assert_int_equal(error.code, ERROR_FULL);
+    assert_string_equal(error.text, "limits.imports: the workspace may have 2 imports under way here");
+    assert_int_equal(hold[2].refused, 1);
+    assert_int_equal(limits_refused(limits), 1);
+    limits_leave_import(limits, &hold[2]); /* holds nothing */
+    assert_true(limits_enter_import(limits, &other, S, &hold[2], &error));
+    limits_leave_import(limits, &hold[2]);
+    limits_leave(limits, &call_hold, LIMITS_END_UNSAID);
+    for (uint8_t i = 0; i < 200; i++) { /* others, who would push it out */
+        const struct uuid id = {.bytes = {0xff, i}};
+        assert_true(limits_enter(limits, &id, NULL, S, &call_hold, &error));
+        limits_leave(limits, &call_hold, LIMITS_END_UNSAID);
+    }
+    assert_false(limits_enter_import(limits, &workspace, S, &hold[2], &error));
+    limits_set(limits, &workspace, &values, S);
+    assert_true(limits_enter_import(limits, &workspace, S, &hold[2], &error));
+    assert_false(limits_enter_import(limits, &workspace, S, &hold[3], &error));
+    limits_leave_import(limits, &hold[0]);
+    assert_true(limits_enter_import(limits, &workspace, S, &hold[0], &error));
+    for (int i = 0; i < 3; i++)
+        limits_leave_import(limits, &hold[i]);
+    limits_count(limits, &entries, &calls);
+    assert_int_equal(calls, 0);
+    limits_free(limits);
+}
+
 /* A long random life against a model that counts: in any stretch of time no more are let in than burst and rate allow, and whoever
  * could be let in is. */
 static void never_more_and_never_less(void **state)
@@ -366,6 +409,40 @@ static void members_count_for_their_workspace(void **state)
 
 /* --- Bounds ------------------------------------------------------------------------------------------------------- */
 
+/* A stream is one call under way, and what comes over it are calls; a person counts for the workspace from the first of them on. */
+static void what_comes_over_a_stream_counts(void **state)
+{
+    struct limits *limits = make(10, 4, 2);
+    struct limits_hold stream;
+    struct error error = {0};
+    size_t entries = 0, under_way = 0;
+
+    (void)state;
+    assert_true(limits_enter(limits, &workspace, NULL, S, &stream, &error));
+    for (int i = 0; i < 3; i++)
+        assert_true(limits_spend(limits, &stream, S, &error));
+    assert_false(limits_spend(limits, &stream, S, &error));
+    assert_int_equal(error.code, ERROR_FULL);
+    assert_int_equal(error.retry_after_ms, 100);
+    assert_true(limits_spend(limits, &stream, S + 100 * INT64_C(1000000), &error));
+    limits_count(limits, &entries, &under_way);
+    assert_int_equal(under_way, 1);
+    limits_leave(limits, &stream, LIMITS_END_UNSAID);
+
+    assert_true(limits_enter(limits, &workspace, &person, 9 * S, &stream, &error));
+    assert_int_equal(calls(limits, 9 * S), 4); /* the person's call was not the workspace's */
+    assert_false(limits_spend(limits, &stream, 9 * S, &error));
+    assert_non_null(strstr(error.text, "the workspace"));
+    assert_int_equal(calls(limits, 10 * S), 4);
+    assert_false(limits_spend(limits, &stream, 10 * S, &error)); /* still, and not for nothing */
+    assert_true(limits_spend(limits, &stream, 11 * S, &error));
+    assert_int_equal(calls(limits, 11 * S), 3);
+    limits_leave(limits, &stream, LIMITS_END_UNSAID);
+    limits_count(limits, &entries, &under_way);
+    assert_int_equal(under_way, 0);
+    limits_free(limits);
+}
+
 static void what_is_remembered_is_bounded(void **state)
 {
     struct limits *limits = make(1, 1, 0);
@@ -435,8 +512,8 @@ static void refusals_are_reported_now_and_then(void **state)
     limits_free(limits);
 }
 
-/* Who waits as he is told to is seldom refused; who is refused all the time is told later. */
-static void who_is_refused_too_often_is_hasty(void **state)
+/* Who waits as he is told to is seldom refused; who is refused all the time is told later, each call by another time. */
+static void refusals_that_are_many_are_told_one_after_the_other(void **state)
 {
     struct limits *limits = make(1, 1, 0);
     struct limits_hold hold;
@@ -445,14 +522,23 @@ static void who_is_refused_too_often_is_hasty(void **state)
 
     (void)state;
     assert_true(call(limits, S, &ignored));
-    for (int i = 0; i < 2 * LIMITS_REFUSALS; i++) {
+    for (int i = 0; i < LIMITS_REFUSALS; i++) {
         assert_false(limits_enter(limits, &workspace, NULL, S, &hold, &error));
-        assert_int_equal(hold.is_hasty, i >= LIMITS_REFUSALS);
+        assert_int_equal(hold.tell_ns, 0);
     }
-    for (int i = 1; i < LIMITS_REFUSALS; i++) { /* as many as may be, spread out */
-        assert_false(limits_enter(limits, &workspace, NULL, S + i * (S / LIMITS_REFUSALS), &hold, &error));
-        assert_false(hold.is_hasty);
+    for (int i = 1; i <= 2 * LIMITS_REFUSALS; i++) {
+        const int64_t wait_ns = i * (S / LIMITS_REFUSALS);
+        assert_false(limits_enter(limits, &workspace, NULL, S, &hold, &error));
+        assert_int_equal(hold.tell_ns, S + (wait_ns < LIMITS_LATE_MS * INT64_C(1000000) ? wait_ns : S));
     }
+    assert_true(call(limits, 2 * S, &ignored));
+    for (int i = 0; i < LIMITS_REFUSALS; i++) { /* a second later those have been told, and one at a time may be */
+        assert_false(limits_enter(limits, &workspace, NULL, 2 * S + i * (S / LIMITS_REFUSALS), &hold, &error));
+        assert_int_equal(hold.tell_ns, 2 * S + (i + 1) * (S / LIMITS_REFUSALS));
+    }
+    assert_true(call(limits, 10 * S, &ignored));
+    assert_false(limits_enter(limits, &workspace, NULL, 10 * S, &hold, &error)); /* forgiven */
+    assert_int_equal(hold.tell_ns, 0);
     limits_free(limits);
 }
 
@@ -517,6 +603,7 @@ int main(void)
         cmocka_unit_test(a_slow_rate_is_waited_for),
         cmocka_unit_test(refusals_name_the_limit_and_its_value),
         cmocka_unit_test(never_more_and_never_less),
+        cmocka_unit_test(imports_have_places_of_their_own),
         cmocka_unit_test(places_come_back),
         cmocka_unit_test(a_refused_place_costs_no_call),
         cmocka_unit_test(values_are_wanted_when_they_are_old),
@@ -524,10 +611,11 @@ int main(void)
         cmocka_unit_test(a_lowered_number_of_places_waits_for_those_that_are_taken),
         cmocka_unit_test(strangers_take_nothing_from_a_workspace),
         cmocka_unit_test(members_count_for_their_workspace),
+        cmocka_unit_test(what_comes_over_a_stream_counts),
         cmocka_unit_test(what_is_remembered_is_bounded),
         cmocka_unit_test(more_than_the_bound_while_they_call),
         cmocka_unit_test(refusals_are_reported_now_and_then),
-        cmocka_unit_test(who_is_refused_too_often_is_hasty),
+        cmocka_unit_test(refusals_that_are_many_are_told_one_after_the_other),
         cmocka_unit_test(threads_do_not_get_in_each_others_way),
     };
 

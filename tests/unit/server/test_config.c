@@ -37,8 +37,8 @@ static int clear_environment(void **state)
     static const char *const variables[] = {"LEADROUTER_LISTEN", "LEADROUTER_DATABASE", "LEADROUTER_EMBEDDED",
         "LEADROUTER_LANES", "LEADROUTER_DRAIN_MS", "LEADROUTER_UNNAMED_STATEMENTS", "LEADROUTER_LOG_LEVEL",
         "LEADROUTER_BATCH_LEADS_MAX", "LEADROUTER_WAITING_MAX", "LEADROUTER_RETRY_LANES", "LEADROUTER_LOG_KEEP_DAYS",
-        "LEADROUTER_LISTEN_DATABASE", "LEADROUTER_NO_JOBS", "LEADROUTER_DATABASE_FILE",
-        "LEADROUTER_LISTEN_DATABASE_FILE", "PGPASSWORD"};
+        "LEADROUTER_LISTEN_DATABASE", "LEADROUTER_NO_JOBS", "LEADROUTER_DATABASE_FILE", "LEADROUTER_ADMIN_LISTEN",
+        "LEADROUTER_ADMIN_TOKEN_FILE", "LEADROUTER_NO_METRICS", "LEADROUTER_LISTEN_DATABASE_FILE", "PGPASSWORD"};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(variables); i++)
@@ -68,6 +68,7 @@ static void defaults(void **state)
     assert_int_equal(config.workspace_calls_per_second, 0);
     assert_int_equal(config.workspace_calls_burst, 0);
     assert_int_equal(config.workspace_calls_in_flight, 1024);
+    assert_int_equal(config.workspace_imports, 2);
     assert_int_equal(config.workspace_rules, 0);
     assert_false(config.unnamed_statements);
     assert_null(operand);
@@ -255,6 +256,30 @@ static void refused(void **state)
     assert_int_equal(parse(CONFIG_MIGRATE, "", true, &config, &operand), CONFIG_OK); /* not migrate's */
 }
 
+/* A misspelt variable would change nothing, without a word; those of others are none of ours. */
+static void misspelt_variables(void **state)
+{
+    static const char *const others[] = {"LEADROUTER_TARGET", "LEADROUTER_TLS_CA", "LEADROUTER_TLS_CLIENT_CERTIFICATE",
+        "LEADROUTER_TLS_CLIENT_KEY", "LEADROUTER_TLS_SERVER_NAME", "LEADROUTER_TOKEN_FILE", "LEADROUTER_WORKSPACE",
+        "LEADROUTER_PROFILE", "LEADROUTER_PORT", "LEADROUTER_SERVICE_HOST", "LEADROUTER_PORT_7450_TCP_ADDR",
+        "LEADROUTER_LONG", "LEADROUTER"};
+    static const char *const slips[] = {"LEADROUTER_LANSE", "LEADROUTER_LOGLEVEL", "LEADROUTER_ADMIN_LISTN"};
+    struct config config;
+    const char *operand = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        setenv(others[i], "x", 1);
+    assert_int_equal(parse(CONFIG_SERVE, "", false, &config, &operand), CONFIG_OK);
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        unsetenv(others[i]);
+    for (size_t i = 0; i < COUNT_OF(slips); i++) {
+        setenv(slips[i], "3", 1);
+        assert_int_equal(parse(CONFIG_MIGRATE, "up", true, &config, &operand), CONFIG_WRONG);
+        unsetenv(slips[i]);
+    }
+}
+
 static void help(void **state)
 {
     struct config config;
@@ -272,7 +297,8 @@ int main(void)
         cmocka_unit_test_setup(a_flag_for_the_database_beats_the_other_variable, clear_environment),
         cmocka_unit_test_setup(passwords_are_refused, clear_environment),
         cmocka_unit_test_setup(urls_of_files, clear_environment), cmocka_unit_test_setup(operands, clear_environment),
-        cmocka_unit_test_setup(refused, clear_environment), cmocka_unit_test_setup(help, clear_environment)};
+        cmocka_unit_test_setup(refused, clear_environment),
+        cmocka_unit_test_setup(misspelt_variables, clear_environment), cmocka_unit_test_setup(help, clear_environment)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

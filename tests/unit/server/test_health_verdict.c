@@ -174,23 +174,32 @@ static void rates(void **state)
     rates->success_share = 0;
     expect(&facts, HEALTH_HEALTHY, NULL);
     rates->finals = 20;
-    expect(&facts, HEALTH_DEGRADED,
+    expect(&facts, HEALTH_CRITICAL,
         "100.0 % of this server's decisions within the last hour were failures, more than 10 %");
     rates->success_share = 0.875;
-    expect(&facts, HEALTH_DEGRADED,
+    expect(&facts, HEALTH_CRITICAL,
         "12.5 % of this server's decisions within the last hour were failures, more than 10 %");
+    rates->success_share = 0.9;
+    expect(
+        &facts, HEALTH_DEGRADED, "10.0 % of this server's decisions within the last hour were failures, more than 5 %");
     rates->success_share = 0.95;
     expect(&facts, HEALTH_HEALTHY, NULL);
     rates->locks = 99;
     rates->lock_share = 0.5;
     expect(&facts, HEALTH_HEALTHY, NULL);
     rates->locks = 100;
-    expect(&facts, HEALTH_DEGRADED, "50.0 % of the leads that this server was asked for were held by somebody else");
-    rates->lock_share = 0.91;
-    rates->p95_us = 2500000;
+    expect(&facts, HEALTH_CRITICAL, "50.0 % of the leads that this server was asked for were held by somebody else");
+    rates->lock_share = 0.85;
+    expect(&facts, HEALTH_DEGRADED, "15.0 % of the leads that this server was asked for were held by somebody else");
+    rates->lock_share = 0.95;
+    rates->p95_us = 5000001;
     rates->waits = 99;
     expect(&facts, HEALTH_HEALTHY, NULL);
     rates->waits = 100;
+    expect(&facts, HEALTH_CRITICAL, "of this server's calls 5 % waited for more than 5.0 s");
+    rates->p95_us = 5000000;
+    expect(&facts, HEALTH_DEGRADED, "of this server's calls 5 % waited for more than 5.0 s");
+    rates->p95_us = 2500000;
     expect(&facts, HEALTH_DEGRADED, "of this server's calls 5 % waited for more than 2.5 s");
     rates->p95_us = 2000000;
     expect(&facts, HEALTH_HEALTHY, NULL);

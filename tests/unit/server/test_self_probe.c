@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -112,7 +113,7 @@ static void silence_and_nobody(void **state)
 
 struct told {
     sem_t is_told;
-    int count;
+    atomic_int count;
 };
 
 static void tell(const struct error *error, void *user)
@@ -120,7 +121,7 @@ static void tell(const struct error *error, void *user)
     struct told *told = user;
 
     assert(error->code == ERROR_UNAVAILABLE);
-    told->count++;
+    atomic_fetch_add(&told->count, 1);
     sem_post(&told->is_told);
 }
 
@@ -139,11 +140,11 @@ static void two_failures_are_told_once(void **state)
     assert_int_equal(pthread_create(&listener.thread, NULL, serve, &listener), 0);
     assert_true(self_probe_new(&options, &self, &error));
     pthread_join(listener.thread, NULL); /* three probes went well */
-    assert_int_equal(told.count, 0);
+    assert_int_equal(atomic_load(&told.count), 0);
     close(listener.descriptor);
     assert_int_equal(sem_wait(&told.is_told), 0);
     self_probe_free(self);
-    assert_int_equal(told.count, 1);
+    assert_int_equal(atomic_load(&told.count), 1);
     sem_destroy(&told.is_told);
 }
 
@@ -161,7 +162,7 @@ static void ends_in_mid_probe(void **state)
     assert_true(self_probe_new(&options, &self, &error));
     int connection = accept(listener.descriptor, NULL, NULL); /* a probe is under way and gets no answer */
     self_probe_free(self);
-    assert_int_equal(told.count, 0);
+    assert_int_equal(atomic_load(&told.count), 0);
     close(connection);
     close(listener.descriptor);
     self_probe_free(NULL);
