@@ -4,6 +4,9 @@
 Reads one folder with a file "runs", one line per run: name, exit code, seconds and result file, separated by tabs. A result file is
 JUnit XML of ctest or pytest; a step without tests, such as a build, has "-" and counts only when it failed. Trusts nothing: a
 run that ended badly, or left no results, counts as a failure even when no test did.
+
+A run named "X again" is of what failed in X: a test that passes there counts as passed, and a line "UNSTABLE" says so. --again prints
+the runs for which that is worth it and allowed; REPEATED_MAX and NEVER_REPEATED are the rules.
 """
 import argparse
 import datetime
@@ -19,6 +22,10 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 CMOCKA_RUN = re.compile(r"\[ RUN      \] (\w+)")
 CMOCKA_FAILED = re.compile(r"\[  FAILED  \] (\w+)")
 CMOCKA_SKIPPED = re.compile(r"\[  SKIPPED \] (\w+)")
+AGAIN = " again"
+REPEATED_MAX = 3 # with more failures than these in all runs it is not the machine
+# What a repetition cannot take back: a race, a memory error, a crash.
+NEVER_REPEATED = re.compile(r"Sanitizer|runtime error:|Test failed with exception|Segmentation fault|SEGFAULT|ended badly")
 
 
 class Run:
@@ -30,6 +37,7 @@ class Run:
         self.seconds = seconds
         self.tests = tests  # (name, result, reason)
         self.problem = problem  # why the run as a whole failed, or None
+        self.grave = False  # it found what no repetition takes back
 
     def count(self, result):
         return sum(1 for test in self.tests if test[1] == result) + (1 if result == FAILED and self.problem else 0)
@@ -75,7 +83,8 @@ def tests_of_case(case):
     if CMOCKA_RUN.search(output):
         return cases_of_cmocka(name, output, failure is not None)
     if failure is not None:
-        return [(name, FAILED, reason_of(failure))]
+        # Of ctest the reason is only that it failed.
+        return [(name, FAILED, "see its output above" if failure is case else reason_of(failure))]
     if skip is not None or case.get("status") in ("notrun", "disabled"):
         return [(name, SKIPPED, reason_of(skip) if skip is not None else "not run")]
     return [(name, PASSED, "")]
@@ -83,16 +92,46 @@ def tests_of_case(case):
 
 def run_of(folder, line):
     name, exit_code, seconds, file = line.split("\t")
-    tests, problem = [], None
+    tests, problem, grave = [], None, False
     if file != "-":
         try:
             tree = ElementTree.parse(folder / file)
-            tests = [test for case in tree.iter("testcase") for test in tests_of_case(case)]
+            for case in tree.iter("testcase"):
+                found = tests_of_case(case)
+                tests += found
+                if any(test[1] == FAILED for test in found):
+                    grave = grave or NEVER_REPEATED.search("".join(case.itertext()) + found[-1][2]) is not None
         except (OSError, ElementTree.ParseError) as error:
             problem = f"left no results that can be read ({error})"
     if int(exit_code) != 0 and problem is None and not any(test[1] == FAILED for test in tests):
         problem = f"ended with {exit_code}"
-    return Run(name, int(exit_code), int(seconds), tests, problem)
+    run = Run(name, int(exit_code), int(seconds), tests, problem)
+    run.grave = grave
+    return run
+
+
+def runs_to_repeat(runs, never):
+    """The names of the runs whose few failures may be the machine's; none when there is one among them that cannot be."""
+    failures = [(run, test[0]) for run in runs for test in run.tests if test[1] == FAILED]
+    if len(failures) > REPEATED_MAX or any(run.problem or run.grave for run in runs):
+        return []
+    if any(fnmatch.fnmatchcase(f"{run.name}: {test}", pattern) for run, test in failures for pattern in never):
+        return []
+    return list(dict.fromkeys(run.name for run, _ in failures))
+
+
+def settle(runs):
+    """Takes the runs "X again" out of the list, and of X's failures what passed there. Returns (run, test, first reason) of those."""
+    again = {run.name.removesuffix(AGAIN): run for run in runs if run.name.endswith(AGAIN)}
+    runs[:] = [run for run in runs if not run.name.endswith(AGAIN)]
+    unstable = []
+    for run in runs:
+        second = again.get(run.name)
+        passed = {test[0] for test in second.tests if test[1] == PASSED} if second else set()
+        unstable += [(run.name, name, reason) for name, result, reason in run.tests if result == FAILED and name in passed]
+        run.tests = [(name, PASSED, "") if result == FAILED and name in passed else (name, result, reason)
+                     for name, result, reason in run.tests]
+    return unstable
 
 
 def patterns_of(path):
@@ -112,7 +151,7 @@ def forbidden_skips(runs, patterns):
                 yield f"{run}: {name}", f"must not be skipped ({reason})"
 
 
-def verification(command, runs, closing, problems):
+def verification(command, runs, closing, problems, unstable):
     """The text of docs/verification.md."""
     machine = f"{os.cpu_count()} cores, {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 2**30} GiB"
     try:
@@ -136,6 +175,8 @@ def verification(command, runs, closing, problems):
     lines += [f"| {run.name} | {run.count(PASSED)} | {run.count(FAILED)} | {run.count(SKIPPED)} | {run.seconds} |" for run in runs]
     if problems:
         lines += ["", "## What went wrong", "", *(f"- {name}: {text}" for name, text in problems)]
+    if unstable:
+        lines += ["", "## What passed only when it ran again, alone", "", *(f"- {run}: {name}: {reason}" for run, name, reason in unstable)]
     return "\n".join(lines) + "\n"
 
 
@@ -143,11 +184,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=pathlib.Path, help="folder with the file \"runs\" and the results that it names")
     parser.add_argument("--must-not-skip", help="file with one pattern of test names a line")
+    parser.add_argument("--never-again", help="file with one pattern of \"run: test\" a line: what is never run again")
+    parser.add_argument("--again", action="store_true", help="print the runs whose failures are to be run again, and nothing else")
     parser.add_argument("--write", type=pathlib.Path, help="write the results as a document too")
     parser.add_argument("--command", default="", help="the command, for the document")
     options = parser.parse_args()
     lines = (options.folder / "runs").read_text(encoding="utf-8").splitlines()
     runs = [run_of(options.folder, line) for line in lines if line]
+    if options.again:
+        print("".join(f"{name}\n" for name in runs_to_repeat(runs, patterns_of(options.never_again))), end="")
+        return 0
+    unstable = settle(runs)
     failures = [(run.name, run.problem) for run in runs if run.problem]
     failures += [(f"{run.name}: {name}", reason) for run in runs for name, result, reason in run.tests if result == FAILED]
     built = not any(run.problem for run in runs if not run.tests)
@@ -156,13 +203,15 @@ def main():
         for name, result, reason in run.tests:
             if result == SKIPPED:
                 print(f"SKIPPED {run.name}: {name}: {reason}")
+    for run, name, reason in unstable:
+        print(f"UNSTABLE {run}: {name}: {reason}; passed when it ran again, alone")
     for name, text in failures + forbidden:
         print(f"FAILED  {name}: {text}")
     totals = {result: sum(run.count(result) for run in runs) for result in (PASSED, FAILED, SKIPPED)}
     totals[FAILED] += len(forbidden)
     closing = f"{totals[PASSED]} passed, {totals[FAILED]} failed, {totals[SKIPPED]} skipped"
     if options.write:
-        options.write.write_text(verification(options.command, runs, closing, failures + forbidden), encoding="utf-8")
+        options.write.write_text(verification(options.command, runs, closing, failures + forbidden, unstable), encoding="utf-8")
     if totals[PASSED] == 0 and totals[FAILED] == 0:
         print("FAILED  nothing was tested")
     print(closing)

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CMAKE = """cmake_minimum_required(VERSION 3.25)
 project(small NONE)
 enable_testing()
-add_test(NAME unit/one COMMAND true)
+add_test(NAME unit/one COMMAND sh -c "! rm ${PROJECT_SOURCE_DIR}/unsteady")
 add_test(NAME tidy COMMAND sh -c "cd ${PROJECT_SOURCE_DIR} && test ! -e broken")
 file(WRITE ${PROJECT_BINARY_DIR}/race_tests "^unit/one$")
 add_custom_target(built ALL COMMAND sh -c "cat ${PROJECT_SOURCE_DIR}/output; test ! -e ${PROJECT_SOURCE_DIR}/unbuildable" VERBATIM)
@@ -50,7 +50,7 @@ class CheckTest(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="check-"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.root = self.folder / "tree"
-        for name in ("tools/check", "tests/check/report.py", "tests/pytest.ini"):
+        for name in ("tools/check", "tests/check/report.py", "tests/pytest.ini", "tests/never-again.txt"):
             target = self.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
@@ -104,6 +104,25 @@ class CheckTest(unittest.TestCase):
         self.assert_check(
             1, "6 passed, 2 failed, 0 skipped", "FAILED  ctest release: tidy",
             "FAILED  pytest release: sql/test_small.py::test_wrong")
+
+    def test_failed_once(self):
+        """What fails once, and not when it runs again, is listed and no failure; unless a repetition is not allowed."""
+        once = """
+@pytest.mark.xdist_group("together")
+@pytest.mark.parametrize("name", ["a b", "x[1]::y"])
+def test_once(name):
+    missing = not (BUILD / "ran").exists()
+    (BUILD / "ran").touch()
+    assert not missing, "too slow"
+"""
+        self.write("tests/sql/test_small.py", SUITE + once)
+        self.write("unsteady", "")
+        self.assert_check(0, "9 passed, 0 failed, 0 skipped", "UNSTABLE ctest release: unit/one: ", "check: ctest release again: done",
+                          "UNSTABLE pytest release: sql/test_small.py::test_once[a b]@together: AssertionError: too slow")
+        self.assert_check(0, "9 passed, 0 failed, 0 skipped")
+        self.write("tests/never-again.txt", "ctest *: unit/*\n")
+        self.write("unsteady", "")
+        self.assert_check(1, "8 passed, 1 failed, 0 skipped", "FAILED  ctest release: unit/one")
 
     def test_forbidden_skip(self):
         self.write("tests/sql/test_small.py", SUITE + "\ndef test_skips():\n    pytest.skip('no server')\n")

@@ -125,6 +125,37 @@ class ReportTest(unittest.TestCase):
         (self.folder / "cut.xml").write_text("<testsuite><testcase", encoding="utf-8")
         self.assert_closing(1, "0 passed, 1 failed, 0 skipped", "left no results")
 
+    def test_passed_when_it_ran_again(self):
+        self.add("ctest", 8, ctest("unit/a", CMOCKA.format(two="[  FAILED  ]"), "fail", FAIL), ctest("tidy"))
+        self.add("pytest", 1, pytest("sql/test_a.py", "test_x[1]", FAIL), pytest("sql/test_a.py", "test_y", FAIL))
+        self.assertEqual(self.report("--again"), (0, ["ctest", "pytest"]))
+        self.add("ctest again", 0, ctest("unit/a", CMOCKA.format(two="[       OK ]")))
+        self.add("pytest again", 1, pytest("sql/test_a.py", "test_x[1]"), pytest("sql/test_a.py", "test_y", FAIL))
+        self.assert_closing(
+            1, "5 passed, 1 failed, 0 skipped", "UNSTABLE ctest: unit/a::test_two: see its output above; passed",
+            "UNSTABLE pytest: sql/test_a.py::test_x[1]: 1 is not 2; passed", "FAILED  pytest: sql/test_a.py::test_y: 1 is not 2")
+
+    def test_another_run_settles_nothing(self):
+        self.add("ctest", 8, ctest("unit/a", "", "fail", FAIL))
+        self.add("pytest again", 0, ctest("unit/a"))
+        self.assert_closing(1, "0 passed, 1 failed, 0 skipped", "FAILED  ctest: unit/a")
+
+    def test_never_again(self):
+        """Many failures, a crash, what a sanitizer finds, a run that ended badly, and what is listed."""
+        never = self.folder / "never.txt"
+        never.write_text("# comment\npytest: model/*\n", encoding="utf-8")
+        slow = pytest("sql/test_a.py", "test_x", FAIL)
+        crashed = ctest("unit/a", "[ RUN      ] test_one\n", "fail", FAIL)
+        raced = ctest("unit/a", "WARNING: ThreadSanitizer: data race\n" + CMOCKA.format(two="[  FAILED  ]"), "fail", FAIL)
+        for cases, expected in (([slow] * 3, ["pytest"]), ([slow] * 4, []), ([slow, crashed], []), ([slow, raced], []),
+                                ([slow, pytest("model/test_a.py", "test_x", FAIL)], []),
+                                ([pytest("model/test_a.py", "test_x")], [])):
+            self.runs = []
+            self.add("pytest", 1, *cases)
+            if not any("<failure" in case for case in cases):
+                self.runs.append("build\t1\t7\t-")
+            self.assertEqual(self.report("--again", "--never-again", str(never)), (0, expected), cases)
+
     def test_nothing_was_tested(self):
         self.add("build", 0)
         self.assert_closing(1, "0 passed, 0 failed, 0 skipped", "nothing was tested")
@@ -136,6 +167,7 @@ class ReportTest(unittest.TestCase):
         code, _ = self.report("--write", str(document), "--command", "tools/check --long")
         text = document.read_text(encoding="utf-8")
         self.assertEqual(code, 1)
+        self.assertNotIn("alone", text)
         for part in (
                 "- command: `tools/check --long`", "- result: **1 passed, 1 failed, 0 skipped**",
                 "| ctest | 1 | 1 | 0 | 7 |", "| build | 0 | 0 | 0 | 7 |", "- ctest: unit/a: 1 is not 2", " UTC"):
