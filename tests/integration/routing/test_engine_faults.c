@@ -49,27 +49,49 @@ static void test_a_held_lead_is_busy_after_a_while(void **state)
     routing_engine_free(engine, PATIENCE_MS);
 }
 
+#define LEAD "current_setting('test.lead')::uuid"
+
+/* Holds a new lead, LEAD in the statements, by `hold`, asks for it, and lets it go by `release` once the engine has found it held. Nobody
+ * waits for a held lead for longer than 100 ms: when this thread stood still for so long, that was the answer, and another is taken. */
+static struct uuid ask_while_held(struct world *world, struct routing_engine *engine, const char *hold,
+    const char *release, struct routing_answer *ret_answer)
+{
+    const int64_t until_ns = clock_after_ms(PATIENCE_MS);
+    struct uuid lead = {{0}};
+    char id[UUID_TEXT_SIZE];
+
+    do {
+        struct routing_statistics statistics = {0};
+        struct crowd *crowd = crowd_new(1);
+        lead = world_lead(world, 1, NULL, "x");
+        world_run(world, "set test.lead = '%s'", uuid_format(&lead, id));
+        world_run(world, "%s", hold);
+        routing_engine_statistics(engine, &statistics);
+        const uint64_t before = statistics.held_again;
+        crowd_ticket(crowd, 0, lead, workspace_id(1));
+        crowd_ask(crowd, engine, 0);
+        while (statistics.held_again == before) {
+            assert_true(clock_left_ms(until_ns) > 0);
+            poll(NULL, 0, 1);
+            routing_engine_statistics(engine, &statistics);
+        }
+        world_run(world, "%s", release);
+        crowd_wait(crowd, 1);
+        *ret_answer = *crowd_answer(crowd, 0);
+        crowd_free(crowd);
+    } while (ret_answer->error.code == ERROR_BUSY);
+    return lead;
+}
+
 static void test_a_lead_that_is_let_go_in_time_is_decided(void **state)
 {
     struct world *world = *state;
     struct routing_engine *engine = world_engine(world, 1, 0);
-    struct routing_statistics statistics = {0};
-    struct crowd *crowd = crowd_new(1);
-    char id[UUID_TEXT_SIZE];
+    struct routing_answer answer;
 
     world_one_to_two(world);
-    struct uuid lead = world_lead(world, 1, NULL, "x");
-    world_run(world, "begin; select 1 from leads where id = '%s' for update", uuid_format(&lead, id));
-    crowd_ticket(crowd, 0, lead, workspace_id(1));
-    crowd_ask(crowd, engine, 0);
-    while (statistics.held_again == 0) {
-        routing_engine_statistics(engine, &statistics);
-        poll(NULL, 0, 1);
-    }
-    world_run(world, "rollback");
-    crowd_wait(crowd, 1);
-    assert_int_equal(crowd_answer(crowd, 0)->outcome, ROUTING_OUTCOME_ROUTED);
-    crowd_free(crowd);
+    ask_while_held(world, engine, "begin; select 1 from leads where id = " LEAD " for update", "rollback", &answer);
+    assert_int_equal(answer.outcome, ROUTING_OUTCOME_ROUTED);
     routing_engine_free(engine, PATIENCE_MS);
 }
 
@@ -77,28 +99,17 @@ static void test_who_waits_for_another_worker_gets_its_decision(void **state)
 {
     struct world *world = *state;
     struct routing_engine *engine = world_engine(world, 1, 0);
-    struct routing_statistics statistics = {0};
-    struct crowd *crowd = crowd_new(1);
+    struct routing_answer answer;
     char id[UUID_TEXT_SIZE];
 
     world_one_to_two(world);
-    struct uuid lead = world_lead(world, 1, NULL, "x");
-    uuid_format(&lead, id);
-    assert_int_equal(world_number(world, "select acquire_routing_lock('%s', '%s')::int::bigint", id, id), 1);
-    crowd_ticket(crowd, 0, lead, workspace_id(1));
-    crowd_ask(crowd, engine, 0);
-    while (statistics.held_again == 0) {
-        routing_engine_statistics(engine, &statistics);
-        poll(NULL, 0, 1);
-    }
+    struct uuid lead = ask_while_held(world, engine,
+        "do $$ begin assert acquire_routing_lock(" LEAD ", " LEAD "); end $$",
+        "do $$ begin assert complete_routing(" LEAD ", '00000000-0000-0000-0000-000000000002', null, " LEAD "); end $$",
+        &answer);
+    assert_int_equal(answer.outcome, ROUTING_OUTCOME_ROUTED);
     assert_int_equal(
-        world_number(world,
-            "select complete_routing('%s', '00000000-0000-0000-0000-000000000002', null, '%s')::int::bigint", id, id),
-        1);
-    crowd_wait(crowd, 1);
-    assert_int_equal(crowd_answer(crowd, 0)->outcome, ROUTING_OUTCOME_ROUTED);
-    assert_int_equal(world_number(world, "select count(*) from lead_routing_logs"), 1);
-    crowd_free(crowd);
+        world_number(world, "select count(*) from lead_routing_logs where lead_id = '%s'", uuid_format(&lead, id)), 1);
     routing_engine_free(engine, PATIENCE_MS);
 }
 
@@ -205,8 +216,8 @@ static void test_lost_answers_under_load(void **state)
     proxied_release(&proxied);
 }
 
-/* A deferred trigger makes COMMIT wait for an advisory lock of the test; the backend is then killed inside its
- * COMMIT, which never happens. */
+/* A deferred trigger makes COMMIT wait for an advisory lock of the test, for as long as it takes; the backend is then killed inside
+ * its COMMIT, which never happens. */
 static void test_a_commit_that_did_not_happen_is_done_again(void **state)
 {
     struct world *world = *state;
@@ -215,8 +226,8 @@ static void test_a_commit_that_did_not_happen_is_done_again(void **state)
     struct crowd *crowd = crowd_new(1);
 
     world_one_to_two(world);
-    world_run(world, "create function wait_at_commit() returns trigger language plpgsql as $$ begin"
-                     " perform pg_advisory_xact_lock_shared(7); return null; end $$;"
+    world_run(world, "create function wait_at_commit() returns trigger language plpgsql set lock_timeout = 0 as"
+                     " $$ begin perform pg_advisory_xact_lock_shared(7); return null; end $$;"
                      "create constraint trigger wait_at_commit after update on leads deferrable initially deferred"
                      " for each row execute function wait_at_commit(); select pg_advisory_lock(7)");
     engine = world_engine(world, 1, 0);

@@ -503,7 +503,7 @@ static void test_callers_get_what_a_batch_of_retries_decides(void **state)
         crowd_ticket(crowd, i, leads[i], workspace_id(1));
     }
     due_leads(world, 0);
-    world_run(world, "create function stand() returns trigger language plpgsql as"
+    world_run(world, "create function stand() returns trigger language plpgsql set lock_timeout = 0 as"
                      " $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$;"
                      "create trigger stand before update on leads for each row execute function stand();"
                      "select pg_advisory_lock(7)");

@@ -242,6 +242,29 @@ void fixture_hold(struct fixture *fixture, char *text, int64_t deadline_ms, stru
     test__v1__echo_service__hold__async(fixture->channel, &request, &options, waiter_told, waiter, ret_pending);
 }
 
+size_t fixture_hold_briefly(struct fixture *fixture, char *text, int64_t deadline_ms, struct waiter *waiter)
+{
+    enum { TRIES = 3 };
+
+    for (size_t passed = 0; passed < TRIES; passed++, deadline_ms *= 3) {
+        bool has_ended = false;
+        fixture_hold(fixture, text, deadline_ms, waiter, NULL);
+        while (!has_ended) {
+            pthread_mutex_lock(&waiter->lock);
+            has_ended = waiter->count > passed;
+            pthread_mutex_unlock(&waiter->lock);
+            pthread_mutex_lock(&fixture->lock);
+            bool is_held = fixture->held_count > 0;
+            pthread_mutex_unlock(&fixture->lock);
+            if (is_held)
+                return passed;
+            sched_yield();
+        }
+    }
+    fail_msg("no call came before its deadline");
+    return TRIES;
+}
+
 void fixture_assert_well(struct fixture *fixture)
 {
     Test__V1__EchoRequest request = TEST__V1__ECHO_REQUEST__INIT;

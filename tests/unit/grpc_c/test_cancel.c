@@ -59,9 +59,8 @@ static void test_client_deadline(void **state)
     struct waiter waiter = WAITER_INIT;
 
     fixture_assert_well(fixture); /* the connection is there: the deadline is for the call alone */
-    fixture_hold(fixture, text, 2000, &waiter, NULL);
-    fixture_wait_held(fixture, 1);
-    waiter_wait(&waiter, 1);
+    size_t passed = fixture_hold_briefly(fixture, text, 2000, &waiter);
+    waiter_wait(&waiter, passed + 1);
     assert_int_equal(waiter.status, GRPC_C_DEADLINE_EXCEEDED);
     fixture_wait_cancelled(fixture, 1);
     fixture_answer(fixture, 0);

@@ -520,7 +520,7 @@ static void test_compression(void **state)
     Test__V1__EchoRequest request = TEST__V1__ECHO_REQUEST__INIT;
     struct grpc_c_outcome outcome;
     ProtobufCMessage *response = NULL;
-    const struct grpc_c_call_options options = {.compress = true, .wait_for_ready = true};
+    const struct grpc_c_call_options options = {.compress = true, .deadline_ms = 25000, .wait_for_ready = true};
 
     request.text = text;
     request.payload = (ProtobufCBinaryData){.data = zeros, .len = sizeof(zeros)};

@@ -574,9 +574,9 @@ static void test_silence(void **state)
     for (int with_tls = 0; with_tls <= 1; with_tls++) {
         struct fixture *fixture =
             with_tls ? fixture_new_tls(&options, &world->server, &world->client) : fixture_new(&options);
+        int64_t started_ns = clock_now_ns();
         int descriptor = connect_raw(fixture->port);
         struct pollfd poll_descriptor = {.fd = descriptor, .events = POLLIN};
-        int64_t started_ns = clock_now_ns();
         ssize_t got = 0;
         char bytes[256];
 

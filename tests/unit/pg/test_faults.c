@@ -210,16 +210,17 @@ static void test_ended_while_idle(void **state)
     expect_reopens(fixture);
 }
 
-/* What is only about the statement leaves the connection alone. */
+/* What is only about the statement leaves the connection alone. The limit ends with the transaction: what follows has time. */
 static void test_statement_timeout(void **state)
 {
     struct fixture *fixture = *state;
     struct error error = {0};
 
-    run(fixture->conn, "set statement_timeout = '50ms'");
+    run(fixture->conn, "begin; set local statement_timeout = '50ms'");
     assert_false(pg_execute(fixture->conn, &sleeps, NULL, patience(), NULL, &error));
     expect_error(&error, ERROR_DATABASE, "57014");
     assert_true(pg_conn_is_open(fixture->conn));
+    run(fixture->conn, "rollback");
     pg_result_free(ask_with(fixture->conn, &one, NULL));
 }
 
