@@ -162,7 +162,7 @@ def test_one_of_many_takes_over(db, due):
 def test_a_run_that_was_left(db, service, due):
     """It is taken over when its grace is over, though the schedule says later; until the new run ends, its result says what was."""
     left = begin(service, due)
-    age_run(db, 29)
+    age_run(db, 15)
     assert not begin(db.service(), due).begun
     age_run(db, 31)
     again = begin(db.service(), due + 1)
@@ -191,7 +191,7 @@ def test_a_left_run_does_not_look_like_one_under_way(db, service, due):
     """Also of a job that nothing takes over: one that is paused, or that has no schedule."""
     left = begin(service, due, by_hand=True)
     service.execute(PAUSE, "sweep", None, "")
-    age_run(db, 29)
+    age_run(db, 15)
     assert (job(service).is_running, job(service).is_left, job(service).last_result) == (True, False, None)
     age_run(db, 31)
     row = job(service)

