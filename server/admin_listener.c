@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/secret_file.h"
@@ -431,51 +432,48 @@ static void *run(void *argument)
 
 /* --- Its life ----------------------------------------------------------------------------------------------------- */
 
-static bool is_loopback(const struct sockaddr *address)
+static bool may_listen(
+    const struct admin_listener_options *options, const struct sockaddr *address, struct error *reterr_error)
 {
-    if (address->sa_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
-    return address->sa_family == AF_INET &&
-           (ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24) == 127;
-}
-
-static bool may_listen(const struct admin_listener *listener, struct error *reterr_error)
-{
-    const struct admin_listener_options *options = &listener->options;
-
-    if (listener->is_loopback || (options->certificate_file != NULL && options->token_file != NULL))
+    if (address_is_loopback(address) || (options->certificate_file != NULL && options->token_file != NULL))
         return true;
     return error_set(reterr_error, ERROR_INVALID,
-        "--admin-listen %s: other machines are served only with --tls-certificate and --admin-token-file",
+        "--admin-listen %.100s: other machines are served only with --tls-certificate and --admin-token-file",
         options->address);
 }
 
-/* The socket at the first address of that name. */
-static bool open_socket(struct admin_listener *listener, const char *host, const char *port, struct error *reterr_error)
+bool admin_listener_resolve(
+    const struct admin_listener_options *options, struct addrinfo **ret_found, struct error *reterr_error)
 {
-    const struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE};
-    const char *text = listener->options.address;
+    struct addrinfo *found = NULL;
+
+    if (!address_resolve(options->address, &found, reterr_error))
+        return error_add_context(reterr_error, "--admin-listen");
+    if (!may_listen(options, found->ai_addr, reterr_error)) {
+        freeaddrinfo(found);
+        return false;
+    }
+    *ret_found = found;
+    return true;
+}
+
+/* The socket at the first address of that name. */
+static bool open_socket(struct admin_listener *listener, struct error *reterr_error)
+{
     struct addrinfo *found = NULL;
     const int on = 1;
-    bool ok = false;
 
-    if (getaddrinfo(host, port, &hints, &found) != 0)
-        return error_set(reterr_error, ERROR_INVALID, "--admin-listen: \"%.100s\" is no address", text);
-    listener->is_loopback = is_loopback(found->ai_addr);
-    if (!may_listen(listener, reterr_error))
-        goto cleanup;
+    if (!admin_listener_resolve(&listener->options, &found, reterr_error))
+        return false;
+    listener->is_loopback = address_is_loopback(found->ai_addr);
     listener->socket = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->socket >= 0)
         setsockopt(listener->socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (listener->socket >= 0 && bind(listener->socket, found->ai_addr, found->ai_addrlen) == 0 &&
-        listen(listener->socket, BACKLOG) == 0)
-        ok = true;
-    else
-        error_set(reterr_error, errno == EADDRINUSE ? ERROR_EXISTS : ERROR_SYSTEM, "--admin-listen %.100s: %s", text,
-            strerror(errno));
-
-cleanup:
+    bool ok = listener->socket >= 0 && bind(listener->socket, found->ai_addr, found->ai_addrlen) == 0 &&
+              listen(listener->socket, BACKLOG) == 0;
+    if (!ok)
+        error_set(reterr_error, errno == EADDRINUSE ? ERROR_EXISTS : ERROR_SYSTEM, "--admin-listen %.100s: %s",
+            listener->options.address, strerror(errno));
     freeaddrinfo(found);
     return ok;
 }
@@ -483,22 +481,16 @@ cleanup:
 static bool open_address(struct admin_listener *listener, struct error *reterr_error)
 {
     const char *text = listener->options.address;
-    const char *colon = strrchr(text, ':');
     struct sockaddr_storage bound;
     socklen_t size = sizeof(bound);
-    char host[HOST_SIZE];
     char port[NI_MAXSERV];
 
-    if (colon == NULL || colon == text || colon - text >= HOST_SIZE)
-        return error_set(reterr_error, ERROR_INVALID, "--admin-listen: \"%.100s\" is not of the form host:port", text);
-    bool has_brackets = text[0] == '[' && colon[-1] == ']';
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - (has_brackets ? 2 : 0), text + (has_brackets ? 1 : 0));
-    if (!open_socket(listener, host, colon + 1, reterr_error))
+    if (!open_socket(listener, reterr_error))
         return false;
     if (getsockname(listener->socket, (struct sockaddr *)&bound, &size) != 0 ||
         getnameinfo((struct sockaddr *)&bound, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV) != 0)
         return error_set(reterr_error, ERROR_SYSTEM, "could not read the admin listener's address");
-    snprintf(listener->address, sizeof(listener->address), "%.*s:%s", (int)(colon - text), text, port);
+    snprintf(listener->address, sizeof(listener->address), "%.*s:%s", (int)(strrchr(text, ':') - text), text, port);
     return true;
 }
 

@@ -3,6 +3,7 @@
 #ifndef SERVER_ADMIN_LISTENER_H
 #define SERVER_ADMIN_LISTENER_H
 
+#include <netdb.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -54,8 +55,14 @@ struct admin_listener_options {
 
 struct admin_listener;
 
-/* Listens, and starts the thread. ERROR_INVALID: no such address, or one of other machines without TLS and a token; a token that is too
- * short or a file that everybody may read; a certificate that is none. ERROR_EXISTS: the port is taken. ERROR_SYSTEM. */
+/* Where it would listen, the first of what is found, for freeaddrinfo(); of the options address, certificate and token decide
+ * whether it may. ERROR_INVALID: no such address, or one of other machines without TLS and a token; ERROR_UNAVAILABLE: the host
+ * cannot be looked up now. They name the flag. */
+bool admin_listener_resolve(
+    const struct admin_listener_options *options, struct addrinfo **ret_found, struct error *reterr_error);
+
+/* Listens, and starts the thread. Errors: those of admin_listener_resolve(). ERROR_INVALID: a token that is too short or a file that
+ * everybody may read; a certificate that is none. ERROR_EXISTS: the port is taken. ERROR_SYSTEM. */
 bool admin_listener_new(
     const struct admin_listener_options *options, struct admin_listener **ret_listener, struct error *reterr_error);
 

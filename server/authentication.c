@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "jwt/jwt.h"
@@ -59,8 +60,9 @@ static bool words_have(const struct words *words, const char *word)
 
 static bool is_loopback(const char *listen)
 {
-    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
-           strncmp(listen, "localhost:", 10) == 0;
+    char host[ADDRESS_HOST_SIZE] = "";
+
+    return address_parse(listen, host, NULL) && address_host_is_loopback(host);
 }
 
 bool authentication_check(const struct config *config, struct error *reterr_error)
@@ -71,7 +73,7 @@ bool authentication_check(const struct config *config, struct error *reterr_erro
         return error_set(reterr_error, ERROR_INVALID, "--token-issuer is of no use without --token-keys");
     if (config->service_names != NULL && config->tls_client_ca == NULL)
         return error_set(reterr_error, ERROR_INVALID, "--service-names is of no use without --tls-client-ca");
-    /* Plain text for other machines is refused where the address is opened. */
+    /* Plain text for other machines is refused by transport_security_check(). */
     if (config->tls_certificate != NULL && config->token_keys == NULL && config->service_names == NULL &&
         !is_loopback(config->listen))
         return error_set(reterr_error, ERROR_INVALID,

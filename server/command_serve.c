@@ -505,24 +505,26 @@ static bool parse_level(const char *name, enum log_level *ret_level)
     return false;
 }
 
-static bool check_config(const struct config *config, enum log_level *ret_level)
+/* The exit code for what is wrong with the settings, EXIT_DONE for nothing. Who supervises does not start again what they are wrong for; a
+ * name that could not be looked up is no fault of theirs. */
+static int check_config(const struct config *config, enum log_level *ret_level)
 {
     struct error error = {0};
 
     if (!config_has_database(config)) {
         fprintf(stderr, "leadrouterd: serve needs one of --database, --database-file and --embedded; see --help\n");
-        return false;
+        return EXIT_USAGE;
     }
     if (!parse_level(config->log_level, ret_level)) {
         fprintf(stderr, "leadrouterd: --log-level: \"%s\" is not debug, info, warning or error\n", config->log_level);
-        return false;
+        return EXIT_USAGE;
     }
     if (!transport_security_check(config, &error) || !authentication_check(config, &error) ||
         !tracing_check(config, &error)) {
         fprintf(stderr, "leadrouterd: %s\n", error.text);
-        return false;
+        return error.code == ERROR_UNAVAILABLE ? EXIT_FAILED : EXIT_USAGE;
     }
-    return true;
+    return EXIT_DONE;
 }
 
 /* The core's own lines, of use to whoever looks for a fault in a connection. */
@@ -571,8 +573,9 @@ int command_serve(int argc, char **argv)
     case CONFIG_OK:
         break;
     }
-    if (!check_config(&serving.config, &level))
-        return EXIT_USAGE;
+    code = check_config(&serving.config, &level);
+    if (code != EXIT_DONE)
+        return code;
     serving.started_s = time(NULL);
     service_init(&serving.service);
     if (set_up_process(&serving, level, &error) && config_read_files(&serving.config, &error) &&

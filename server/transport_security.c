@@ -6,11 +6,42 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/address.h"
 #include "base/log.h"
 
 bool transport_security_is_on(const struct config *config)
 {
     return config->tls_certificate != NULL;
+}
+
+/* The address for gRPC; resolved, for freeaddrinfo(). */
+static bool resolve_listen(const struct config *config, struct addrinfo **ret_found, struct error *reterr_error)
+{
+    return ((transport_security_is_on(config) || address_check_loopback(config->listen, reterr_error)) &&
+               address_resolve(config->listen, ret_found, reterr_error)) ||
+           error_add_context(reterr_error, "--listen");
+}
+
+static bool check_addresses(const struct config *config, struct error *reterr_error)
+{
+    const struct admin_listener_options admin = {.address = config->admin_listen,
+        .certificate_file = config->tls_certificate,
+        .token_file = config->admin_token_file};
+    struct addrinfo *listen = NULL;
+    struct addrinfo *admin_listen = NULL;
+    bool ok = resolve_listen(config, &listen, reterr_error);
+
+    if (ok && config->admin_listen != NULL)
+        ok = admin_listener_resolve(&admin, &admin_listen, reterr_error);
+    if (ok && admin_listen != NULL && address_collides(listen, admin_listen->ai_addr))
+        ok = error_set(reterr_error, ERROR_INVALID,
+            "--listen %.100s and --admin-listen %.100s are one address: each needs its own", config->listen,
+            config->admin_listen);
+    if (listen != NULL)
+        freeaddrinfo(listen);
+    if (admin_listen != NULL)
+        freeaddrinfo(admin_listen);
+    return ok;
 }
 
 bool transport_security_check(const struct config *config, struct error *reterr_error)
@@ -26,7 +57,7 @@ bool transport_security_check(const struct config *config, struct error *reterr_
     if (transport_security_is_on(config) && config->tls_client_ca == NULL && !config->no_client_certificates)
         return error_set(reterr_error, ERROR_INVALID,
             "TLS needs --tls-client-ca FILE, or --no-client-certificates to serve whoever reaches the address");
-    return true;
+    return check_addresses(config, reterr_error);
 }
 
 /* How the files are now. A file that is not there looks zeroed. */

@@ -25,8 +25,8 @@ struct transport_security {
         expires_s; /* any thread: when the first certificate of the chain ends, Unix; 0: none is there */
 };
 
-/* True when the settings about TLS fit together and, with them, the address. Errors: ERROR_INVALID that names the flag.
- * Files are not looked at. */
+/* True when the settings about TLS fit together and, with them, the addresses of both listeners. Errors: ERROR_INVALID that names the flag;
+ * ERROR_UNAVAILABLE: a host could not be looked up. Files are not looked at. */
 bool transport_security_check(const struct config *config, struct error *reterr_error);
 
 /* True when the settings ask for TLS. */

@@ -4,11 +4,9 @@
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/loopback.h"
 #include "grpc_c/log.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -158,36 +156,6 @@ void queue_thread_release(struct queue_thread *queue)
         serve_queue(queue);
     grpc_completion_queue_destroy(queue->queue);
     queue->queue = NULL;
-}
-
-/* --- Addresses ---------------------------------------------------------------------------------------------------- */
-
-bool address_parse(const char *address, char ret_host[ADDRESS_HOST_SIZE], struct error *reterr_error)
-{
-    const char *colon = strrchr(address, ':');
-    char *end = NULL;
-
-    if (colon == NULL || colon == address || colon - address >= ADDRESS_HOST_SIZE)
-        return error_set(reterr_error, ERROR_INVALID, "\"%.100s\" is not an address of the form host:port", address);
-    long port = strtol(colon + 1, &end, 10);
-    if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > 65535)
-        return error_set(reterr_error, ERROR_INVALID, "\"%.100s\" has no port between 0 and 65535", address);
-    memcpy(ret_host, address, (size_t)(colon - address));
-    ret_host[colon - address] = '\0';
-    return true;
-}
-
-bool address_check_loopback(const char *address, struct error *reterr_error)
-{
-    char host[ADDRESS_HOST_SIZE] = "";
-
-    if (!address_parse(address, host, reterr_error))
-        return false;
-    if (!host_is_loopback(host))
-        return error_set(reterr_error, ERROR_INVALID,
-            "\"%.100s\" is not a loopback address (127.0.0.0/8, [::1], localhost), and other addresses need TLS",
-            address);
-    return true;
 }
 
 /* --- Times -------------------------------------------------------------------------------------------------------- */

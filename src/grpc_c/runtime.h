@@ -46,15 +46,6 @@ void runtime_release(void);
  * ends that. For calls into the core that say in its log only why they fail. */
 void runtime_keep_complaint(struct error *complaint);
 
-enum { ADDRESS_HOST_SIZE = 256 }; /* a DNS name has 253 bytes at most */
-
-/* Takes "host:port" apart; `ret_host` gets the host as it is written ("[::1]" with its brackets). Errors: ERROR_INVALID
- * that names the address and says why. */
-bool address_parse(const char *address, char ret_host[ADDRESS_HOST_SIZE], struct error *reterr_error);
-
-/* True for "host:port" whose host is a loopback address: localhost, 127.0.0.0/8, [::1]. Errors as above. */
-bool address_check_loopback(const char *address, struct error *reterr_error);
-
 /* A time of the monotonic clock (ns) as the core wants it, and back; CLOCK_NEVER is infinity. */
 gpr_timespec time_to_core(int64_t deadline_ns);
 int64_t time_from_core(gpr_timespec time);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/condition.h"
 #include "base/memory.h"
@@ -245,18 +246,10 @@ size_t grpc_c_server_call_count(const struct grpc_c_server *server)
 /* The core says only that it could not: bind the address ourselves to learn why. */
 static int bind_failure(const char *address)
 {
-    const char *colon = strrchr(address, ':');
-    char host[ADDRESS_HOST_SIZE];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     int failure = 0;
 
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
-    if (host[0] == '[') {
-        memmove(host, host + 1, strlen(host));
-        host[strcspn(host, "]")] = '\0';
-    }
-    if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+    if (!address_resolve(address, &found, NULL))
         return EADDRNOTAVAIL;
     int descriptor = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor >= 0) {

@@ -150,9 +150,52 @@ def test_port_taken(cluster, database):
         assert f"127.0.0.1:{port} is in use" in refuses("--database", cluster.service_url(database), "--listen", f"127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "192.0.2.1:0", "[::]:0", "example.com:0", "127.0.0.1", "127.0.0.1:70000", "nonsense"])
-def test_addresses_that_are_refused(cluster, database, address):
-    assert address in refuses("--database", cluster.service_url(database), "--listen", address)
+def refuses_settings(*words):
+    """The exit code and the one line about settings that are wrong; nothing was started for it, nor a database asked."""
+    done = leadrouterd("serve", "--database", "this is no url", *words)
+    assert done.stderr.startswith("leadrouterd: ") and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+    return done.returncode, done.stderr
+
+
+WITH_TLS = ("--tls-certificate", "x", "--tls-key", "x", "--no-client-certificates")
+NO_FORM = "is not an address of the form host:port"
+NO_PORT = "has no port between 0 and 65535"
+
+
+@pytest.mark.parametrize("address, text", [
+    *((address, "is not a loopback address") for address in ("0.0.0.0:0", "192.0.2.1:0", "[::]:0", "example.com:0", "127.example.com:0")),
+    *((address, NO_FORM) for address in ("127.0.0.1", "nonsense", ":7450")),
+    *((address, NO_PORT) for address in ("127.0.0.1:70000", "127.0.0.1:", "127.0.0.1:x")),
+])
+def test_addresses_that_are_refused(address, text):
+    code, line = refuses_settings("--listen", address)
+    assert code == 2 and f'--listen: "{address}" {text}' in line, line
+
+
+@pytest.mark.parametrize("setting", ["--listen", "--admin-listen"])
+@pytest.mark.parametrize("address, text", [
+    ("127.0.0.1", NO_FORM), ("nonsense", NO_FORM), ("::1:0", NO_FORM), ("127.0.0.1:70000", NO_PORT),
+    ("[nonsense]:0", "there is no such host"),
+])
+def test_addresses_that_are_refused_with_tls(setting, address, text):
+    code, line = refuses_settings(setting, address, *WITH_TLS)
+    assert code == 2 and f'{setting}: "{address}"' in line and text in line, line
+
+
+@pytest.mark.parametrize("words", [("--listen", "no.such.host.invalid:0", *WITH_TLS), ("--admin-listen", "no.such.host.invalid:0")])
+def test_host_that_is_none(words):
+    """Where nobody can be asked for names that is told instead, with the code after which whoever supervises tries again."""
+    code, line = refuses_settings(*words)
+    known = f'{words[0]}: "no.such.host.invalid:0": there is no such host' in line
+    assert known or f'{words[0]}: could not look up "no.such.host.invalid:0": ' in line, line
+    assert code == (2 if known else 1)
+
+
+@pytest.mark.parametrize("listen, admin_listen", [
+    ("127.0.0.1:7450", "127.0.0.1:7450"), ("localhost:7450", "127.0.0.1:7450"), ("[::1]:7450", "[::1]:7450")])
+def test_two_listeners_on_one_address(listen, admin_listen):
+    assert refuses_settings("--listen", listen, "--admin-listen", admin_listen) == (
+        2, f"leadrouterd: --listen {listen} and --admin-listen {admin_listen} are one address: each needs its own\n")
 
 
 def test_directories_that_cannot_be_used(directory):

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/display.h"
-#include "base/loopback.h"
 #include "base/memory.h"
 #include "base/secret_file.h"
 #include "version.h"
@@ -58,7 +58,7 @@ static bool check_scheme(CURLU *url, const char *typed, bool *ret_is_local, stru
     bool is_plain = scheme != NULL && strcmp(scheme, "http") == 0;
     bool is_https = scheme != NULL && strcmp(scheme, "https") == 0;
 
-    *ret_is_local = host != NULL && host_is_loopback(host);
+    *ret_is_local = host != NULL && address_host_is_loopback(host);
     curl_free(scheme);
     curl_free(host);
     if (!is_plain && !is_https)
