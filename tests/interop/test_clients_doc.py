@@ -34,6 +34,7 @@ CLOCK_S = 0.005  # libraries count in milliseconds, and by clocks of their own
 PUSHBACK_MS = 600 # longer than any first or second back-off of the page
 TIMEOUT_S = 60
 BUILD_TIMEOUT_S = 600
+FETCH_TIMEOUT_S = 180
 
 DATA = f"""
 insert into workspaces (id, name, workspace_type) values ('{PARTNER}', 'Partner', 'partner'), ('{DESK}', 'Desk', 'standard');
@@ -89,7 +90,8 @@ class Client:
         for program in PROGRAMS[language]:
             if not shutil.which(program, path=self.environment["PATH"]):
                 pytest.skip(f"{language}: {program} is not installed")
-        say = lambda match: f"{match[0]} || {{ echo {shlex.quote(f'{language}: could not fetch: {match[0]}')}; exit {NOT_FETCHED}; }}"
+        say = lambda match: (f"{ROOT}/tools/try-again {FETCH_TIMEOUT_S} env {match[0]} ||"
+                             f" {{ echo {shlex.quote(f'{language}: could not fetch: {match[0]}')}; exit {NOT_FETCHED}; }}")
         script = FETCHES.sub(say, self.setup)
         done = subprocess.run(["sh", "-ec", script], cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=BUILD_TIMEOUT_S)
