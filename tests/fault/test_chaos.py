@@ -10,10 +10,11 @@ import time
 import grpc
 import pytest
 
+from support.jobs import run_job
 from support.postgres import IS_LONG
 from support.product_cluster import wait_until
 from support.server import Server, wait_ready
-from support.stubs import maintenance_pb2, maintenance_pb2_grpc, routing_pb2, routing_pb2_grpc
+from support.stubs import maintenance_pb2_grpc, routing_pb2, routing_pb2_grpc
 
 SEED = int(os.environ.get("LEADROUTER_TEST_SEED", "1"))
 SERVERS, PARTNERS, CALLERS = 3, 4, 4
@@ -171,7 +172,7 @@ def test_nothing_is_forgotten_and_nothing_done_twice(cluster, database, sql, lea
 
         # The locks of the dead are released by the job; what a server that is killed now was doing goes on in the others at once.
         with grpc.insecure_channel(fleet.servers[0].address) as channel:
-            maintenance_pb2_grpc.MaintenanceServiceStub(channel).RunJob(maintenance_pb2.RunJobRequest(name="stale_locks"), timeout=CALL_S)
+            run_job(maintenance_pb2_grpc.MaintenanceServiceStub(channel), "stale_locks")
         fleet.servers[1].kill()
         killed_at = time.monotonic()
         wait_until(lambda: sql(DUE) == [(0,)] and sql(LOST) == [(0,)], "what is due or lost stays so", 2 * RESUME_S)

@@ -8,6 +8,7 @@ import time
 import grpc
 import pytest
 
+from support.jobs import run_job
 from support.product_cluster import wait_until
 from support.retries import CALL_S, DESK, PARTNER, WORKSPACES, create, mend, open_row, route, status_of
 from support.server import Server
@@ -95,7 +96,7 @@ def test_lost_leads_and_stale_locks(off, sql):
         " - case when id = %s then interval '301 seconds' else interval '240 seconds' end where id = any (%s::uuid[])",
         (stale, [stale, held]))
     for job in ("lost_leads", "stale_locks"):
-        server.maintenance.RunJob(maintenance_pb2.RunJobRequest(name=job), timeout=CALL_S)
+        run_job(server.maintenance, job)
     assert open_row(sql, young) is None and status_of(sql, held) == "routing"
     wait_until(lambda: open_row(sql, old)[:3] == (1, 3, "unmatched"), "the lost lead is not tried")
     wait_until(lambda: open_row(sql, stale)[:3] == (2, 3, "unmatched"), "the released lead is not tried")

@@ -12,6 +12,7 @@ import yaml
 from support.admin import address_of
 from support.certificates import Authority
 from support.guides import BLOCK, CONSOLE, QUOTED, TYPED, documents, text_of, variables
+from support.jobs import when_nobody_is_at_it
 from support.postgres import BUILD, ROOT, migrate, scratch
 from support.product_cluster import execute
 from support.retries import PARTNER, WORKSPACES, queue
@@ -99,8 +100,9 @@ def test_commands_of_a_page(surroundings, page):
         if by_hand:
             assert text.startswith(tuple(BY_HAND)), f"not listed: {text}"
             continue
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], env=surroundings, stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=TIMEOUT_S)
+        done = when_nobody_is_at_it(lambda text=text: subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text], env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=TIMEOUT_S))
         assert done.returncode == 0, f"{text}ended with {done.returncode}: {done.stdout}{done.stderr}"
 
 

@@ -1,5 +1,5 @@
 """The audit log, for tests of a server: rows of it, a day of long ago, seals, and those who tamper with it."""
-from support.stubs import maintenance_pb2
+from support.jobs import run_job
 
 
 def make_old_day(sql):
@@ -19,7 +19,7 @@ def log_row(sql, day=None):
 
 def seal(server):
     """Has the server seal what there is."""
-    job = server.maintenance.RunJob(maintenance_pb2.RunJobRequest(name="seal"), timeout=25).job
+    job = run_job(server.maintenance, "seal")
     assert job.last_result == "done", job
 
 

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 
+from support.jobs import when_nobody_is_at_it
 from support.postgres import BUILD, ROOT
 
 BLOCK = re.compile(r"^```sh( by-hand)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,9 +54,10 @@ def scripts(page, replaced=()):
 def run_script(text, **environment):
     """What it printed; with the programs of this build, and aliases as in a shell that somebody types in."""
     cwd = environment.pop("cwd", None)
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", "shopt -s expand_aliases\n" + text], cwd=cwd, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=TIMEOUT_S,
-                          env={**os.environ, **{name: str(value) for name, value in environment.items()},
-                               "PATH": f"{PROGRAMS}:{environment.get('PATH', os.environ['PATH'])}"})
+    known = {**os.environ, **{name: str(value) for name, value in environment.items()},
+                       "PATH": f"{PROGRAMS}:{environment.get('PATH', os.environ['PATH'])}"}
+    done = when_nobody_is_at_it(lambda: subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "shopt -s expand_aliases\n" + text], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=TIMEOUT_S, env=known))
     assert done.returncode == 0, f"{text}ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout
