@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from support.http2 import CONTINUATION, END_HEADERS, HEADERS, HEALTH, Peer, block, frame, resets, text
+from support.ports import free_address
 from support.postgres import ROOT
 from support.process import memory_bytes
 from support.product_cluster import PATIENCE_S, wait_until
@@ -25,17 +26,11 @@ def memory_kib(server, field="VmHWM"):
     return memory_bytes(server.process.pid, field) // 1024
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Nginx:
     """nginx with the shipped file: on a free port, without TLS, before the given server."""
 
     def __init__(self, directory, upstream):
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = free_address()
         shipped = (ROOT / "deploy/nginx/leadrouter.conf").read_text()
         text = re.sub(r"listen 443 ssl http2;", f"listen {self.address} http2;", shipped)
         text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.MULTILINE).replace("127.0.0.1:7450", upstream)

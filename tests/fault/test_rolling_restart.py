@@ -7,6 +7,7 @@ import threading
 
 import grpc
 
+from support.ports import free_address
 from support.postgres import ROOT
 from support.server import Server
 from support.stubs import routing_pb2, routing_pb2_grpc
@@ -73,7 +74,7 @@ def test_no_call_fails(cluster, database, sql):
     leads = [row[0] for row in sql("insert into leads (workspace_id, email) select %s, i || '@example.com' from generate_series(1, %s) i"
                                    " returning id::text", (PARTNER, LEADS))]
     url = cluster.service_url(database)
-    servers = [Server(url).__enter__() for _ in range(2)]
+    servers = [Server(url, listen=free_address()).__enter__() for _ in range(2)]
     addresses = [server.address for server in servers]
     callers = Callers(addresses, leads)
     try:

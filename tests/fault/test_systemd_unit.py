@@ -14,6 +14,8 @@ import grpc
 import pytest
 
 from support import systemd
+from support.jobs import run_job
+from support.ports import free_address
 from support.postgres import LEADROUTERD, ROOT, Postgres, migrate
 from support.product_cluster import wait_until
 from support.stubs import (leads_pb2, leads_pb2_grpc, maintenance_pb2, maintenance_pb2_grpc, routing_pb2, routing_pb2_grpc, rules_pb2,
@@ -43,19 +45,13 @@ def unit(*changes):
     return text + STRICT
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def place(tmp_path):
     """A directory that the unit finds as /run/here, which everybody may enter."""
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)
     shutil.copy(LEADROUTERD, tmp_path / "leadrouterd")
-    (tmp_path / "address").write_text(f"127.0.0.1:{free_port()}")
+    (tmp_path / "address").write_text(free_address())
     return tmp_path
 
 
@@ -79,7 +75,7 @@ class Service:
         return log.read_text() if log.exists() else ""
 
     def events(self, name):
-        lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in re.findall(r"^\{.*\}$", self.text(), re.M)]
         return [line for line in lines if line["event"] == name]
 
     def check_is_closed(self):
@@ -106,7 +102,7 @@ class Service:
         self.leads.EraseLead(leads_pb2.EraseLeadRequest(lead_id=lead, workspace_id=WORKSPACE), **options)
         for job in self.maintenance.ListJobs(maintenance_pb2.ListJobsRequest(), **options).jobs:
             if job.name != "retries":
-                self.maintenance.RunJob(maintenance_pb2.RunJobRequest(name=job.name), **options)
+                run_job(self.maintenance, job.name, options["metadata"])
         self.routing.ProcessRetries(routing_pb2.ProcessRetriesRequest(limit=10), **options)
         assert not self.maintenance.VerifyAudit(maintenance_pb2.VerifyAuditRequest(), **options).findings
         assert self.routing.Health(routing_pb2.HealthRequest(), **options).schema_version == 1

@@ -19,6 +19,8 @@ import grpc
 import pytest
 
 from support.guides import run_script, scripts
+from support.imports import not_beyond
+from support.ports import free_address
 from support.postgres import BUILD
 from support.process import memory_bytes
 from support.product_cluster import execute, wait_until
@@ -94,7 +96,7 @@ def rejected(path):
 def test_a_killed_import_goes_on_by_itself(server, sql, path):
     path.leads.write_text(people(1500, 50), encoding="utf-8")
     flags = (*MAP, "--route", "--batch", "20", "--errors", str(path.errors))
-    with going(path.leads, server.address, *flags) as process:
+    with not_beyond(sql, 1000), going(path.leads, server.address, *flags) as process:
         wait_for_rows(sql, 100)
         process.kill()
     at = sql("select last_row from bulk_upload_jobs")[0][0]
@@ -120,7 +122,7 @@ def test_resume_insists(server, sql, path):
     done = run(path.leads, server, *MAP, "--resume")
     assert done.returncode == 1 and "there is nothing to resume: no unfinished import of this file" in done.stderr
     assert sql("select count(*) from bulk_upload_jobs") == [(0,)], "nothing was begun"
-    with going(path.leads, server.address, *MAP, "--batch", "10") as process:
+    with not_beyond(sql, 800), going(path.leads, server.address, *MAP, "--batch", "10") as process:
         wait_for_rows(sql, 50)
         process.kill()
     for other in (("--route",), ("--blank", "x"), ("--map", "city=country")): # another import: it has nothing to go on with
@@ -154,7 +156,7 @@ def test_again(server, sql, path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
 def test_ctrl_c(server, sql, path, number):
     path.leads.write_text(people(1200), encoding="utf-8")
-    with going(path.leads, server.address, *MAP, "--batch", "10", "--json") as process:
+    with not_beyond(sql, 1000), going(path.leads, server.address, *MAP, "--batch", "10", "--json") as process:
         wait_for_rows(sql, 40)
         process.send_signal(number)
         output, text = process.communicate(timeout=PATIENCE_S)
@@ -195,7 +197,7 @@ def test_a_second_ctrl_c_ends_it_at_once(cluster, database, sql, path):
     """Also when the server does not say a word."""
     path.leads.write_text(people(1200), encoding="utf-8")
     with Server(cluster.service_url(database)) as server:
-        with going(path.leads, server.address, *MAP, "--batch", "10") as process:
+        with not_beyond(sql, 1000), going(path.leads, server.address, *MAP, "--batch", "10") as process:
             wait_for_rows(sql, 40)
             server.process.send_signal(signal.SIGSTOP)
             process.send_signal(signal.SIGINT)
@@ -213,13 +215,14 @@ def pending(pid):
 
 def test_the_server_goes_away_and_comes_back(cluster, database, sql, path):
     path.leads.write_text(people(1200, 200), encoding="utf-8")
-    first = Server(cluster.service_url(database)).__enter__()
+    first = Server(cluster.service_url(database), listen=free_address()).__enter__()
     with going(path.leads, first.address, *MAP, "--route", "--batch", "16", "--json", "--errors", str(path.errors)) as process:
-        for n in range(3):
-            wait_for_rows(sql, 120 * (n + 1))
-            first.kill()
-            first.__exit__()
-            first = Server(cluster.service_url(database), listen=first.address).__enter__()
+        with not_beyond(sql, 1000):
+            for n in range(3):
+                wait_for_rows(sql, 120 * (n + 1))
+                first.kill()
+                first.__exit__()
+                first = Server(cluster.service_url(database), listen=first.address).__enter__()
         output, text = process.communicate(timeout=PATIENCE_S)
     first.__exit__()
     assert process.returncode == 1 and "waiting for at most 120 s" in text, text
@@ -233,7 +236,7 @@ def test_the_server_goes_away_and_comes_back(cluster, database, sql, path):
 def test_the_server_goes_away_for_good(cluster, database, sql, path):
     path.leads.write_text(people(2000), encoding="utf-8")
     with Server(cluster.service_url(database)) as server:
-        with going(path.leads, server.address, *MAP, "--batch", "10", "--wait", "1") as process:
+        with not_beyond(sql, 1500, PATIENCE_S), going(path.leads, server.address, *MAP, "--batch", "10", "--wait", "1") as process:
             wait_for_rows(sql, 50)
             server.kill()
             _, text = process.communicate(timeout=PATIENCE_S)
@@ -422,7 +425,7 @@ def test_every_rejected_row_is_told_of(cluster, database, sql, path, victim):
     path.leads.write_text(content, encoding="utf-8")
     flags = (*MAP, "--route", "--batch", "400", "--errors", str(path.errors), "--json")
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(Server(cluster.service_url(database)))
+        server = stack.enter_context(Server(cluster.service_url(database), listen=free_address()))
         holder = stack.enter_context(contextlib.closing(cluster.connect(database)))
         holder.autocommit = False
         holder.cursor().execute("lock table lead_dedupe_claims in access exclusive mode")

@@ -1,14 +1,13 @@
 """Goal: the checklist of docs/migrations.md works as it stands, on a host application's database: the copy, up and verify, and the three
 kinds of roll-back, after each of which the host goes on."""
 import pathlib
-import random
 import re
-import socket
 
 import pytest
 
 from support.admin import address_of
 from support.guides import BLOCK, run_script, scripts, text_of
+from support.ports import free_address
 from support.postgres import Postgres
 from support.product_cluster import wait_until
 from support.retries import route
@@ -28,19 +27,6 @@ insert into leads (workspace_id, email) select '{ONE}', n || '@example.com' from
 INSERT = f"insert into leads (workspace_id, email) values ('{ONE}', '{{}}') returning id::text"
 
 
-def free_port():
-    """One that nobody is given who takes any."""
-    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
-    for port in random.sample(range(10000, first), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
-
-
 @pytest.fixture
 def postgres():
     with Postgres() as postgres:
@@ -54,7 +40,7 @@ def test_the_checklist(postgres, tmp_path):
     by_hand = [text for by_hand, text in BLOCK.findall(text_of("migrations.md")) if by_hand]
     assert by_hand == ["systemctl stop leadrouterd\n"] # needs systemd; done by a signal below
     environment = {"DATABASE": postgres.url(name), "COPY": postgres.url("copy"), "BACKUP": tmp_path / "backup",
-                   "AUDIT": tmp_path / "audit", "REHEARSAL": f"127.0.0.1:{free_port()}"}
+                   "AUDIT": tmp_path / "audit", "REHEARSAL": free_address()}
 
     def sql(statement, database=name):
         connection = postgres.connect(database)

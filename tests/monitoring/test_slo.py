@@ -15,7 +15,8 @@ import yaml
 from monitoring_rules import RECORDED, calls, decisions, locks, needed, rules, series_name, values, waits
 from support.admin import address_of
 from support.certificates import Authority
-from support.monitoring import POLL_S, Monitoring, free_port
+from support.monitoring import POLL_S, Monitoring
+from support.ports import free_port
 from support.postgres import BUILD, ROOT
 from support.product_cluster import wait_until
 from support.retries import WORKSPACES, create, queue, route

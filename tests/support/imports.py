@@ -1,4 +1,5 @@
-"""An import as the server does it, statement by statement."""
+"""An import as the server does it, statement by statement; and one of a server's that does not end before the test is done with it."""
+import contextlib
 import uuid
 
 IMPORT_ROWS = ("select * from leadrouter.import_rows(%s, %s, %s, %s, %s::bigint[], %s::text[], %s::text[], %s::uuid[], "
@@ -6,6 +7,27 @@ IMPORT_ROWS = ("select * from leadrouter.import_rows(%s, %s, %s, %s, %s::bigint[
 BEGIN = "select * from leadrouter.begin_import(%s, %s, 'f.csv', null, false, 0, %s, false)"
 FIELDS = ("external_id", "email", "phone", "first_name", "last_name", "company_name", "company_industry", "company_size", "company_revenue",
           "country", "state", "city", "postal_code", "source")
+
+
+GATE = """
+create table public.gate as select {row}::bigint as row;
+create function public.wait_at_gate() returns trigger language plpgsql security definer as $$ begin
+    while exists (select from public.gate g where new.last_row > g.row) loop
+        if clock_timestamp() > statement_timestamp() + interval '{seconds} s' then raise 'not yet' using errcode = '57014'; end if;
+        perform pg_sleep(0.05);
+    end loop;
+    return new;
+end $$;
+create trigger gate before update of last_row on bulk_upload_jobs for each row execute function public.wait_at_gate()"""
+
+
+@contextlib.contextmanager
+def not_beyond(sql, row, seconds=1):
+    """No import gets beyond this row meanwhile: what happens in the middle of one happens there, however late the test comes to it. A batch
+    that has waited for so long is refused, and sent again: nobody who goes on elsewhere finds the import's row locked for longer."""
+    sql(GATE.format(row=row, seconds=seconds))
+    yield
+    sql("delete from gate")
 
 
 class Import:

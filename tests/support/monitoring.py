@@ -11,7 +11,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,6 +19,7 @@ import urllib.request
 
 import yaml
 
+from support.ports import free_port
 from support.postgres import ROOT
 from support.product_cluster import PATIENCE_S, wait_until
 
@@ -56,12 +56,6 @@ def shortened(directory, **thresholds):
 def _end_with_the_test():
     """In the child: nothing stays behind when the test is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Receiver:
