@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support.admin import address_of
-from support.browser import Browser
+from support.browser import chromium, look, tab
 from support.postgres import BUILD, ROOT
 from support.product_cluster import ProductCluster, execute, wait_until
 from support.retries import CALL_S, OTHER, WORKSPACES, create
@@ -32,8 +32,8 @@ def load(cluster, name, server, seconds, *words):
     return bench
 
 
-def picture(browser, directory, name):
-    browser.picture(directory / f"live-page-{name}.png")
+def picture(page, directory, name):
+    page.screenshot(path=directory / f"live-page-{name}.png", full_page=True)
 
 
 def end(bench):
@@ -43,7 +43,7 @@ def end(bench):
 
 def main(directory):
     directory.mkdir(parents=True, exist_ok=True)
-    with ProductCluster() as cluster, Browser() as browser:
+    with ProductCluster() as cluster, chromium() as browser, tab(browser) as page:
         name = cluster.database()
         execute(cluster, name, WORKSPACES)
         with Server(cluster.service_url(name)) as first: # registers the jobs
@@ -51,25 +51,25 @@ def main(directory):
             first.stop()
         # Without jobs: the bench's leads are all there from the start, and would be taken for lost ones after a while.
         with Server(cluster.service_url(name), "--no-jobs", "--admin-listen", "127.0.0.1:0") as server:
-            browser.size(1280, 900)
-            browser.open(f"http://127.0.0.1:{address_of(server)[1]}/")
-            browser.wait_for("document.querySelector('#due svg').getAttribute('aria-valuetext').includes('Due 0')", "no step has ended")
-            picture(browser, directory, "idle")
+            look(page, 1280, 900)
+            page.goto(f"http://127.0.0.1:{address_of(server)[1]}/")
+            page.wait_for_function("() => document.querySelector('#due svg').getAttribute('aria-valuetext').includes('Due 0')")
+            picture(page, directory, "idle")
             bench = load(cluster, name, server, LOAD_S)
             steps = f"state.data.history.recent.routed.filter(count => count > {3 * RATE}).length"
-            wait_until(lambda: bench.poll() is not None or browser.run(f"return {SHOWN} > {RATE / 2} && {steps} >= {LOAD_S // 5 - 2}"),
+            wait_until(lambda: bench.poll() is not None or page.evaluate(f"{SHOWN} > {RATE / 2} && {steps} >= {LOAD_S // 5 - 2}"),
                        "not so much", LOAD_S + 60)
-            picture(browser, directory, "load")
+            picture(page, directory, "load")
             end(bench)
             server.maintenance.PauseJob(maintenance_pb2.PauseJobRequest(name="retries"), timeout=CALL_S)
             create(server, 120, route=True)
             create(server, 30, "y", OTHER, route=True)
             execute(cluster, name, "update lead_routing_queue set next_retry_at = now() - interval '3 hours' where processed_at is null")
             bench = load(cluster, name, server, INCIDENT_S, "--pending")
-            browser.wait_for(f"document.querySelector('#due .value').textContent === '150' && {SHOWN} > {RATE / 2}", "no incident is shown")
-            browser.wait_for("state.data.history.recent.due.filter(due => due === 150).length >= 3", "not for long enough")
-            browser.wait_for("document.querySelectorAll('#due-rows tr').length === 2", "the workspaces are not looked at")
-            picture(browser, directory, "incident")
+            page.wait_for_function(f"() => document.querySelector('#due .value').textContent === '150' && {SHOWN} > {RATE / 2}")
+            page.wait_for_function("() => state.data.history.recent.due.filter(due => due === 150).length >= 3")
+            page.wait_for_function("() => document.querySelectorAll('#due-rows tr').length === 2")
+            picture(page, directory, "incident")
             end(bench)
 
 

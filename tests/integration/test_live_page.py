@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from support.admin import address_of, get, raw
-from support.browser import Browser
+from support.browser import Console, chromium, look, tab
 from support.certificates import Authority
 from support.fetched_program import npm_program
 from support.postgres import BUILD, ROOT
@@ -31,37 +31,48 @@ PARTS = ("default-src 'none'", "script-src 'self'", "style-src 'self'", "connect
          "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'")
 HOSTILE = '<img src=x onerror="window.hurt=1"> "quoted" \'single\' &lt;b&gt;\n</td><script>window.hurt=1</script> \u202ereversed ${1} {{1}}'
 HOSTILE_RULE = 'rule <script>window.hurt=2</script> "\n'
-NUMBERS = """return Object.fromEntries(["#due .value", "#stale .value", "#pending", "#routing", "#failed", "#held"]
+NUMBERS = """() => Object.fromEntries(["#due .value", "#stale .value", "#pending", "#routing", "#failed", "#held"]
     .map(name => [name, document.querySelector(name).textContent.replaceAll(",", "")]))"""
 COUNTS = """select (select count(*) from lead_routing_queue q where processed_at is null and next_retry_at <= now()),
     (select count(*) from leads where routing_status = 'routing' and routing_locked_at < now() - interval '5 minutes'),
     count(*) filter (where routing_status = 'pending'), count(*) filter (where routing_status = 'routing'),
     count(*) filter (where routing_status = 'failed'), 0 from leads"""
-TOTALS = r"""return Object.fromEntries([...document.querySelector("#decisions .detail").textContent.replaceAll(",", "")
+TOTALS = r"""() => Object.fromEntries([...document.querySelector("#decisions .detail").textContent.replaceAll(",", "")
     .matchAll(/(\d+) ([a-z ]+)/g)].map(found => [found[2].trim(), Number(found[1])]))"""
 
 # What is shown, when it came from the server, when that had read the database, and when the last step ended.
-SHOWN = """const shown = Object.fromEntries([...document.querySelector("#decisions .detail").textContent.replaceAll(",", "")
+SHOWN = """() => { const shown = Object.fromEntries([...document.querySelector("#decisions .detail").textContent.replaceAll(",", "")
         .matchAll(/(\\d+) ([a-z ]+)/g)].map(found => [found[2].trim(), Number(found[1])]));
     const number = name => Number(document.querySelector(name).textContent.replace(/[^0-9.]/g, ""));
     const {nowUnixMs, health, history} = state.data;
     return {...shown, now: nowUnixMs, read: nowUnixMs - 1000 * health.database.sampleAgeSeconds, pending: number("#pending"),
-        due: number("#due .value"), rate: number("#decisions .value"), end: history.recent.endUnixMs}"""
+        due: number("#due .value"), rate: number("#decisions .value"), end: history.recent.endUnixMs}; }"""
 # From here on: elements that come or go, and what moves without its reader's doing.
-WATCH = """window.come = []; window.gone = []; window.shifts = [];
+WATCH = """() => { window.come = []; window.gone = []; window.shifts = [];
     const note = (list, nodes) => nodes.forEach(node => node.nodeType === Node.ELEMENT_NODE && list.push(node.outerHTML.slice(0, 200)));
     new MutationObserver(records => records.forEach(record => {
         note(window.come, record.addedNodes); note(window.gone, record.removedNodes); }))
         .observe(document.body, {childList: true, subtree: true});
     new PerformanceObserver(list => list.getEntries().forEach(entry => window.shifts.push([entry.value,
         entry.sources.map(source => source.node ? source.node.id || source.node.textContent.slice(0, 50) : "")])))
-        .observe({type: "layout-shift"})"""
+        .observe({type: "layout-shift"}); }"""
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with Browser() as running:
+    with chromium() as running:
         yield running
+
+
+@pytest.fixture
+def page(browser):
+    with tab(browser) as page:
+        yield page
+
+
+@pytest.fixture
+def console(page):
+    return Console(page)
 
 
 @pytest.fixture
@@ -72,26 +83,36 @@ def server(cluster, database, sql):
         running.check_log()
 
 
-def open_page(browser, server, scheme="http"):
-    """The page, once it has shown its first numbers."""
-    browser.log()
-    browser.size(1280, 1500)
-    browser.open(f"{scheme}://127.0.0.1:{address_of(server)[1]}/")
-    browser.wait_for("document.querySelector('#job-rows tr') !== null && !document.body.classList.contains('away')", "no numbers are shown")
+def open_page(page, server):
+    """Until it has shown its first numbers."""
+    page.goto(f"http://127.0.0.1:{address_of(server)[1]}/")
+    page.wait_for_function("() => document.querySelector('#job-rows tr') && !document.body.classList.contains('away')")
+
+
+def text(page, selector):
+    """Of the first such element, as it is in the document."""
+    return page.locator(selector).first.text_content()
+
+
+def texts(page, selector):
+    return page.locator(selector).all_text_contents()
+
+
+def is_grey(page, selector):
+    return page.locator(selector).evaluate("node => getComputedStyle(node).filter === 'grayscale(1)'")
 
 
 def live(server):
     return json.loads(get(server, "/api/live").text)
 
 
-def test_numbers_are_those_of_the_database(server, sql, browser):
+def test_numbers_are_those_of_the_database(server, sql, page, console):
     """While leads are routed, and after: what is shown lies between what SQL says before and after, and is equal once nothing moves."""
-    open_page(browser, server)
+    open_page(page, server)
     good, doubled, bad = create(server, 60, country="DE"), create(server, 20, "d", country="DE"), create(server, 15, "n")
     sql("update leads set email = 'same@example.com' where external_id like 'd-%%'")
-    mark = "document.querySelector('#job-rows tr').mark = 1; document.querySelector('#success path').mark = 1"
-    browser.run(mark)
-    browser.run(WATCH)
+    page.evaluate("document.querySelector('#job-rows tr').mark = 1; document.querySelector('#success path').mark = 1")
+    page.evaluate(WATCH)
 
     def load(leads, **fields):
         for lead in leads:
@@ -102,7 +123,7 @@ def test_numbers_are_those_of_the_database(server, sql, browser):
         thread.start()
     last = 0
     while any(thread.is_alive() for thread in threads):
-        shown = browser.run(TOTALS).get("routed", 0)
+        shown = page.evaluate(TOTALS).get("routed", 0)
         (now,), = sql("select count(*) from leads where routing_status = 'routed'")
         assert last <= shown <= now
         last = shown
@@ -115,26 +136,26 @@ def test_numbers_are_those_of_the_database(server, sql, browser):
     names = ("#due .value", "#stale .value", "#pending", "#routing", "#failed", "#held")
     wanted = dict(zip(names, (str(count) for count in sql(COUNTS)[0])))
     assert wanted["#due .value"] == "15" and wanted["#stale .value"] == "1" and wanted["#failed"] == "5"
-    wait_until(lambda: browser.run(NUMBERS) == wanted, f"{browser.run(NUMBERS)} are not {wanted}")
+    wait_until(lambda: page.evaluate(NUMBERS) == wanted, f"{page.evaluate(NUMBERS)} are not {wanted}")
     logged = dict(sql("select routing_result::text, count(*) from lead_routing_logs group by 1"))
-    shown = browser.run(TOTALS)
+    shown = page.evaluate(TOTALS)
     assert shown["routed"] + shown["duplicates"] == 80
     assert (shown["failed"], shown["to be tried again"], shown["expired"]) == (5, 10, 0)
     assert shown["duplicates"] == logged["duplicate"] == 19
-    browser.wait_for("document.querySelector('#success .value').textContent !== '–'", "there is no rate")
-    assert browser.text("#success .value") == f"{100 * 80 / 85:.2f} %" and browser.text("#locks .value") == "100.00 %"
+    page.wait_for_function("() => document.querySelector('#success .value').textContent !== '–'")
+    assert text(page, "#success .value") == f"{100 * 80 / 85:.2f} %" and text(page, "#locks .value") == "100.00 %"
     wait_until(lambda: sum(live(server)["history"]["recent"]["routed"]) == shown["routed"], "the steps do not add up")
     day = live(server)["history"]["day"]
     assert sum(day["duplicate"]) == 19 and max(day["due"]) == 15
-    assert browser.run("return [document.querySelector('#job-rows tr').mark, document.querySelector('#success path').mark]") == [1, 1], \
+    assert page.evaluate("[document.querySelector('#job-rows tr').mark, document.querySelector('#success path').mark]") == [1, 1], \
         "what is shown was made anew"
-    assert all(text.startswith("<li>") for text in browser.run("return window.gone")), "more has gone than what is wrong no longer"
-    assert browser.text("#error-rows").startswith("errorrouting.faileda lead could not be routed5")
-    check_words(browser, live(server)["bounds"])
-    assert browser.log() == []
+    assert all(node.startswith("<li>") for node in page.evaluate("window.gone")), "more has gone than what is wrong no longer"
+    assert text(page, "#error-rows").startswith("errorrouting.faileda lead could not be routed5")
+    check_words(page, live(server)["bounds"])
+    assert console.lines() == []
 
 
-def check_words(browser, bounds):
+def check_words(page, bounds):
     """Colours begin where Health's bands do, and a share is not rounded to more than it is."""
     settings = yaml.safe_load((ROOT / "deploy/monitoring/settings.yml").read_text(encoding="utf-8"))["thresholds"]
     assert {name: pytest.approx(bound) for name, bound in bounds.items()} == {
@@ -145,112 +166,116 @@ def check_words(browser, bounds):
         "stale": [settings["stale_locks_level"], settings["stale_locks"]], "jobLateSeconds": settings["job_late_seconds"]}
     for name, good, watch, bad in (("successPercent", 95, 94.9, 89.9), ("lockPercent", 95, 94.9, 84.9), ("p95Ms", 2000, 2001, 5001),
                                    ("due", 50, 51, 101), ("stale", 0, 1, 11)):
-        assert browser.run("return Array.from(arguments[1], value => level(value, arguments[0]))", name, [good, watch, bad, None]) == [
+        assert page.evaluate("([name, values]) => values.map(value => level(value, name))", [name, [good, watch, bad, None]]) == [
             "good", "watch", "bad", ""]
-    assert browser.run("return [94.117647, 94.999, 95, 99.996, 99.994, 100, 0].map(percent)") == [
+    assert page.evaluate("[94.117647, 94.999, 95, 99.996, 99.994, 100, 0].map(percent)") == [
         "94.12 %", "94.99 %", "95.00 %", "99.99 %", "99.99 %", "100.00 %", "0.00 %"]
 
 
-def test_names_from_elsewhere_are_text(cluster, database, server, sql, browser):
+def test_names_from_elsewhere_are_text(cluster, database, server, sql, page, console):
     sql("update workspaces set name = %s where id = %s", (HOSTILE, PARTNER))
     sql("update workspaces set name = ' ' where id = %s", (OTHER,))
     sql("update lead_routing_rules set rule_name = %s", (HOSTILE_RULE,))
     queue(server, sql, 3)
     queue(server, sql, 2, "y", OTHER)
     with Server(cluster.service_url(database), "--no-jobs", "--admin-listen", "127.0.0.1:0") as second: # it looks at once
-        check_names(second, browser)
+        check_names(second, page, console)
 
 
-def check_names(server, browser):
-    open_page(browser, server)
-    browser.wait_for("document.querySelectorAll('#due-rows tr').length === 2", "the workspaces are not shown")
-    assert browser.run("return [...document.querySelectorAll('#due-rows bdi')].map(node => node.textContent)") == [
-        live(server)["workspaces"]["due"][0]["name"], "(no name)"]
-    assert HOSTILE.startswith(browser.text("#due-rows bdi")) and "</script>" in browser.text("#due-rows bdi")
-    assert browser.run("return [...document.querySelectorAll('#due-rows .number')].map(node => node.textContent)") == ["3", "2"]
-    assert browser.run("return [window.hurt, document.images.length, document.scripts.length]") == [None, 0, 1]
+def check_names(server, page, console):
+    open_page(page, server)
+    page.wait_for_function("() => document.querySelectorAll('#due-rows tr').length === 2")
+    assert texts(page, "#due-rows bdi") == [live(server)["workspaces"]["due"][0]["name"], "(no name)"]
+    assert HOSTILE.startswith(text(page, "#due-rows bdi")) and "</script>" in text(page, "#due-rows bdi")
+    assert texts(page, "#due-rows .number") == ["3", "2"]
+    assert page.evaluate("[window.hurt, document.images.length, document.scripts.length]") == [None, 0, 1]
     assert "rule <script>" not in get(server, "/api/live").text, "rules are not told of"
-    assert browser.log() == []
+    assert console.lines() == []
 
 
-def test_when_it_is_old(browser):
+def test_when_it_is_old(page, console):
     """The database goes, comes back; the server goes: the page says so, in words and by greying out, each time; and recovers."""
     with ProductCluster() as own:
         name = own.database()
         execute(own, name, WORKSPACES)
         with Server(own.service_url(name), "--no-jobs", "--admin-listen", "127.0.0.1:0") as server:
-            open_page(browser, server)
-            assert browser.run("return document.getElementById('notice').hidden")
-            grey = "getComputedStyle(document.querySelector(arguments[0])).filter === 'grayscale(1)'"
+            open_page(page, server)
+            assert page.locator("#notice").is_hidden()
             own.kill()
-            browser.wait_for("document.body.classList.contains('away')", "nobody says that the database is away")
-            assert browser.text("#notice").startswith("The database does not answer. What is greyed out is as of ")
-            assert browser.text("#status") == "critical" and browser.run("return document.title") == "critical: leadrouter"
-            assert browser.run(f"return {grey}", "#due") and not browser.run(f"return {grey}", "#success")
+            page.wait_for_function("() => document.body.classList.contains('away')")
+            assert text(page, "#notice").startswith("The database does not answer. What is greyed out is as of ")
+            assert text(page, "#status") == "critical" and page.title() == "critical: leadrouter"
+            assert is_grey(page, "#due") and not is_grey(page, "#success")
             own.restart()
-            browser.wait_for("!document.body.classList.contains('away') && document.getElementById('notice').hidden", "it is back")
-            assert browser.log() == []
+            page.wait_for_function("() => !document.body.classList.contains('away') && document.getElementById('notice').hidden")
+            assert console.lines() == []
             server.kill()
-            browser.wait_for("document.body.classList.contains('lost')", "nobody says that the server is away")
-            assert re.match(r"No answer from the server since \d\d:\d\d:\d\d\.", browser.text("#notice"))
-            assert browser.run(f"return {grey}", "#due") and browser.run(f"return {grey}", "#success")
+            page.wait_for_function("() => document.body.classList.contains('lost')")
+            assert re.match(r"No answer from the server since \d\d:\d\d:\d\d\.", text(page, "#notice"))
+            assert is_grey(page, "#due") and is_grey(page, "#success")
 
 
-def test_without_a_mouse(server, browser):
+def test_without_a_mouse(server, page, console):
     """Everything that does something can be reached by Tab in the order in which it stands, charts are read step by step, and by
     a table."""
-    open_page(browser, server)
-    browser.wait_for("document.querySelector('#due svg').getAttribute('aria-valuetext').includes('Due 0')", "no step has ended")
+    open_page(page, server)
+    chart, cursor = page.locator("#due .chart > svg"), page.locator("#due .cursor")
+    page.wait_for_function("() => document.querySelector('#due svg').getAttribute('aria-valuetext').includes('Due 0')")
     seen = []
     for _ in range(40):
-        browser.press("Tab")
-        seen.append(browser.run("""const node = document.activeElement;
-            return node === document.body ? null : node.getAttribute("aria-label") || node.textContent.trim() || node.value || node.id"""))
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("""() => { const node = document.activeElement; return node === document.body ? null
+            : node.getAttribute("aria-label") || node.textContent.trim() || node.value || node.id; }"""))
         if seen[-1] is None:
             break
     assert seen[:4] == ["Skip to the numbers", "recent", "Success rate over time", "As a table"]
     assert [name for name in seen if name and name.endswith("over time")] == [
         f"{name} over time" for name in ("Success rate", "Retries", "Lock acquisition", "Latency", "Stale locks", "Decisions per second")]
-    browser.run("document.querySelector('#due svg').focus()")
-    browser.press("Home")
-    first = browser.run("return document.querySelector('#due svg').getAttribute('aria-valuetext')")
-    assert re.fullmatch(r"\d\d:\d\d:\d\d: Due (0|unknown), Waiting or due (0|unknown)", first)
-    assert browser.run("return document.querySelector('#due .cursor').getAttribute('visibility')") == "visible"
-    browser.press("Escape")
-    assert browser.run("return document.querySelector('#due .cursor').getAttribute('visibility')") == "hidden"
-    browser.press("Tab", "Enter")
-    browser.wait_for("document.querySelector('#due details tbody tr') !== null", "the table is empty")
-    rows = browser.run("return [...document.querySelectorAll('#due details tbody tr')].map(row => row.textContent)")
+    chart.focus()
+    page.keyboard.press("Home")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d: Due (0|unknown), Waiting or due (0|unknown)", chart.get_attribute("aria-valuetext"))
+    assert cursor.get_attribute("visibility") == "visible"
+    page.keyboard.press("Escape")
+    assert cursor.get_attribute("visibility") == "hidden"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('#due details tbody tr')")
+    rows = texts(page, "#due details tbody tr")
     assert rows and re.fullmatch(r"\d\d:\d\d:\d\d00", rows[0])
-    browser.run("document.querySelector('input[value=recent]').focus()")
-    browser.press("Right")
-    browser.wait_for("document.querySelector('#due svg').getAttribute('aria-valuetext').match(/^\\d\\d:\\d\\d: /)", "a day is not shown")
-    browser.size(390, 800, dark=True)
-    assert browser.run("return document.documentElement.scrollWidth") <= 390, "it is wider than a telephone"
-    assert browser.run("return document.querySelectorAll('#job-rows tr').length") == 7
-    assert browser.run("const table = document.querySelector('#jobs .scroll'); return table.scrollWidth - table.clientWidth") == 0
-    assert browser.log() == []
+    page.locator("input[value=recent]").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('#due svg').getAttribute('aria-valuetext').match(/^\\d\\d:\\d\\d: /)")
+    look(page, 390, 800, dark=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "it is wider than a telephone"
+    assert page.locator("#job-rows tr").count() == 7
+    assert page.locator("#jobs .scroll").evaluate("table => table.scrollWidth - table.clientWidth") == 0
+    assert console.lines() == []
 
 
-def test_axe_finds_nothing(server, sql, browser):
+def test_axe_finds_nothing(server, sql, page):
     """Names, roles, contrast and order as WCAG 2.2 AA has them: light and dark, with something wrong, and greyed out."""
     source = npm_program("axe").read_text(encoding="utf-8")
     queue(server, sql, 2)
     server.maintenance.PauseJob(maintenance_pb2.PauseJobRequest(name="retries"), timeout=CALL_S)
-    open_page(browser, server)
-    browser.cdp("Runtime.evaluate", expression=source)
-    browser.wait_for("!document.getElementById('problems').hidden", "nothing is wrong")
+    open_page(page, server)
+    assert "exceptionDetails" not in page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
+    page.wait_for_function("() => !document.getElementById('problems').hidden")
     everything, colours = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], ["color-contrast"]
-    for width, dark, old, rules in ((1280, False, "", everything), (390, True, "", everything), # what is old differs by its colours alone
-                                    (1280, False, "lost", colours), (1280, True, "lost", colours)):
-        browser.size(width, 1500, dark)
-        found = browser.run("""document.body.className = arguments[0]; return axe.run(document, {runOnly: arguments[1]})
-            .then(result => result.violations.map(one => [one.id, one.nodes.map(node => node.html.slice(0, 200))]))""", old, rules)
-        assert found == [], (width, dark, old)
+
+    def check(width, dark, rules):
+        look(page, width, dark=dark)
+        assert page.evaluate("""rules => axe.run(document, {runOnly: rules})
+            .then(result => result.violations.map(one => [one.id, one.nodes.map(node => node.html.slice(0, 200))]))""", rules) == []
+    check(1280, False, everything)
+    check(390, True, everything)
+    page.route("**/api/live", lambda route: route.abort())
+    page.wait_for_function("() => document.body.classList.contains('lost')")
+    check(1280, False, colours) # what is old differs by its colours alone
+    check(1280, True, colours)
 
 
-def test_files(server, browser):
-    """Few bytes, a strict policy, asked for again only when they have changed, and nothing in them from this server."""
+def test_files(server):
+    """A strict policy, asked for again only when they have changed, and nothing in them from this server."""
     for path, kind in (("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")):
         answer = get(server, path)
         assert answer.status == 200 and answer.headers["Content-Type"] == f"{kind}; charset=utf-8"
@@ -262,17 +287,21 @@ def test_files(server, browser):
         assert "http:" not in answer.text.replace("http://www.w3.org/2000/svg", "") and "https:" not in answer.text
     assert get(server, "/api/live").headers["Cache-Control"] == "no-store"
     assert raw(server, b"POST /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").startswith(b"HTTP/1.1 405 ")
-    open_page(browser, server)
-    sizes = browser.run("return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
-                        ".map(one => one.transferSize)")
+
+
+def test_bytes_and_policy(server, page, console):
+    open_page(page, server)
+    sizes = page.evaluate("[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+                          ".map(one => one.transferSize)")
     assert len(sizes) >= 4 and sum(sizes) < PAGE_BYTES_MAX
-    browser.run("document.body.setAttribute('style', 'color: red'); const script = document.createElement('script');"
-                "try { script.text = 'window.hurt = 3'; document.body.append(script); } catch { window.refused = true; }")
-    assert browser.run("return [window.hurt, window.refused]") == [None, True], "the policy does not hold"
-    assert any("Content Security Policy" in line for line in browser.log())
+    assert console.lines() == []
+    page.evaluate("""() => { document.body.setAttribute('style', 'color: red'); const script = document.createElement('script');
+        try { script.text = 'window.hurt = 3'; document.body.append(script); } catch { window.refused = true; } }""")
+    assert page.evaluate("[window.hurt, window.refused]") == [None, True], "the policy does not hold"
+    assert any("Content Security Policy" in line for line in console.lines())
 
 
-def test_a_token(cluster, database, tmp_path, browser):
+def test_a_token(cluster, database, tmp_path, page):
     """With a token the page asks for it, and its files are all that others get."""
     ca = Authority(tmp_path)
     ca.issue("server", "DNS:localhost,IP:127.0.0.1", "serverAuth")
@@ -284,15 +313,15 @@ def test_a_token(cluster, database, tmp_path, browser):
                 str(tmp_path / "server.key"), "--no-client-certificates", "--admin-listen", "0.0.0.0:0", "--admin-token-file",
                 str(file)) as server:
         assert [get(server, path, context=context).status for path in ("/", "/page.css", "/page.js", "/api/live")] == [200, 200, 200, 401]
-        browser.size(1280, 1500)
-        browser.open(f"https://127.0.0.1:{address_of(server)[1]}/")
-        browser.wait_for("!document.getElementById('ask').hidden", "it does not ask for the token")
+        page.goto(f"https://127.0.0.1:{address_of(server)[1]}/")
+        page.wait_for_function("() => !document.getElementById('ask').hidden")
         for word, shown in (("wrong-0123456789abcdef", "That is not its token."), ("a-token-of-the-test-0123456789", "")):
-            browser.run("document.getElementById('token').value = ''; document.getElementById('token').focus()")
-            browser.press(*word, "Enter")
-            browser.wait_for(f"document.getElementById('refused').textContent === {json.dumps(shown)} ||"
-                             f" document.getElementById('ask').hidden", "nothing happens")
-        browser.wait_for("document.querySelector('#job-rows tr') !== null && document.getElementById('ask').hidden", "no numbers are shown")
+            page.locator("#token").fill("")
+            page.keyboard.type(word)
+            page.keyboard.press("Enter")
+            page.wait_for_function("shown => document.getElementById('refused').textContent === shown ||"
+                                   " document.getElementById('ask').hidden", arg=shown)
+        page.wait_for_function("() => document.querySelector('#job-rows tr') && document.getElementById('ask').hidden")
 
 
 # --- Under load ----------------------------------------------------------------------------------------------------------------------
@@ -351,22 +380,22 @@ def check_page(readings, shown):
         assert decided[2] - decided[1] - BATCHES_LEADS <= 5 * shown["rate"] <= decided[3] - decided[0] + BATCHES_LEADS + 5, (shown, decided)
 
 
-def check_still(browser):
+def check_still(page):
     """Since WATCH nothing went, nothing came but workspaces into their lists, and nothing moved but numbers that are aligned to the right,
     by the width of a digit."""
-    gone, come, shifts = browser.run("return [window.gone, window.come, window.shifts]")
+    gone, come, shifts = page.evaluate("[window.gone, window.come, window.shifts]")
     assert gone == [] and all(row.startswith("<tr><td><bdi>") for row in come) and len(come) <= 20
     assert sum(value for value, _ in shifts) < MOVES_MAX, shifts
 
 
 @pytest.mark.long
-def test_numbers_under_load(cluster, database, server, sql, browser):
+def test_numbers_under_load(cluster, database, server, sql, page, console):
     """A thousand leads a second for 25 s: each number that is shown lies between what SQL says before and after; nothing that is shown is
     made anew, and nothing moves."""
     queue(server, sql, DUE)
-    open_page(browser, server)
-    browser.wait_for(f"document.querySelector('#due svg').getAttribute('aria-valuetext').includes('Due {DUE}')", "no step has ended")
-    browser.run(WATCH)
+    open_page(page, server)
+    page.wait_for_function(f"() => document.querySelector('#due svg').getAttribute('aria-valuetext').includes('Due {DUE}')")
+    page.evaluate(WATCH)
     bench = subprocess.Popen([BUILD / "tools/bench/leadrouter-bench", "load", "--target", server.address, "--database",
                               cluster.url(database, "postgres"), "--leads", str(30 * LOAD_RATE), "--rate", str(LOAD_RATE), "--duration",
                               str(LOAD_S), "--json"], stdout=subprocess.PIPE, text=True)
@@ -375,7 +404,7 @@ def test_numbers_under_load(cluster, database, server, sql, browser):
         seen = {}
         with Readings(cluster, database) as readings:
             while bench.poll() is None:
-                shown = browser.run(SHOWN)
+                shown = page.evaluate(SHOWN)
                 if shown["read"] > (readings.taken[:1] or [(0, float("inf"), None)])[0][1] and shown["now"] not in seen:
                     check_page(readings, shown)
                     seen[shown["now"]] = shown
@@ -383,34 +412,32 @@ def test_numbers_under_load(cluster, database, server, sql, browser):
             print(f"{report['leads_per_second']:.0f} leads/s")
             assert report["errors"] == 0 and report["answered"] >= 0.8 * LOAD_RATE * LOAD_S, "others use the machine"
             assert len(seen) >= LOAD_S / 4 and len({shown["routed"] for shown in seen.values()}) >= LOAD_S / 4
-            last = wait_until(lambda: (row := sql(Readings.COUNTS)[0])[0] == browser.run(SHOWN)["pending"] and row, "it does not get there")
-            wait_until(lambda: [browser.run(SHOWN)[name] for name in ("pending", "routed", "duplicates", "due")] == list(last), "not equal")
+            last = wait_until(lambda: (row := sql(Readings.COUNTS)[0])[0] == page.evaluate(SHOWN)["pending"] and row, "not all is shown")
+            names = ("pending", "routed", "duplicates", "due")
+            wait_until(lambda: [page.evaluate(SHOWN)[name] for name in names] == list(last), "not equal")
     finally:
         bench.kill()
         bench.wait()
-    check_still(browser)
-    assert browser.log() == []
+    check_still(page)
+    assert console.lines() == []
 
 
 @pytest.mark.long
-def test_first_paint(server, browser):
+def test_first_paint(server, page):
     """On loopback, by a browser that runs and has kept nothing: the median of 21 loads. Others who use the machine at this moment are
     waited for by measuring again."""
-    browser.cdp("Network.setCacheDisabled", cacheDisabled=True)
-    try:
-        for _ in range(8):
-            paints = sorted(paint(browser, server) for _ in range(21))
-            median, most = statistics.median(paints), paints[19]
-            print(f"first paint: {median} ms in the middle, {most} ms for 95 %, {paints[0]} to {paints[-1]} ms")
-            if median < PAINT_MS_MAX:
-                break
-        else:
-            raise AssertionError(f"{paints} ms")
-    finally:
-        browser.cdp("Network.setCacheDisabled", cacheDisabled=False)
+    page.context.new_cdp_session(page).send("Network.setCacheDisabled", {"cacheDisabled": True})
+    for _ in range(8):
+        paints = sorted(paint(page, server) for _ in range(21))
+        median, most = statistics.median(paints), paints[19]
+        print(f"first paint: {median} ms in the middle, {most} ms for 95 %, {paints[0]} to {paints[-1]} ms")
+        if median < PAINT_MS_MAX:
+            break
+    else:
+        raise AssertionError(f"{paints} ms")
 
 
-def paint(browser, server):
-    open_page(browser, server)
-    browser.wait_for("performance.getEntriesByName('first-paint').length === 1", "nothing was painted")
-    return browser.run("return performance.getEntriesByName('first-paint')[0].startTime")
+def paint(page, server):
+    open_page(page, server)
+    page.wait_for_function("() => performance.getEntriesByName('first-paint').length === 1")
+    return page.evaluate("performance.getEntriesByName('first-paint')[0].startTime")

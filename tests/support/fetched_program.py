@@ -1,5 +1,5 @@
 """Programs that tests use and Debian has not: from the Go world (tools/go-program) and the npm registry (tools/npm-program); and Python
-modules from PyPI (tools/pypi-module)."""
+from PyPI, single modules (tools/pypi-module) and packages with all that they need (tools/pypi-package)."""
 import pathlib
 import subprocess
 
