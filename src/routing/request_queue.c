@@ -313,6 +313,13 @@ static size_t take_locked(struct request_queue *queue, struct request_entry **re
     return count;
 }
 
+/* Whoever gives out the last ticket of a closed queue, answered or dropped, wakes all who wait for more. Under the lock. */
+static void tell_drained(struct request_queue *queue)
+{
+    if (queue->closed && queue->ticket_count == 0 && queue->sleepers > 0)
+        pthread_cond_broadcast(&queue->changed);
+}
+
 static void wait_locked(struct request_queue *queue, int64_t until_ns)
 {
     queue->sleepers++;
@@ -341,6 +348,7 @@ size_t request_queue_take(struct request_queue *queue, struct request_entry **re
     }
     if (queue->waiting.first != NULL && queue->sleepers > 0)
         pthread_cond_signal(&queue->changed);
+    tell_drained(queue);
     pthread_mutex_unlock(&queue->lock);
     return count;
 }
@@ -372,8 +380,9 @@ void request_queue_finish(struct request_queue *queue, struct request_entry *con
         entry_recycle(queue, entry);
         ask_anew(queue, later);
     }
-    if (queue->sleepers > 0 && (queue->waiting.first != NULL || (queue->closed && queue->ticket_count == 0)))
+    if (queue->waiting.first != NULL && queue->sleepers > 0)
         pthread_cond_broadcast(&queue->changed);
+    tell_drained(queue);
     pthread_mutex_unlock(&queue->lock);
 }
 

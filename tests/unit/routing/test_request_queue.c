@@ -6,8 +6,11 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -379,6 +382,70 @@ static void test_take_ends_at_its_time(void **state)
     assert_null(fixture->dropped);
 }
 
+/* --- Several takers at the end -------------------------------------------------------------------------------------- */
+
+/* One who waits for work of a queue that is closed. */
+struct waiter {
+    struct request_queue *queue;
+    pthread_t thread;
+    atomic_int thread_id;
+    bool was_in_time; /* read when it has ended */
+};
+
+static void *wait_for_the_end(void *argument)
+{
+    struct waiter *waiter = argument;
+    struct request_entry *entry = NULL;
+    struct routing_ticket *dropped = NULL;
+    int64_t until_ns = clock_after_ms(PATIENCE_MS);
+
+    atomic_store(&waiter->thread_id, (int)gettid());
+    request_queue_take(waiter->queue, &entry, 1, until_ns, &dropped);
+    waiter->was_in_time = clock_now_ns() < until_ns;
+    return NULL;
+}
+
+/* Until the thread waits for something: state S in /proc/self/task/ID/stat (proc(5)). */
+static void wait_until_asleep(const struct waiter *waiter)
+{
+    char path[64];
+    char state = '?';
+
+    while (state != 'S') {
+        snprintf(path, sizeof(path), "/proc/self/task/%d/stat", atomic_load(&waiter->thread_id));
+        FILE *file = fopen(path, "r");
+        if (file != NULL) {
+            if (fscanf(file, "%*d %*s %c", &state) != 1)
+                state = '?';
+            fclose(file);
+        }
+        sched_yield();
+    }
+}
+
+/* A lead that was held comes up again while the server stops, and nobody waits for it any more: there is nothing left to come. */
+static void test_the_last_that_is_dropped_wakes_all_takers(void **state)
+{
+    struct fixture *fixture = *state;
+    struct routing_ticket ticket = ticket_for(1, 1);
+    struct waiter waiters[2] = {{.queue = fixture->queue}, {.queue = fixture->queue}};
+
+    assert_true(add(fixture, &ticket, NULL));
+    assert_int_equal(take(fixture), 1);
+    request_queue_close(fixture->queue);
+    for (size_t i = 0; i < COUNT_OF(waiters); i++)
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, wait_for_the_end, &waiters[i]), 0);
+    for (size_t i = 0; i < COUNT_OF(waiters); i++)
+        wait_until_asleep(&waiters[i]);
+    atomic_store(&ticket.abandoned, true);
+    assert_true(request_queue_put_back(fixture->queue, fixture->entries[0]));
+    for (size_t i = 0; i < COUNT_OF(waiters); i++) {
+        pthread_join(waiters[i].thread, NULL);
+        assert_true(waiters[i].was_in_time);
+    }
+    assert_true(request_queue_is_drained(fixture->queue));
+}
+
 /* --- By volume: several takers and givers; every ticket comes out once ------------------------------------------------ */
 
 enum { CROWD_TICKETS = 20000, CROWD_GIVERS = 3, CROWD_TAKERS = 2, CROWD_LEADS = 50 };
@@ -481,6 +548,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_closed_gives_out_what_it_has_and_refuses_the_rest, setup, teardown),
         cmocka_unit_test(test_a_second_taker_leaves_a_few_leads_to_the_first),
         cmocka_unit_test_setup_teardown(test_take_ends_at_its_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_that_is_dropped_wakes_all_takers, setup, teardown),
         cmocka_unit_test(test_a_crowd_gets_one_answer_each),
     };
 
