@@ -206,11 +206,11 @@ void client_initial_prepare(
         count = 0;
     } else {
         count = initial->count;
-    }
-    if (options->compress) {
-        /* Read by the core's compression filter; it never leaves the process. */
-        initial->metadata[count].key = grpc_slice_from_static_string(GRPC_COMPRESSION_REQUEST_ALGORITHM_MD_KEY);
-        initial->metadata[count++].value = grpc_slice_from_static_string("gzip");
+        if (options->compress) {
+            /* Read by the core's compression filter; it never leaves the process. */
+            initial->metadata[count].key = grpc_slice_from_static_string(GRPC_COMPRESSION_REQUEST_ALGORITHM_MD_KEY);
+            initial->metadata[count++].value = grpc_slice_from_static_string("gzip");
+        }
     }
     *op = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
     op->flags = options->wait_for_ready

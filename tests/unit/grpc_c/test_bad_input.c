@@ -254,15 +254,16 @@ static void test_bad_response(void **state)
 /* Goal: metadata that HTTP/2 cannot carry fails the call, in either style, and is never sent. */
 static void test_illegal_metadata(void **state)
 {
-    static const struct grpc_c_metadata cases[] = {
-        {"X-Upper", "v", 1}, {"x-newline", "a\nb", 3}, {"x-latin", "\xe4", 1}, {"", "v", 1}, {"x y", "v", 1}};
+    static const struct grpc_c_metadata cases[] = {{"X-Upper", "v", 1}, {"x-newline", "a\nb", 3},
+        {"x-latin", "\xe4", 1}, {"", "v", 1}, {"x y", "v", 1},
+        {"x-long", "long enough to have memory of its own\n", 38}};
     struct fixture *fixture = *state;
     Test__V1__EchoRequest request = TEST__V1__ECHO_REQUEST__INIT;
     Test__V1__EchoResponse *response = NULL;
     struct waiter waiter = WAITER_INIT;
 
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        const struct grpc_c_call_options options = {.metadata = &cases[i], .metadata_count = 1};
+        const struct grpc_c_call_options options = {.compress = i % 2 == 1, .metadata = &cases[i], .metadata_count = 1};
         struct grpc_c_outcome outcome = {0};
         assert_int_equal(test__v1__echo_service__echo(fixture->channel, &request, &options, &response, &outcome),
             GRPC_C_INVALID_ARGUMENT);
