@@ -619,7 +619,7 @@ static bool handle(struct import_stream *stream, bool *ret_done, struct error *r
         tell(stream, true);
         *ret_done = !stream->is_gone;
         pthread_mutex_unlock(&stream->lock);
-        ok = stream->is_gone || end(stream, reterr_error);
+        ok = !*ret_done || end(stream, reterr_error);
         break;
     case ARRIVED_NOTHING:
         assert(false);

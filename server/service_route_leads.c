@@ -289,7 +289,7 @@ static void request_read(
     case GRPC_C_READ_END:
         stream->has_ended = true;
         break;
-    case GRPC_C_READ_BAD: /* the client is told why; what it sent before is decided all the same */
+    case GRPC_C_READ_BAD: /* the client is told why; what it sent before may be decided all the same */
     case GRPC_C_READ_GONE:
         abandon(stream);
         break;
