@@ -16,14 +16,17 @@ _Static_assert((int)LEADROUTER_REQUEST_ID_SIZE == (int)UUID_TEXT_SIZE, "a reques
 /* CANCELLED: what the core makes of a call that comes in the instant in which its server stops. One that the program cancels is not made
  * again. */
 #define ASK_AGAIN "\"UNAVAILABLE\",\"RESOURCE_EXHAUSTED\",\"CANCELLED\""
-#define CREATE_LEADS "{\"service\":\"leadrouter.v1.LeadService\",\"method\":\"CreateLeads\"}"
+#define METHOD(service, method) "{\"service\":\"leadrouter.v1." service "\",\"method\":\"" method "\"}"
+#define FOR(names, codes) "{\"name\":[" names "]," RETRY_POLICY(codes) "}"
+/* A second time makes a second one, whatever is in the request of a rule; a workspace may have an id. */
+#define MAKE_ANOTHER METHOD("RuleService", "CreateRule") "," METHOD("WorkspaceService", "CreateWorkspace")
+#define INSERT_LEADS METHOD("LeadService", "CreateLeads")
+#define NOTHING_WAS_DONE "\"RESOURCE_EXHAUSTED\""
 
 static const char retry_config[] =
-    "{\"methodConfig\":["
-    "{\"name\":[{}]," RETRY_POLICY(ASK_AGAIN) "},"
-                                              "{\"name\":[" CREATE_LEADS
-                                              "]," RETRY_POLICY("\"RESOURCE_EXHAUSTED\"") "}]}";
-static const char retry_config_repeatable[] = "{\"methodConfig\":[{\"name\":[{}]," RETRY_POLICY(ASK_AGAIN) "}]}";
+    "{\"methodConfig\":[" FOR("{}", ASK_AGAIN) "," FOR(MAKE_ANOTHER "," INSERT_LEADS, NOTHING_WAS_DONE) "]}";
+static const char retry_config_repeatable[] =
+    "{\"methodConfig\":[" FOR("{}", ASK_AGAIN) "," FOR(MAKE_ANOTHER, NOTHING_WAS_DONE) "]}";
 
 static const char *service_config(const struct leadrouter_options *options)
 {

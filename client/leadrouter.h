@@ -59,8 +59,8 @@ struct leadrouter_options {
 
     /* Retries. By default a call that ends with UNAVAILABLE, RESOURCE_EXHAUSTED or the server's CANCELLED is made again, at most four
      * more times, after 100 ms growing to 2 s (with jitter; the server may ask for another time), and never beyond the call's deadline.
-     * CreateLeads is made again after RESOURCE_EXHAUSTED only, since the others can mean that it was done: a second time would
-     * insert leads without an external_id again. */
+     * CreateLeads, CreateRule and CreateWorkspace are made again after RESOURCE_EXHAUSTED only, since the others can mean that it was done:
+     * a second time would insert leads without an external_id again, and make another rule or workspace. */
     bool no_retries; /* no call is ever made again, not even one that the server has never seen */
     bool
         creates_are_repeatable; /* CreateLeads too after the others: each has a request_id, or each lead an external_id */

@@ -15,7 +15,8 @@ from support.guides import documents, run_script, scripts
 from support.http2 import END_HEADERS, END_STREAM, HEADERS, Answerer, frame, headers_of
 from support.postgres import BUILD, ROOT
 from support.server import Server
-from support.stubs import leads_pb2, leads_pb2_grpc, routing_pb2, routing_pb2_grpc
+from support.stubs import (leads_pb2, leads_pb2_grpc, routing_pb2, routing_pb2_grpc, rules_pb2, rules_pb2_grpc, workspaces_pb2,
+                           workspaces_pb2_grpc)
 
 pytestmark = [pytest.mark.shipped, pytest.mark.xdist_group("client_library")] # builds the examples
 PARTNER = "00000000-0000-4000-8000-000000000001"
@@ -201,7 +202,8 @@ def test_tls(examples, cluster, database, sql, tmp_path):
         assert plain.returncode == 1 and "UNAVAILABLE" in plain.stderr
 
 
-class Failing(routing_pb2_grpc.RoutingServiceServicer, leads_pb2_grpc.LeadServiceServicer):
+class Failing(routing_pb2_grpc.RoutingServiceServicer, leads_pb2_grpc.LeadServiceServicer, rules_pb2_grpc.RuleServiceServicer,
+              workspaces_pb2_grpc.WorkspaceServiceServicer):
     """Ends the first `failures` calls with `code`, and counts all."""
 
     def __init__(self, code, failures, push_back_ms=None):
@@ -225,6 +227,12 @@ class Failing(routing_pb2_grpc.RoutingServiceServicer, leads_pb2_grpc.LeadServic
     def CreateLeads(self, request, context):
         return self._answer(context, leads_pb2.CreateLeadsResponse())
 
+    def CreateRule(self, request, context):
+        return self._answer(context, rules_pb2.CreateRuleResponse())
+
+    def CreateWorkspace(self, request, context):
+        return self._answer(context, workspaces_pb2.CreateWorkspaceResponse())
+
 
 @pytest.fixture
 def failing():
@@ -236,6 +244,8 @@ def failing():
         server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=2))
         routing_pb2_grpc.add_RoutingServiceServicer_to_server(service, server)
         leads_pb2_grpc.add_LeadServiceServicer_to_server(service, server)
+        rules_pb2_grpc.add_RuleServiceServicer_to_server(service, server)
+        workspaces_pb2_grpc.add_WorkspaceServiceServicer_to_server(service, server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         servers.append(server)
@@ -262,6 +272,12 @@ CANCELLED = grpc.StatusCode.CANCELLED
     ("create", "", EXHAUSTED, 1, "OK", 2),
     ("create", "creates_are_repeatable", UNAVAILABLE, 1, "OK", 2),
     ("create", "no_retries", EXHAUSTED, 99, "RESOURCE_EXHAUSTED", 1),
+    ("rule", "", UNAVAILABLE, 99, "UNAVAILABLE", 1),
+    ("rule", "", EXHAUSTED, 1, "OK", 2),
+    ("rule", "creates_are_repeatable", UNAVAILABLE, 99, "UNAVAILABLE", 1),
+    ("rule", "creates_are_repeatable", CANCELLED, 99, "CANCELLED", 1),
+    ("workspace", "", UNAVAILABLE, 99, "UNAVAILABLE", 1),
+    ("workspace", "creates_are_repeatable", CANCELLED, 99, "CANCELLED", 1),
 ])
 def test_retries(probe, failing, call, mode, code, failures, status, calls):
     service, address = failing(code, failures)

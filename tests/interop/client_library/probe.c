@@ -1,6 +1,6 @@
 /* One call with chosen retries: prints its status and message; test_client_library.py counts what the server sees.
  *
- *     probe HOST:PORT route|create DEADLINE-MS [no_retries|creates_are_repeatable] */
+ *     probe HOST:PORT route|create|rule|workspace DEADLINE-MS [no_retries|creates_are_repeatable] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +33,19 @@ int main(int argc, char **argv)
         status = leadrouter__v1__routing_service__route_lead(channel, &request, &call_options, &response, &outcome);
         if (response != NULL)
             leadrouter__v1__route_lead_response__free_unpacked(response, NULL);
+    } else if (strcmp(argv[2], "rule") == 0) {
+        Leadrouter__V1__CreateRuleRequest request = LEADROUTER__V1__CREATE_RULE_REQUEST__INIT;
+        Leadrouter__V1__CreateRuleResponse *response = NULL;
+        status = leadrouter__v1__rule_service__create_rule(channel, &request, &call_options, &response, &outcome);
+        if (response != NULL)
+            leadrouter__v1__create_rule_response__free_unpacked(response, NULL);
+    } else if (strcmp(argv[2], "workspace") == 0) {
+        Leadrouter__V1__CreateWorkspaceRequest request = LEADROUTER__V1__CREATE_WORKSPACE_REQUEST__INIT;
+        Leadrouter__V1__CreateWorkspaceResponse *response = NULL;
+        status =
+            leadrouter__v1__workspace_service__create_workspace(channel, &request, &call_options, &response, &outcome);
+        if (response != NULL)
+            leadrouter__v1__create_workspace_response__free_unpacked(response, NULL);
     } else {
         Leadrouter__V1__CreateLeadsRequest request = LEADROUTER__V1__CREATE_LEADS_REQUEST__INIT;
         Leadrouter__V1__CreateLeadsResponse *response = NULL;
