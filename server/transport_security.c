@@ -124,6 +124,13 @@ bool transport_security_listen(struct transport_security *security, const struct
     return grpc_c_server_listen_tls(server, config->listen, &security->tls, ret_port, reterr_error);
 }
 
+static void tell_refused(const struct error *error, const char *message)
+{
+    const struct log_field fields[] = {LOG_STRING("error", error->text), LOG_END};
+
+    log_write(LOG_LEVEL_ERROR, "tls.refused", message, fields);
+}
+
 void transport_security_reload(
     struct transport_security *security, struct grpc_c_server *server, struct admin_listener *admin)
 {
@@ -131,14 +138,15 @@ void transport_security_reload(
 
     look(security, security->read); /* before they are read: what changes meanwhile is read again */
     memcpy(security->seen, security->read, sizeof(security->seen));
-    if (grpc_c_server_reload_tls(server, &error) && (admin == NULL || admin_listener_reload(admin, &error))) {
-        read_expiry(security);
-        const struct log_field fields[] = {LOG_STRING("certificate", security->tls.certificate_file), LOG_END};
-        log_write(LOG_LEVEL_INFO, "tls.reloaded", "new connections get the certificates in the files", fields);
-    } else {
-        const struct log_field fields[] = {LOG_STRING("error", error.text), LOG_END};
-        log_write(LOG_LEVEL_ERROR, "tls.refused", "the certificates in use stay", fields);
+    if (!grpc_c_server_reload_tls(server, &error)) {
+        tell_refused(&error, "the certificates in use stay");
+        return;
     }
+    read_expiry(security);
+    const struct log_field fields[] = {LOG_STRING("certificate", security->tls.certificate_file), LOG_END};
+    log_write(LOG_LEVEL_INFO, "tls.reloaded", "new connections get the certificates in the files", fields);
+    if (admin != NULL && !admin_listener_reload(admin, &error))
+        tell_refused(&error, "the admin listener keeps its certificate and its token");
 }
 
 void transport_security_look(

@@ -455,6 +455,17 @@ def test_other_machines(cluster, database, ca, token_file):
         assert ask("/metrics", f"Bearer {TOKEN}").status == 401
         der = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", address_of(server)[1])))
         assert der == ssl.PEM_cert_to_DER_cert((ca.directory / "server.pem").read_text(encoding="utf-8"))
+        ca.issue("server", "DNS:localhost,IP:127.0.0.1", "serverAuth", days=9)
+        token_file.write_text("short", encoding="utf-8")
+        server.process.send_signal(1)
+        server.wait_for("tls.refused")
+        line = server.events("tls.refused")[0]
+        assert (line["message"], str(token_file) in line["error"]) == ("the admin listener keeps its certificate and its token", True)
+        assert len(server.events("tls.reloaded")) == 2, "the other listener has its new certificate all the same"
+        answer = ask("/metrics", "Bearer another-token-0123456789")
+        later = float(re.search(r"^leadrouter_certificate_expiry_timestamp_seconds (\S+)$", answer.text, re.M)[1])
+        assert ssl.cert_time_to_seconds(end) != later and later > time.time() + 8 * 86400
+        assert der == ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", address_of(server)[1])))
         assert TOKEN not in server.text()
 
 
