@@ -197,8 +197,12 @@ static bool note_retries(struct scheduler_thread *thread, bool is_paused, struct
 
 /* --- The thread --------------------------------------------------------------------------------------------------- */
 
-static void run_due(struct scheduler_thread *thread, const struct job_row *jobs, size_t count)
+/* False when one that is due cannot be begun, with the first such error; the others are tried all the same. */
+static bool run_due(
+    struct scheduler_thread *thread, const struct job_row *jobs, size_t count, struct error *reterr_error)
 {
+    bool ok = true;
+
     for (size_t i = 0; i < count; i++) {
         struct error error = {0};
         bool is_done = false;
@@ -207,11 +211,15 @@ static void run_due(struct scheduler_thread *thread, const struct job_row *jobs,
             continue;
         if (job_run(thread->scheduler->jobs, thread->conn, jobs[i].entry,
                 job_schedule_next(&jobs[i].entry->base.schedule, jobs[i].now_us), false, clock_after_ms(RUN_MS),
-                &is_done, &error) == JOB_BEGIN_FAILED)
-            tell_database(thread, &error);
+                &is_done, &error) == JOB_BEGIN_FAILED) {
+            if (ok)
+                *reterr_error = error;
+            ok = false;
+        }
         if (!pg_conn_is_open(thread->conn))
-            return;
+            break;
     }
+    return ok;
 }
 
 static bool tick(struct scheduler_thread *thread, struct error *reterr_error)
@@ -228,8 +236,7 @@ static bool tick(struct scheduler_thread *thread, struct error *reterr_error)
     if (!thread->is_registered || !read_jobs(thread, jobs, &count, reterr_error) ||
         (thread->is_first && !note_retries(thread, retries_are_paused(jobs, count), reterr_error)))
         return false;
-    run_due(thread, jobs, count);
-    return true;
+    return run_due(thread, jobs, count, reterr_error);
 }
 
 /* False when it is time to stop. */

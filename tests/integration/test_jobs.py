@@ -322,6 +322,23 @@ def test_retries_that_fail_are_seen(start, sql, job):
     assert job("retries")[2] == 0
 
 
+def test_jobs_that_cannot_be_begun_are_told_once(start, sql, job):
+    server = start()
+    wait_until(lambda: job("lost_leads") and job("lost_leads")[1] == "done", "it does not run")
+    sql("create sequence tries; grant usage on sequence tries to leadrouter_owner;"
+        " alter function leadrouter.begin_job(text, bigint, integer, boolean) rename to hidden;"
+        " create function leadrouter.begin_job(p_name text, p_next_run_us bigint, p_grace_ms integer, p_by_hand boolean) returns table"
+        " (begun boolean, run_id uuid, is_paused boolean, is_running boolean, now_us bigint) language plpgsql security definer"
+        " as $$ begin perform nextval('public.tries'); raise 'not now' using errcode = '55P03'; end $$;"
+        " select leadrouter.seal_functions('{begin_job}', 'leadrouter_service')")
+    make_due(sql, "lost_leads")
+    wait_until(lambda: sql("select last_value >= 3 from tries") == [(True,)], "it is not tried again")
+    assert [line["sqlstate"] for line in server.events("job.database")] == ["55P03"]
+    sql("drop function leadrouter.begin_job(text, bigint, integer, boolean);"
+        " alter function leadrouter.hidden(text, bigint, integer, boolean) rename to begin_job")
+    wait_until(lambda: job("lost_leads")[1] == "done" and job("lost_leads")[3] is not None, "it does not recover")
+
+
 def test_paused_retries_do_not_say_that_they_ran(start, sql, job):
     sql("insert into leadrouter.scheduled_jobs (name, next_run_at, is_paused) values ('retries', 'infinity', true)")
     start()
