@@ -107,6 +107,25 @@ def test_explanations_and_history(rules, rules_file, server, leadctl, tmp_path):
     assert as_json["attempts"][0]["explanation"]["rules"][0]["result"] == "MATCHED"
 
 
+def test_nothing_plays_with_the_terminal(rules, server, leadctl, tmp_path):
+    """What leads, rules and notes have of control characters is escaped wherever it is shown, and whole in JSON."""
+    bad, shown = "\x1b[2J\u202ea", r"\x1b[2J\u202ea"
+    draft = tmp_path / "draft.json"
+    conditions = {"all": [{"field": "company_name", "op": "eq", "value": bad}]}
+    draft.write_text(json.dumps({"rules": [{"name": bad, "destination": DESK, "conditions": conditions},
+                                           {"name": "off", "active": False, "destination": DESK, "conditions": {}}]}), encoding="utf-8")
+    lead = leads_pb2.NewLead(email="ann@example.com", company_name=f"{bad}!")
+    created = server.leads.CreateLeads(leads_pb2.CreateLeadsRequest(workspace_id=PARTNER, leads=[lead]), timeout=DEADLINE_S)
+    said = rules("apply", str(draft), "--note", bad)
+    assert f'+ rule "{shown}"' in said.splitlines()
+    said += rules("test", created.results[0].lead_id)
+    assert f'; it is "{shown}!"' in said
+    said += rules("lint") + rules("list") + rules("versions")
+    said += leadctl("jobs", "pause", "expiry", "--note", bad).stdout + leadctl("jobs", "list").stdout
+    assert said.count(shown) > 4 and "\x1b" not in said and "\u202e" not in said
+    assert bad in json.loads(rules("list", "--json"))["rules"][0]["name"]
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("", "is empty"),
     ("rules: [\n", "line 2: did not find expected node content"),

@@ -94,6 +94,9 @@ bool nobody_answers(const struct grpc_c_outcome *outcome);
 /* Why a call failed, for people: "NOT_FOUND: no such lead in that workspace", or that nobody answers at `target`. */
 void describe_failure(const char *target, const struct grpc_c_outcome *outcome, struct error *ret_error);
 
+/* A line, in which control characters are escaped, for what others wrote. */
+void print_line(FILE *output, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* A row of a two-column table: a label and what it says; nothing for "" and NULL. */
 void print_row(const char *label, const char *text);
 

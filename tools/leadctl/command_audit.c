@@ -36,8 +36,8 @@ static void add_findings(
                                                     "text", finding->text, "seal", (json_int_t)finding->seal, "log_id",
                                                     finding->log_id, "lead_id", finding->lead_id, "day", finding->day));
         if (is_printed)
-            printf("%s%s%s%s%s\n", finding->text, finding->lead_id[0] == '\0' ? "" : "; lead ", finding->lead_id,
-                finding->day[0] == '\0' ? "" : "; day ", finding->day);
+            print_line(stdout, "%s%s%s%s%s", finding->text, finding->lead_id[0] == '\0' ? "" : "; lead ",
+                finding->lead_id, finding->day[0] == '\0' ? "" : "; day ", finding->day);
     }
     totals->seals += response->seals;
     totals->rows += response->rows;

@@ -143,7 +143,7 @@ static void print_import(const Leadrouter__V1__Import *import)
     if (import->n_errors > 0)
         printf("\n%10s  %s\n", "row", "rejected because");
     for (size_t i = 0; i < import->n_errors; i++)
-        printf("%10" PRId64 "  %s\n", import->errors[i]->number, import->errors[i]->error);
+        print_line(stdout, "%10" PRId64 "  %s", import->errors[i]->number, import->errors[i]->error);
     if (import->rejected > (int64_t)import->n_errors)
         printf("and %" PRId64 " more (leadctl imports rejected)\n", import->rejected - (int64_t)import->n_errors);
 }

@@ -91,11 +91,11 @@ static void print_remarks(const Leadrouter__V1__Job *job)
     char time[32];
 
     if (job->paused_at != NULL)
-        printf("%s is paused since %s%s%s%s%s\n", job->name, time_text(job->paused_at, time),
+        print_line(stdout, "%s is paused since %s%s%s%s%s", job->name, time_text(job->paused_at, time),
             job->paused_by[0] == '\0' ? "" : " by ", job->paused_by, job->pause_note[0] == '\0' ? "" : ": ",
             job->pause_note);
     if (job->failures > 0)
-        printf("%s has failed %" PRId32 " %s: %s\n", job->name, job->failures,
+        print_line(stdout, "%s has failed %" PRId32 " %s: %s", job->name, job->failures,
             job->failures == 1 ? "time" : "times in a row", job->last_error);
 }
 

@@ -211,7 +211,7 @@ static void print_errors(const struct totals *totals)
     size_t index = 0;
     json_t *value = NULL;
 
-    json_array_foreach(totals->error_list, index, value) fprintf(stderr, "leadctl: %s: %s\n",
+    json_array_foreach(totals->error_list, index, value) print_line(stderr, "leadctl: %s: %s",
         json_string_value(json_object_get(value, "lead_id")), json_string_value(json_object_get(value, "error")));
 }
 

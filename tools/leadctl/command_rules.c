@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/memory.h"
 #include "command.h"
 #include "explanation.h"
@@ -30,7 +31,7 @@ static bool load(const char *path, struct rules_file *ret_file)
     *ret_file = (struct rules_file){0};
     if (path == NULL || rules_file_load(path, ret_file, &error))
         return true;
-    fprintf(stderr, "leadctl: %s\n", error.text);
+    print_line(stderr, "leadctl: %s", error.text);
     rules_file_release(ret_file);
     return false;
 }
@@ -154,15 +155,20 @@ static json_t *changes_json(Leadrouter__V1__RuleChange *const *changes, size_t c
 static void print_lines(Leadrouter__V1__RuleChange *const *changes, size_t count)
 {
     static const char signs[] = "?+~-";
+    struct buffer line = {0};
 
+    buffer_init(&line, SIZE_MAX / 8);
     for (size_t i = 0; i < count; i++) {
         const Leadrouter__V1__RuleChange *change = changes[i];
-        printf("%c %s \"%s\"", signs[(unsigned)change->kind < sizeof(signs) - 1 ? change->kind : 0],
-            change->is_set ? "set" : "rule", change->name);
+        buffer_clear(&line);
+        buffer_append_format(&line, "%c %s \"%s\"",
+            signs[(unsigned)change->kind < sizeof(signs) - 1 ? change->kind : 0], change->is_set ? "set" : "rule",
+            change->name);
         for (size_t k = 0; k < change->n_parts; k++)
-            printf("%s%s", k == 0 ? ": " : ", ", change->parts[k]);
-        printf("\n");
+            buffer_append_format(&line, "%s%s", k == 0 ? ": " : ", ", change->parts[k]);
+        print_line(stdout, "%s", buffer_text(&line));
     }
+    buffer_release(&line);
 }
 
 static void print_closing(size_t count, int64_t version, bool is_dry)
@@ -187,14 +193,13 @@ static void print_finding(const Leadrouter__V1__LintFinding *finding)
         "part of a circle of workspaces with",
     };
     unsigned kind = finding->kind;
+    const bool has_other = *finding->other_rule_name != '\0';
 
-    printf("%-7s rule \"%s\": %s", finding->is_error ? "error" : "warning", finding->rule_name,
-        kind < COUNT_OF(texts) ? texts[kind] : texts[0]);
-    if (*finding->other_rule_name != '\0')
-        printf(" \"%s\"", finding->other_rule_name);
-    printf("\n");
+    print_line(stdout, "%-7s rule \"%s\": %s%s%s%s", finding->is_error ? "error" : "warning", finding->rule_name,
+        kind < COUNT_OF(texts) ? texts[kind] : texts[0], has_other ? " \"" : "", finding->other_rule_name,
+        has_other ? "\"" : "");
     if (*finding->witness_json != '\0')
-        printf("        for example %s\n", finding->witness_json);
+        print_line(stdout, "        for example %s", finding->witness_json);
 }
 
 /* One call; NULL after a failure, of which it has told. */

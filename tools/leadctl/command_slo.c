@@ -233,9 +233,7 @@ static int measure(const struct arguments *arguments, struct slo_report *report)
     report->window_s = slo_window_seconds(asked.window);
     if (slo_measure_prometheus(&asked, report, &error))
         return EXIT_DONE;
-    char *text = display_safe(error.text);
-    fprintf(stderr, "leadctl: %s\n", text);
-    free(text);
+    print_line(stderr, "leadctl: %s", error.text);
     return error.code == ERROR_INVALID || error.code == ERROR_SYSTEM ? EXIT_USAGE : EXIT_FAILED;
 }
 

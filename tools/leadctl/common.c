@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,9 +63,7 @@ int session_failed(struct session *session)
     struct error error = {0};
 
     describe_failure(session->target, &session->outcome, &error);
-    char *text = display_safe(error.text);
-    fprintf(stderr, "leadctl: %s\n", text);
-    free(text);
+    print_line(stderr, "leadctl: %s", error.text);
     grpc_c_outcome_release(&session->outcome);
     return EXIT_FAILED;
 }
@@ -116,6 +115,19 @@ void describe_failure(const char *target, const struct grpc_c_outcome *outcome, 
             ret_error, ERROR_UNAVAILABLE, "nobody answers at %s (is leadrouterd running? --target says where)", target);
     else
         error_set(ret_error, ERROR_UNAVAILABLE, "%s: %s", grpc_c_status_name(outcome->status), outcome->message);
+}
+
+void print_line(FILE *output, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    char *text = memory_format_list(format, arguments);
+    va_end(arguments);
+    char *safe = display_safe(text);
+    fprintf(output, "%s\n", safe);
+    free(safe);
+    free(text);
 }
 
 void print_row(const char *label, const char *text)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "command.h"
 
 static const char *result_word(const Leadrouter__V1__RuleExplanation *rule, bool is_copy)
 {
@@ -27,17 +28,16 @@ static const char *reason_word(Leadrouter__V1__TestReason reason)
 static void print_test(const Leadrouter__V1__FailedTest *test)
 {
     const char *reason = reason_word(test->reason);
+    const bool has_actual = *test->actual != '\0';
 
-    printf("  %-22s %s: %s %s%s%s", "", test->path, test->field, test->op, *test->expected_json == '\0' ? "" : " ",
-        test->expected_json);
-    if (*test->actual != '\0')
-        printf("; it is \"%s\"", test->actual);
-    printf("%s%s\n", *reason == '\0' ? "" : "; ", reason);
+    print_line(stdout, "  %-22s %s: %s %s%s%s%s%s%s%s%s", "", test->path, test->field, test->op,
+        *test->expected_json == '\0' ? "" : " ", test->expected_json, has_actual ? "; it is \"" : "", test->actual,
+        has_actual ? "\"" : "", *reason == '\0' ? "" : "; ", reason);
 }
 
 void explanation_print(const Leadrouter__V1__LeadExplanation *explanation, bool is_copy)
 {
-    printf("%s\n", explanation->summary);
+    print_line(stdout, "%s", explanation->summary);
     if (!is_copy && *explanation->destination_workspace_id != '\0')
         printf("destination %s\n", explanation->destination_workspace_id);
     if (*explanation->duplicate_lead_id != '\0')
@@ -46,7 +46,7 @@ void explanation_print(const Leadrouter__V1__LeadExplanation *explanation, bool 
         printf("somebody holds the lead at the moment\n");
     for (size_t i = 0; i < explanation->n_rules; i++) {
         const Leadrouter__V1__RuleExplanation *rule = explanation->rules[i];
-        printf("  %-22s %s%s\n", result_word(rule, is_copy), rule->rule_name,
+        print_line(stdout, "  %-22s %s%s", result_word(rule, is_copy), rule->rule_name,
             rule->is_reached || rule->result == LEADROUTER__V1__RULE_RESULT__RULE_RESULT_INACTIVE ? ""
                                                                                                   : " (not reached)");
         for (size_t k = 0; k < rule->n_failed_tests; k++)

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/display.h"
 #include "base/memory.h"
+#include "command.h"
 #include "ticker.h"
 
 enum {
@@ -171,9 +173,12 @@ void import_progress_add(struct import_progress *progress, int64_t rows, int64_t
 
 void import_progress_wait(struct import_progress *progress, const char *what)
 {
+    char *safe = display_safe(what == NULL ? "" : what);
+
     ticker_lock(progress->ticker);
-    snprintf(progress->note, sizeof(progress->note), "%s", what == NULL ? "" : what);
+    snprintf(progress->note, sizeof(progress->note), "%s", safe);
     ticker_unlock(progress->ticker);
+    free(safe);
 }
 
 void import_progress_say(struct import_progress *progress, const char *format, ...)
@@ -181,11 +186,11 @@ void import_progress_say(struct import_progress *progress, const char *format, .
     va_list arguments;
 
     va_start(arguments, format);
+    char *text = memory_format_list(format, arguments);
+    va_end(arguments);
     ticker_lock(progress->ticker);
     clear_line(progress);
-    fputs("leadctl: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    print_line(stderr, "leadctl: %s", text);
     ticker_unlock(progress->ticker);
-    va_end(arguments);
+    free(text);
 }

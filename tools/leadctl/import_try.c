@@ -217,7 +217,7 @@ static void print_table(const struct trial *trial)
     if (trial->asked > 0)
         printf("\n%-40s %10s  %s\n", "destination", "leads", "why");
     for (size_t i = 0; i < trial->answer_count && i < ANSWERS_SHOWN; i++)
-        printf("%-40s %10" PRId64 "  %s\n",
+        print_line(stdout, "%-40s %10" PRId64 "  %s",
             trial->answers[i].destination[0] == '\0' ? "-" : trial->answers[i].destination, trial->answers[i].leads,
             trial->answers[i].summary);
     if (trial->answer_count > ANSWERS_SHOWN)
