@@ -65,15 +65,15 @@ static void split(const char *text, struct location *location, struct arena *are
     if (!text_normalize(text, strlen(text), TEXT_EXACT, rest, capacity, &ignored))
         return;
     while (rest != NULL) {
-        char *piece = location->count + 1 == PIECES_MAX ? rest : strsep(&rest, ",");
+        bool is_last = location->count + 1 == PIECES_MAX;
+        char *piece = is_last ? rest : strsep(&rest, ",");
+        rest = is_last ? NULL : rest;
         piece += strspn(piece, " ");
         size_t size = strlen(piece);
         if (size > 0 && piece[size - 1] == ' ')
             piece[size - 1] = '\0';
         if (*piece != '\0')
             location->pieces[location->count++] = piece;
-        if (location->count == PIECES_MAX)
-            return;
     }
 }
 

@@ -195,6 +195,8 @@ static void test_parts(void **state)
         {INGEST_PART_COUNTRY, "India", "India"},
         {INGEST_PART_CITY, ", ,", ""},
         {INGEST_PART_CITY, "a,b,c,d,e,f,g,h,i,j", "h,i,j"},
+        {INGEST_PART_CITY, "a,b,c,d,e,f,g,", "g"},
+        {INGEST_PART_CITY, "a,b,c,d,e,f,g,,", ","},
     };
     struct arena *arena = arena_new(0);
 
