@@ -133,8 +133,8 @@ static void add_value(struct ingest_suggester *suggester, struct column *column,
     size_t size = 0;
     enum ingest_shape shape = ingest_shape_of(text);
 
-    if (shape == INGEST_SHAPE_BLANK || column == NULL)
-        return;
+    if (shape == INGEST_SHAPE_BLANK || column == NULL || column->value_count == INGEST_SUGGEST_ROWS_MAX)
+        return; /* a row of JSON may have several: "a.b", and "b" in "a" */
     if (strlen(text) <= TEXT_SIZE_MAX)
         (void)text_normalize(text, strlen(text), TEXT_EXACT, exact, sizeof(exact), &size);
     if (size <= MARKER_SIZE_MAX && is_marker(suggester, exact))

@@ -100,6 +100,14 @@ def test_places_and_names_are_split(tmp_path):
         "AustinTX78701Lee", "RenoNV89501van Dyk"]
 
 
+def test_several_values_of_one_path(tmp_path):
+    """A key with a dot in it is the same path as a member of a member: a row then has two values, and the sample of a column is full."""
+    file = tmp_path / "file.jsonl"
+    row = {"person.email": "ann@example.com", "person": {"email": "bea@example.com"}}
+    file.write_text(f"{json.dumps(row)}\n" * 1000, encoding="utf-8")
+    assert 'email: "person.email"  # 94 %: its name; 100 % of 1000 values fit' in suggested(file)
+
+
 def test_names_that_yaml_would_trip_over(tmp_path):
     path = written(tmp_path, '"a: ""b"" #c","null","original","- x",é\n1,2,3,4,5\n')
     text = suggested(path)
