@@ -11,6 +11,7 @@
 #include "config.h"
 #include "embedded.h"
 #include "migrate.h"
+#include "supervisor.h"
 
 const char command_cluster_usage[] = "Usage: leadrouterd cluster --embedded DIR [--migrate]\n\n"
                                      "Runs the embedded database alone, for psql, backups and tests. When it takes\n"
@@ -106,11 +107,13 @@ int command_cluster(int argc, char **argv)
     }
     if (ok) {
         print_urls(embedded);
+        supervisor_tell("READY=1");
         ok = wait_for_end(embedded, signals, &error);
     }
     if (!ok)
         code = fail(&error);
     close(signals);
+    supervisor_tell("STOPPING=1");
     embedded_stop(embedded);
     return code;
 }

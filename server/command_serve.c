@@ -541,7 +541,6 @@ static void log_core(bool is_error, const char *message, uint64_t dropped, void 
 static bool set_up_process(struct serving *serving, enum log_level level, struct error *reterr_error)
 {
     log_setup(STDERR_FILENO, level);
-    supervisor_begin();
     recent_errors_watch();
     grpc_c_log_observe(level == LOG_LEVEL_DEBUG ? log_core : NULL, NULL);
     signal(SIGPIPE, SIG_IGN);

@@ -6,6 +6,7 @@
 #include "base/nearest.h"
 #include "command.h"
 #include "config.h"
+#include "supervisor.h"
 #include "version.h"
 
 enum { COMMANDS_MAX = 8 };
@@ -52,6 +53,7 @@ int main(int argc, char **argv)
         printf("leadrouterd %s\n", SERVER_VERSION);
         return EXIT_DONE;
     }
+    supervisor_begin();
     for (const struct server_command *command = server_commands; command->name != NULL; command++)
         if (strcmp(argv[1], command->name) == 0)
             return command->run(argc - 1, argv + 1);

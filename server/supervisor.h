@@ -3,7 +3,7 @@
 #define SERVER_SUPERVISOR_H
 
 /* Remembers where the supervisor listens (NOTIFY_SOCKET) and takes the variable away, so that no child speaks for us: an embedded
- * PostgreSQL would. For `serve`, before there are threads. */
+ * PostgreSQL would. For every command, before there are threads. */
 void supervisor_begin(void);
 
 /* Tells it "READY=1" and the like. Nothing where there is no supervisor, or it does not listen: it finds out by its own deadline. One

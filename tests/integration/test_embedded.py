@@ -6,7 +6,9 @@ import pathlib
 import pwd
 import shutil
 import signal
+import socket
 import stat
+import struct
 import subprocess
 import tempfile
 import time
@@ -342,3 +344,24 @@ def test_wrong_words():
     assert subprocess.run([PROGRAM, "cluster"], capture_output=True, check=False).returncode == 2
     assert subprocess.run([PROGRAM, "cluster", "--embedded"], capture_output=True, check=False).returncode == 2
     assert b"--embedded DIR" in subprocess.run([PROGRAM, "cluster", "--help"], capture_output=True, check=True).stdout
+
+
+def heard(supervisor):
+    """What was told on a supervisor's socket, and by which process, the kernel says."""
+    told = []
+    while True:
+        try:
+            text, about, _, _ = supervisor.recvmsg(256, socket.CMSG_SPACE(12), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return told
+        told.append((struct.unpack("3i", about[0][2])[0], text.decode()))
+
+
+def test_who_supervises_hears_us_alone(stopped):
+    """PostgreSQL, which is built to speak for itself, does not know where."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        supervisor.bind("\0" + stopped)
+        running = Running(stopped, env={**os.environ, "NOTIFY_SOCKET": "@" + stopped})
+        assert running.end() == 0
+        assert heard(supervisor) == [(running.process.pid, "READY=1"), (running.process.pid, "STOPPING=1")]
