@@ -223,13 +223,12 @@ begin
         select count(*) filter (where x.routing_status = 'pending') as pending,
             count(*) filter (where x.routing_status = 'routing') as routing,
             count(*) filter (where x.routing_status = 'failed') as failed,
-            count(*) filter (where x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes') as stale,
+            count(*) filter (where s.is_stale) as stale,
             coalesce(floor(extract(epoch from now() - min(x.created_at) filter (where x.routing_status = 'pending'))), 0)::bigint as oldest,
-            coalesce(avg(extract(epoch from now() - x.routing_locked_at)) filter (
-                where x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes'), 0)::float8 as stale_mean,
-            coalesce(max(extract(epoch from now() - x.routing_locked_at)) filter (
-                where x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes'), 0)::float8 as stale_max
+            coalesce(avg(extract(epoch from now() - x.routing_locked_at)) filter (where s.is_stale), 0)::float8 as stale_mean,
+            coalesce(max(extract(epoch from now() - x.routing_locked_at)) filter (where s.is_stale), 0)::float8 as stale_max
         from public.leads x
+        cross join lateral (select x.routing_status = 'routing' and x.routing_locked_at < now() - interval '5 minutes' as is_stale) s
         where x.routing_status in ('pending', 'routing', 'failed')
           and x.source_workspace_id >= '00000000-0000-0000-0000-000000000000' -- all, by the index on it
           and (p_workspace_id is null or x.source_workspace_id = p_workspace_id)
