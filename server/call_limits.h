@@ -14,7 +14,6 @@
 #include "base/uuid.h"
 
 enum {
-    LIMITS_MAX = 1000000,     /* the highest value of any limit */
     LIMITS_REFRESH_MS = 2000, /* values that are older are read anew once a call uses them */
     LIMITS_REPORT_MS = 10000, /* refusals of one workspace are reported once in this time */
     LIMITS_REFUSALS = 200,    /* that a workspace is told in a second; more are told later, one after the other */

@@ -12,8 +12,8 @@
 #include "base/memory.h"
 #include "base/nearest.h"
 #include "base/roff.h"
-#include "call_limits.h"
 #include "pg/pg.h"
+#include "rules/rules.h"
 
 /* SETTING_URL: text that is refused when there is a password in it. */
 enum setting_kind { SETTING_TEXT, SETTING_URL, SETTING_NUMBER, SETTING_SWITCH };
@@ -115,18 +115,18 @@ static const struct setting settings[] = {
         CONFIG_SERVE, FIELD(streams_max), 1, 65536},
     {"workspace-calls-per-second", "LEADROUTER_WORKSPACE_CALLS_PER_SECOND", "N", "0",
         "calls a second of a workspace whose routing_config says nothing else, on each server; 0: no limit",
-        SETTING_NUMBER, CONFIG_SERVE, FIELD(workspace_calls_per_second), 0, LIMITS_MAX},
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(workspace_calls_per_second), 0, RULE_LIMIT_MAX},
     {"workspace-calls-burst", "LEADROUTER_WORKSPACE_CALLS_BURST", "N", "0",
         "calls of it that may come at once; 0: as many as in a second", SETTING_NUMBER, CONFIG_SERVE,
-        FIELD(workspace_calls_burst), 0, LIMITS_MAX},
+        FIELD(workspace_calls_burst), 0, RULE_LIMIT_MAX},
     {"workspace-calls-in-flight", "LEADROUTER_WORKSPACE_CALLS_IN_FLIGHT", "N", "1024",
         "calls of it that may be under way; 0: no limit", SETTING_NUMBER, CONFIG_SERVE,
-        FIELD(workspace_calls_in_flight), 0, LIMITS_MAX},
+        FIELD(workspace_calls_in_flight), 0, RULE_LIMIT_MAX},
     {"workspace-imports", "LEADROUTER_WORKSPACE_IMPORTS", "N", "2",
         "imports of it that may run at once, of the four that a server has room for; 0: no limit", SETTING_NUMBER,
-        CONFIG_SERVE, FIELD(workspace_imports), 0, LIMITS_MAX},
+        CONFIG_SERVE, FIELD(workspace_imports), 0, RULE_LIMIT_MAX},
     {"workspace-rules", "LEADROUTER_WORKSPACE_RULES", "N", "0", "rules of it that RuleService makes; 0: no limit",
-        SETTING_NUMBER, CONFIG_SERVE, FIELD(workspace_rules), 0, LIMITS_MAX},
+        SETTING_NUMBER, CONFIG_SERVE, FIELD(workspace_rules), 0, RULE_LIMIT_MAX},
     {"unnamed-statements", "LEADROUTER_UNNAMED_STATEMENTS", NULL, NULL,
         "prepare nothing by name: for a pooler in transaction mode in front of the database", SETTING_SWITCH,
         CONFIG_SERVE, FIELD(unnamed_statements), 0, 0},

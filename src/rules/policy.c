@@ -14,7 +14,6 @@ enum {
     COUNTRY_SIZE_MAX = 128,
     DEDUPE_DAYS_DEFAULT = 90,
     DEDUPE_DAYS_MAX = 3650,
-    LIMIT_MAX = 1000000,
 };
 
 typedef bool read_function(const json_t *value, struct rule_policy *policy, struct error *reterr_error);
@@ -122,9 +121,9 @@ static bool read_limits(const json_t *value, struct rule_policy *policy, struct 
         if (known == COUNT_OF(keys)) {
             return error_set(reterr_error, ERROR_INVALID, "$.limits.%s: unknown setting", key);
         }
-        if (number < 1 || number > LIMIT_MAX) {
+        if (number < 1 || number > RULE_LIMIT_MAX) {
             return error_set(
-                reterr_error, ERROR_INVALID, "$.limits.%s: must be a whole number from 1 to %d", key, LIMIT_MAX);
+                reterr_error, ERROR_INVALID, "$.limits.%s: must be a whole number from 1 to %d", key, RULE_LIMIT_MAX);
         }
     }
     if (json_object_get(value, "calls_burst") != NULL && json_object_get(value, "calls_per_second") == NULL) {

@@ -42,6 +42,9 @@ enum rule_unmatched { RULE_UNMATCHED_RETRY, RULE_UNMATCHED_KEEP, RULE_UNMATCHED_
 /* Whose live claim on an identity makes a lead a duplicate (spec: dedupe_scope). */
 enum rule_dedupe_scope { RULE_DEDUPE_CROSS_PARTNER, RULE_DEDUPE_GLOBAL };
 
+/* The highest value of any limit of a workspace, in its `routing_config` and where a server sets one for it. */
+enum { RULE_LIMIT_MAX = 1000000 };
+
 /* A workspace's `routing_config`, read once. */
 struct rule_policy {
     enum rule_unmatched unmatched;
