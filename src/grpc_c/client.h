@@ -20,6 +20,14 @@ struct grpc_c_channel_tls {
     const char *server_name;      /* Optional: what the server's certificate must be for, if not the target's host */
 };
 
+/* What such names lack; who has other words for them (flags, settings) asks first and says it in those. */
+enum grpc_c_tls_lack {
+    GRPC_C_TLS_LACKS_NOTHING,
+    GRPC_C_TLS_LACKS_CA,
+    GRPC_C_TLS_LACKS_HALF, /* of certificate and key, which go together */
+};
+enum grpc_c_tls_lack grpc_c_channel_tls_lack(const struct grpc_c_channel_tls *tls);
+
 /* Zero in a field means its default. */
 struct grpc_c_channel_options {
     size_t message_size_max;              /* bytes of one response; default 4 MiB */

@@ -301,6 +301,14 @@ void server_tls_free(struct server_tls *tls)
 
 /* --- Channels ----------------------------------------------------------------------------------------------------- */
 
+enum grpc_c_tls_lack grpc_c_channel_tls_lack(const struct grpc_c_channel_tls *tls)
+{
+    if (tls->ca_file == NULL)
+        return GRPC_C_TLS_LACKS_CA;
+    return (tls->certificate_file == NULL) != (tls->key_file == NULL) ? GRPC_C_TLS_LACKS_HALF
+                                                                      : GRPC_C_TLS_LACKS_NOTHING;
+}
+
 bool channel_tls_credentials(
     const struct grpc_c_channel_tls *files, grpc_channel_credentials **ret_credentials, struct error *reterr_error)
 {
@@ -309,10 +317,14 @@ bool channel_tls_credentials(
     bool has_pair = files->certificate_file != NULL;
     bool ok = false;
 
-    if (files->ca_file == NULL)
+    switch (grpc_c_channel_tls_lack(files)) {
+    case GRPC_C_TLS_LACKS_CA:
         return error_set(reterr_error, ERROR_INVALID, "TLS needs the CA of the server's certificate");
-    if (has_pair != (files->key_file != NULL))
+    case GRPC_C_TLS_LACKS_HALF:
         return error_set(reterr_error, ERROR_INVALID, "a client's certificate and its key go together");
+    case GRPC_C_TLS_LACKS_NOTHING:
+        break;
+    }
     ok = load_roots(files->ca_file, &material, reterr_error) &&
          (!has_pair || load_pair(files->certificate_file, files->key_file, false, &material, reterr_error));
     if (ok) {

@@ -10,15 +10,11 @@
 #include "command.h"
 #include "screen.h"
 
-/* What of the settings for TLS has no meaning without another; NULL: nothing. */
-static const char *missing_for_tls(const struct grpc_c_channel_tls *tls)
-{
-    if (tls->ca_file == NULL)
-        return "TLS needs the CA of the server's certificate (--tls-ca)";
-    if ((tls->certificate_file == NULL) != (tls->key_file == NULL))
-        return "--tls-certificate and --tls-key go together";
-    return NULL;
-}
+/* What TLS lacks, in the words of our flags. */
+static const char *const lacks[] = {
+    [GRPC_C_TLS_LACKS_CA] = "TLS needs the CA of the server's certificate (--tls-ca)",
+    [GRPC_C_TLS_LACKS_HALF] = "--tls-certificate and --tls-key go together",
+};
 
 static struct grpc_c_channel *connect_to(const struct common_options *common)
 {
@@ -31,11 +27,11 @@ static struct grpc_c_channel *connect_to(const struct common_options *common)
     struct grpc_c_channel_options options = {.tls = has_tls ? &tls : NULL};
     struct secret_file token = {0};
     struct grpc_c_channel *channel = NULL;
-    const char *missing = has_tls ? missing_for_tls(&tls) : NULL;
+    const char *lack = has_tls ? lacks[grpc_c_channel_tls_lack(&tls)] : NULL;
     struct error error = {0};
 
-    if (missing != NULL) {
-        fprintf(stderr, "leadctl: %s\n", missing);
+    if (lack != NULL) {
+        fprintf(stderr, "leadctl: %s\n", lack);
         return NULL;
     }
     if (common->token_file != NULL && !secret_file_read_word(common->token_file, &token, &error)) {

@@ -395,10 +395,13 @@ static void test_bad_client_files(void **state)
     tls.key_file = world->server.key_file;
     assert_false(grpc_c_channel_new(world->fixture->target, &options, &channel, &error));
     assert_non_null(strstr(error.text, tls.key_file));
+    assert_int_equal(grpc_c_channel_tls_lack(&tls), GRPC_C_TLS_LACKS_NOTHING);
     tls.key_file = NULL;
+    assert_int_equal(grpc_c_channel_tls_lack(&tls), GRPC_C_TLS_LACKS_HALF);
     assert_false(grpc_c_channel_new(world->fixture->target, &options, &channel, &error));
     assert_non_null(strstr(error.text, "go together"));
     tls.ca_file = NULL;
+    assert_int_equal(grpc_c_channel_tls_lack(&tls), GRPC_C_TLS_LACKS_CA);
     assert_false(grpc_c_channel_new(world->fixture->target, &options, &channel, &error));
     assert_non_null(strstr(error.text, "needs the CA"));
 }
