@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "grpc_c/client.h"
 #include "service.h"
 #include "trace_headers.h"
 #include "version.h"
@@ -23,12 +25,17 @@ static void log_trouble(const struct tracer_trouble *trouble, void *user)
         trouble->code == NULL ? "there was no room for spans" : "the collector did not take spans", fields, 1);
 }
 
+static struct grpc_c_channel_tls tls_of(const struct config *config)
+{
+    return (struct grpc_c_channel_tls){.ca_file = config->trace_tls_ca,
+        .certificate_file = config->trace_tls_certificate,
+        .key_file = config->trace_tls_key};
+}
+
 static bool start(const struct config *config, const struct trace_headers *headers, struct tracer **ret_tracer,
     struct error *reterr_error)
 {
-    const struct grpc_c_channel_tls tls = {.ca_file = config->trace_tls_ca,
-        .certificate_file = config->trace_tls_certificate,
-        .key_file = config->trace_tls_key};
+    const struct grpc_c_channel_tls tls = tls_of(config);
     const struct tracer_options options = {
         .endpoint = config->trace_endpoint,
         .tls = config->trace_tls_ca == NULL ? NULL : &tls,
@@ -47,6 +54,20 @@ static bool start(const struct config *config, const struct trace_headers *heade
     return tracer_new(&options, ret_tracer, reterr_error) || error_add_context(reterr_error, "--trace-endpoint");
 }
 
+static bool check_endpoint(const struct config *config, struct error *reterr_error)
+{
+    const struct grpc_c_channel_tls tls = tls_of(config);
+    char host[ADDRESS_HOST_SIZE];
+    bool has_pair = tls.certificate_file != NULL || tls.key_file != NULL;
+
+    if (has_pair && grpc_c_channel_tls_lack(&tls) != GRPC_C_TLS_LACKS_NOTHING)
+        return error_set(reterr_error, ERROR_INVALID,
+            "--trace-tls-certificate and --trace-tls-key are for each other, and for --trace-tls-ca");
+    return (tls.ca_file == NULL ? address_check_loopback(config->trace_endpoint, reterr_error)
+                                : address_parse(config->trace_endpoint, host, reterr_error)) ||
+           error_add_context(reterr_error, "--trace-endpoint");
+}
+
 bool tracing_check(const struct config *config, struct error *reterr_error)
 {
     const char *useless = config->trace_tls_ca != NULL            ? "--trace-tls-ca"
@@ -57,7 +78,7 @@ bool tracing_check(const struct config *config, struct error *reterr_error)
 
     if (config->trace_endpoint == NULL && useless != NULL)
         return error_set(reterr_error, ERROR_INVALID, "%s is of no use without --trace-endpoint", useless);
-    return true;
+    return config->trace_endpoint == NULL || check_endpoint(config, reterr_error);
 }
 
 bool tracing_start(const struct config *config, struct tracer **ret_tracer, struct error *reterr_error)
@@ -67,10 +88,6 @@ bool tracing_start(const struct config *config, struct tracer **ret_tracer, stru
     *ret_tracer = NULL;
     if (config->trace_endpoint == NULL)
         return true;
-    if ((config->trace_tls_certificate == NULL) != (config->trace_tls_key == NULL) ||
-        (config->trace_tls_certificate != NULL && config->trace_tls_ca == NULL))
-        return error_set(reterr_error, ERROR_INVALID,
-            "--trace-tls-certificate and --trace-tls-key are for each other, and for --trace-tls-ca");
     if (config->trace_headers_file != NULL && !trace_headers_read(config->trace_headers_file, &headers, reterr_error))
         return error_add_context(reterr_error, "--trace-headers-file");
     bool ok = start(config, &headers, ret_tracer, reterr_error);

@@ -10,7 +10,7 @@
 #include "routing/engine.h"
 #include "trace/tracer.h"
 
-/* Whether the settings go together; false with the reason. */
+/* Whether the settings go together and name an endpoint that may be; false with the reason (ERROR_INVALID). Files are not looked at. */
 bool tracing_check(const struct config *config, struct error *reterr_error);
 
 /* Makes the tracer that the settings ask for; NULL when they ask for none. Errors: those of tracer_new(); ERROR_INVALID for a key

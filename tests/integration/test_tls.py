@@ -161,6 +161,12 @@ def test_self_probe(cluster, database, ca):
     (("--no-client-certificates",), "--no-client-certificates is of no use without --tls-certificate"),
     (("--trace-headers-file", "x"), "--trace-headers-file is of no use without --trace-endpoint"),
     (("--trace-tls-ca", "x"), "--trace-tls-ca is of no use without --trace-endpoint"),
+    (("--trace-endpoint", "192.0.2.1:4317"), '--trace-endpoint: "192.0.2.1:4317" is not a loopback address'),
+    (("--trace-endpoint", "collector"), '--trace-endpoint: "collector" is not an address of the form host:port'),
+    (("--trace-endpoint", "collector", "--trace-tls-ca", "x"), '--trace-endpoint: "collector" is not an address of the form host:port'),
+    *((("--trace-endpoint", "127.0.0.1:4317", *flags), "--trace-tls-certificate and --trace-tls-key are for each other")
+      for flags in (("--trace-tls-key", "x"), ("--trace-tls-ca", "x", "--trace-tls-key", "x"),
+                    ("--trace-tls-certificate", "x", "--trace-tls-key", "x"))),
 ])
 def test_settings_refused(flags, message):
     done = subprocess.run([LEADROUTERD, "serve", "--database", "x", *flags], capture_output=True, text=True, timeout=PATIENCE_S)
