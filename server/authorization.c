@@ -96,13 +96,14 @@ static bool refuse(struct grpc_c_call *call, enum grpc_c_status status, const ch
 {
     struct call_context_texts texts;
     struct log_field about_call[CALL_CONTEXT_FIELDS];
+    char peer[GRPC_C_PEER_SIZE];
 
     call_context_fields(authorization_context(call), NULL, &texts, about_call);
     const struct log_field fields[] = {
         LOG_STRING("method", grpc_c_call_method(call)),
         LOG_STRING("code", grpc_c_status_name(status)),
         LOG_STRING("error", text),
-        LOG_STRING("peer", grpc_c_call_peer(call)),
+        LOG_STRING("peer", grpc_c_call_peer(call, peer)),
         about_call[0],
         about_call[1],
         about_call[2],
@@ -238,13 +239,13 @@ static bool find_workspace(
 /* One line for a workspace whose calls are refused, and not one for each of them: they may be many. */
 static void report_refusals(const struct grpc_c_call *call, const struct limits_hold *hold, const struct error *error)
 {
-    char id[UUID_TEXT_SIZE];
+    char id[UUID_TEXT_SIZE], peer[GRPC_C_PEER_SIZE];
     const struct log_field fields[] = {
         LOG_STRING("method", grpc_c_call_method(call)),
         LOG_STRING("error", error->text),
         LOG_STRING("workspace_id", uuid_format(&hold->workspace_id, id)),
         LOG_INTEGER("calls", hold->refused),
-        LOG_STRING("peer", grpc_c_call_peer(call)),
+        LOG_STRING("peer", grpc_c_call_peer(call, peer)),
         LOG_END,
     };
 

@@ -12,7 +12,6 @@
 
 enum {
     KEY_FIELDS = 5, /* of a line: what makes it like others */
-    PEER_TEXT_SIZE = 128,
 };
 
 /* How a kind of line is chosen. */
@@ -129,12 +128,10 @@ static void write_line(const struct decision_log *log, const struct kind *kind, 
     const bool has_error = answer->error.code != ERROR_NONE;
     char workspace[UUID_TEXT_SIZE], lead[UUID_TEXT_SIZE], decision[UUID_TEXT_SIZE], destination[UUID_TEXT_SIZE],
         rule[UUID_TEXT_SIZE], duplicate[UUID_TEXT_SIZE], holder[UUID_TEXT_SIZE];
-    char peer[PEER_TEXT_SIZE] = "";
+    char peer[GRPC_C_PEER_SIZE];
     struct call_context_texts texts;
     struct log_field about_call[CALL_CONTEXT_FIELDS];
 
-    if (has_error && call != NULL)
-        grpc_c_call_peer_copy(call->call, peer, sizeof(peer));
     call_context_fields(
         call == NULL ? NULL : &call->context, call == NULL ? NULL : &call->request_id, &texts, about_call);
     const struct log_field fields[] = {
@@ -153,7 +150,7 @@ static void write_line(const struct decision_log *log, const struct kind *kind, 
         LOG_STRING("duplicate_workspace_id", id_text(&answer->duplicate_workspace_id, holder)),
         only_if(!has_error, (struct log_field)LOG_INTEGER("attempt", answer->attempt)),
         LOG_STRING("method", call == NULL ? NULL : grpc_c_call_method(call->call)),
-        LOG_STRING("peer", or_none(peer)),
+        LOG_STRING("peer", has_error && call != NULL ? grpc_c_call_peer(call->call, peer) : NULL),
         only_if(finished->ticket == NULL, (struct log_field)LOG_BOOLEAN("retry", true)),
         about_call[0],
         about_call[1],

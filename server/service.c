@@ -140,10 +140,11 @@ static const char *safe_request(const struct service_call *call, struct buffer *
 static void log_call(const struct service_call *call)
 {
     struct buffer request = {.size_max = REQUEST_TEXT_MAX};
+    char peer[GRPC_C_PEER_SIZE];
     const struct log_field fields[] = {
         LOG_STRING("method", grpc_c_call_method(call->call)),
         LOG_STRING("request", safe_request(call, &request)),
-        LOG_STRING("peer", grpc_c_call_peer(call->call)),
+        LOG_STRING("peer", grpc_c_call_peer(call->call, peer)),
         LOG_END,
     };
 
@@ -180,7 +181,7 @@ static const char *id_text(const struct uuid *id, char ret_text[UUID_TEXT_SIZE])
 static void log_failure(const struct service_call *call, const struct error *error)
 {
     enum grpc_c_status status = service_status(error);
-    char workspace[UUID_TEXT_SIZE], lead[UUID_TEXT_SIZE];
+    char workspace[UUID_TEXT_SIZE], lead[UUID_TEXT_SIZE], peer[GRPC_C_PEER_SIZE];
     struct buffer message = {.size_max = REQUEST_TEXT_MAX};
     struct call_context_texts texts;
     struct log_field about_call[CALL_CONTEXT_FIELDS];
@@ -197,7 +198,7 @@ static void log_failure(const struct service_call *call, const struct error *err
         about_call[1],
         about_call[2],
         LOG_STRING("request", safe_request(call, &message)),
-        LOG_STRING("peer", grpc_c_call_peer(call->call)),
+        LOG_STRING("peer", grpc_c_call_peer(call->call, peer)),
         LOG_INTEGER("duration_us", (clock_now_ns() - call->started_ns) / 1000),
         LOG_END,
     };

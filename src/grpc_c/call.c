@@ -107,7 +107,6 @@ void call_clear(struct grpc_c_call *call)
     call->outgoing = NULL;
     call->message_arena = NULL;
     call->call = NULL;
-    call->peer = NULL;
     call->request = NULL;
     call->caller = NULL;
     call->is_let_in = false;
@@ -241,25 +240,13 @@ const ProtobufCMessage *grpc_c_call_request(const struct grpc_c_call *call)
     return call->request;
 }
 
-const char *grpc_c_call_peer(const struct grpc_c_call *call)
-{
-    struct grpc_c_call *changed =
-        (struct grpc_c_call *)(uintptr_t)call; /* a cache; one thread at a time, like the arena */
-
-    if (call->peer == NULL) {
-        char *peer = grpc_call_get_peer(call->call);
-        changed->peer = arena_copy_string(call->arena, peer);
-        gpr_free(peer);
-    }
-    return call->peer;
-}
-
-void grpc_c_call_peer_copy(const struct grpc_c_call *call, char *ret_text, size_t size)
+const char *grpc_c_call_peer(const struct grpc_c_call *call, char ret_text[GRPC_C_PEER_SIZE])
 {
     char *peer = grpc_call_get_peer(call->call);
 
-    snprintf(ret_text, size, "%s", peer);
+    snprintf(ret_text, GRPC_C_PEER_SIZE, "%s", peer);
     gpr_free(peer);
+    return ret_text;
 }
 
 const char *grpc_c_call_metadata(const struct grpc_c_call *call, const char *key, size_t *ret_size)

@@ -55,7 +55,6 @@ struct grpc_c_call {
     int64_t came_ns;
     int64_t deadline_ns;
     const char *path;
-    const char *peer;          /* NULL until asked for */
     ProtobufCMessage *request; /* NULL: the client streams */
     void *caller;              /* the gate's */
     bool is_let_in;            /* the gate is told of its end */

@@ -174,14 +174,14 @@ void grpc_c_call_on_cancel(struct grpc_c_call *call, void (*callback)(void *user
  * nothing to write for long. Set at most one, inside the handler. */
 void grpc_c_call_on_gone(struct grpc_c_call *call, void (*callback)(struct grpc_c_call *call, void *user), void *user);
 
-/* "/leadrouter.v1.RoutingService/RouteLead"; and the peer's address as the core prints it ("ipv4:127.0.0.1:50312").
- * Borrowed until the answer. */
+/* "/leadrouter.v1.RoutingService/RouteLead". Borrowed until the answer. */
 const char *grpc_c_call_method(const struct grpc_c_call *call);
-const char *grpc_c_call_peer(const struct grpc_c_call *call);
 
-/* The peer's address for threads that share a call, as those do that decide a stream's leads: into `ret_text`, cut to `size`. Any thread,
- * until the answer. */
-void grpc_c_call_peer_copy(const struct grpc_c_call *call, char *ret_text, size_t size);
+enum { GRPC_C_PEER_SIZE = 128 };
+
+/* Writes the peer's address as the core prints it ("ipv4:127.0.0.1:50312"), cut if need be, and returns it. Any thread, until the answer:
+ * those too that share a call, as those do that decide a stream's leads. */
+const char *grpc_c_call_peer(const struct grpc_c_call *call, char ret_text[GRPC_C_PEER_SIZE]);
 
 /* The method's place among all that were registered, in order of services and methods; GRPC_C_METHOD_UNKNOWN for what was not. */
 #define GRPC_C_METHOD_UNKNOWN SIZE_MAX

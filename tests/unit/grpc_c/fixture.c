@@ -73,6 +73,7 @@ static void handle_reflect(struct grpc_c_call *call, const Test__V1__EchoRequest
     const char *data = grpc_c_call_metadata(call, "x-data-bin", &data_size);
     const char *const *names = NULL;
     size_t name_count = grpc_c_call_peer_names(call, &names);
+    char peer[GRPC_C_PEER_SIZE];
 
     (void)user;
     (void)request;
@@ -84,7 +85,8 @@ static void handle_reflect(struct grpc_c_call *call, const Test__V1__EchoRequest
         grpc_c_call_add_trailing_metadata(call, "x-peer-name", names[i], strlen(names[i]));
     if (grpc_c_call_metadata(call, "x-absent", NULL) == NULL)
         grpc_c_call_add_trailing_metadata(call, "x-absent", "yes", 3);
-    response.text = arena_format(grpc_c_call_arena(call), "%s %s", grpc_c_call_method(call), grpc_c_call_peer(call));
+    response.text =
+        arena_format(grpc_c_call_arena(call), "%s %s", grpc_c_call_method(call), grpc_c_call_peer(call, peer));
     test__v1__echo_service__reflect__reply(call, &response);
 }
 
