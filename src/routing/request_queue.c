@@ -417,7 +417,8 @@ bool request_queue_put_back(struct request_queue *queue, struct request_entry *e
     if (now_ns - entry->held_since_ns >= (int64_t)REQUEST_HELD_MS_MAX * 1000000)
         return false;
     pthread_mutex_lock(&queue->lock);
-    entry->due_ns = now_ns + ((int64_t)HELD_FIRST_MS << step) * 1000000;
+    entry->due_ns = entry->is_let_go ? now_ns : now_ns + ((int64_t)HELD_FIRST_MS << step) * 1000000;
+    entry->is_let_go = false;
     entry->state = REQUEST_HELD;
     queue->taken_count--;
     list_append(&queue->held, entry);
@@ -434,12 +435,14 @@ void request_queue_let_go(struct request_queue *queue, const struct routing_requ
     bool is_any = false;
 
     pthread_mutex_lock(&queue->lock);
-    for (size_t i = 0; i < count && queue->held.first != NULL; i++) {
+    for (size_t i = 0; i < count && queue->by_lead.count > 0; i++) {
         struct request_entry *entry = entry_find(queue, requests[i]);
-        if (entry == NULL || entry->state != REQUEST_HELD)
-            continue;
-        entry->due_ns = now_ns;
-        is_any = true;
+        if (entry != NULL && entry->state == REQUEST_TAKEN) {
+            entry->is_let_go = true; /* its taker may have found it held just before */
+        } else if (entry != NULL && entry->state == REQUEST_HELD) {
+            entry->due_ns = now_ns;
+            is_any = true;
+        }
     }
     if (is_any && queue->sleepers > 0)
         pthread_cond_signal(&queue->changed);

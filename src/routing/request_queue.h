@@ -24,7 +24,7 @@ struct request_queue;
 enum request_state { REQUEST_WAITING, REQUEST_HELD, REQUEST_TAKEN };
 
 /* A lead on its way, with everybody who asked for it. Owned by the queue. While it is taken, the taker may read all
- * fields but the ticket lists, which change under the queue's lock. */
+ * fields but the ticket lists and the last, which change under the queue's lock. */
 struct request_entry {
     struct hash_node node;      /* by (lead, source workspace) */
     struct request_entry *next; /* in the list of its state */
@@ -39,6 +39,7 @@ struct request_entry {
     int64_t held_since_ns; /* when it was first found held; 0: never */
     int64_t due_ns;        /* held: when it comes up again; waiting: when it came */
     unsigned held_count;   /* how often it was found held */
+    bool is_let_go;        /* by who held it, while it was taken; under the queue's lock */
 };
 
 /* A queue for at most `tickets_max` tickets that are not answered yet. Released with request_queue_free() when it
@@ -67,8 +68,8 @@ void request_queue_finish(struct request_queue *queue, struct request_entry *con
  * then. */
 bool request_queue_put_back(struct request_queue *queue, struct request_entry *entry);
 
-/* Says that these leads are held by others no longer: those that were put back come up again at once, those that are about to be after
- * their time. */
+/* Says that these leads are held by others no longer: those that were put back come up again at once, and so do those that are about to
+ * be, once. */
 void request_queue_let_go(struct request_queue *queue, const struct routing_request *const *requests, size_t count);
 
 /* Takes no more tickets; wakes everybody who waits. */

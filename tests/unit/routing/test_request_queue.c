@@ -266,6 +266,28 @@ static void test_a_lead_that_was_let_go_comes_up_at_once(void **state)
     assert_ptr_equal(fixture->lists[0], &ticket);
 }
 
+/* Whoever held it was done after its taker had found it held, and before that puts it back. Once: the next who holds it has his time. */
+static void test_a_lead_that_is_let_go_while_taken_comes_up_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct routing_ticket ticket = ticket_for(1, 1);
+    const struct routing_request *const let_go[] = {&ticket.request};
+
+    assert_true(add(fixture, &ticket, NULL));
+    assert_int_equal(take(fixture), 1);
+    request_queue_let_go(fixture->queue, let_go, COUNT_OF(let_go));
+    assert_true(request_queue_put_back(fixture->queue, fixture->entries[0]));
+    assert_int_equal(
+        request_queue_take(fixture->queue, fixture->entries, TICKETS_MAX, clock_now_ns(), &fixture->dropped), 1);
+    int64_t before_ns = clock_now_ns();
+    if (request_queue_put_back(fixture->queue, fixture->entries[0])) { /* or the machine stood still for 100 ms */
+        assert_true(fixture->entries[0]->due_ns > before_ns);
+        assert_int_equal(take(fixture), 1);
+    }
+    finish(fixture, 1);
+    assert_ptr_equal(fixture->lists[0], &ticket);
+}
+
 static void test_put_back_takes_the_forced_along(void **state)
 {
     struct fixture *fixture = *state;
@@ -542,6 +564,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_late_and_abandoned_tickets_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_leads_come_again_until_the_time_is_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_lead_that_was_let_go_comes_up_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lead_that_is_let_go_while_taken_comes_up_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_put_back_takes_the_forced_along, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_people_ask_for_is_not_joined, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_waits_for_another_that_is_dropped_comes_next, setup, teardown),
