@@ -242,6 +242,29 @@ def test_colours_of_levels():
     assert [colour("Stale locks: time kept", value) for value in (0.9999, 1)] == ["red", "green"]
 
 
+@pytest.mark.parametrize("value, told", [("1.7", "1.5 or 2"), ("0", "0.0001"), ("60", "10"), ("2.0", None), ("0.10", None)])
+def test_a_latency_between_two_edges_is_refused(tmp_path, value, told):
+    """Its rules would count nothing, and nobody would be told."""
+    settings = (DEPLOY / "monitoring" / "settings.yml").read_text(encoding="utf-8")
+    changed = re.sub(r"(p9[59]_seconds:) \d", rf"\1 {value}", settings)
+    (tmp_path / "settings.yml").write_text(changed, encoding="utf-8")
+    done = run(GENERATE, "--output", tmp_path / "made", "--settings", tmp_path / "settings.yml")
+    if told:
+        assert done.returncode == 2 and not (tmp_path / "made").exists()
+        lines = done.stderr.splitlines()
+        assert len(lines) == 2, done.stderr
+        for line, name in zip(lines, ("p95_seconds", "p99_seconds"), strict=True):
+            assert line.startswith(f"{tmp_path}/settings.yml: {name} is {value}, ") and f"take {told} (" in line
+    else:
+        assert done.returncode == 0, done.stderr
+
+
+def test_edges_are_those_of_the_histogram():
+    metrics = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    documented = re.search(r"`leadrouter_routing_duration_seconds`.* Edges: ([0-9. ]+)\. \|", metrics)
+    assert f'"{documented.group(1)}"' in GENERATE.read_text(encoding="utf-8")
+
+
 def test_targets_in_texts_are_those_of_the_settings(tmp_path):
     """Titles, lines and edges follow the settings."""
     settings = load("monitoring/settings.yml")
