@@ -21,6 +21,7 @@ while [ "$1" != "{option}" ]; do shift; done
 # A tool, something that it fetches, the program that it does it by, the option before a folder, what that makes, why it is done without.
 TOOLS = [
     ("go-program", "grpcurl", "go", "install", 'install /dev/null "$GOBIN/grpcurl"', "Go could not install github.com/"),
+    ("go-program", "logql", "go", "-o", 'install /dev/null "$2"', f"Go could not install {ROOT}/tests/support/logql@"),
     ("npm-program", "axe", "npm", "--prefix", 'install -D /dev/null "$2/node_modules/axe-core/axe.min.js"',
      "npm could not install axe-core@"),
     ("pypi-module", "vrl-python", "pip3", "--dest", '/usr/bin/python3 -m zipfile -c "$2/a.whl" "$0"', "pip could not download vrl-python "),
@@ -63,7 +64,7 @@ class FetchTest(unittest.TestCase):
 
     def test_two_failures(self):
         for tool in TOOLS:
-            with self.subTest(tool[0]):
+            with self.subTest(tool[1]):
                 self.registry(tool, 2)
                 for _ in range(2): # the second time it is there
                     done = self.run_tool(tool)
@@ -73,7 +74,7 @@ class FetchTest(unittest.TestCase):
 
     def test_no_failure(self):
         for tool in TOOLS:
-            with self.subTest(tool[0]):
+            with self.subTest(tool[1]):
                 self.registry(tool, 0)
                 self.assertEqual(self.run_tool(tool).returncode, 0)
                 self.assertEqual((len(self.lines("calls")), self.lines("pauses")), (1, []))
@@ -81,7 +82,7 @@ class FetchTest(unittest.TestCase):
     def test_no_end_of_failures(self):
         for tool in TOOLS:
             for code, tries in ((1, 3), (124, 1)): # 124: it took all the time that it had
-                with self.subTest(tool[0], code=code):
+                with self.subTest(tool[1], code=code):
                     self.registry(tool, 1000, code)
                     done = self.run_tool(tool)
                     self.assertEqual((done.returncode, done.stdout), (77, ""), done.stderr)

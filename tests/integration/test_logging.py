@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from support.admin import scrape, value
-from support.fetched_program import npm_program, pypi_module
+from support.fetched_program import go_program, npm_program, pypi_module
 from support.postgres import LEADROUTERD, ROOT
 from support.product_cluster import PATIENCE_S, execute, wait_until
 from support.server import Server
@@ -426,6 +426,14 @@ def queries(language):
     return found
 
 
+def hours_ago(hours):
+    moment = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+HOURS, LEADS = (1, 1, 1, 24), (30, 6) # asked for; and found by those that count
+
+
 @pytest.fixture(scope="module")
 def story(cluster, tmp_path_factory):
     """The log of a server in which all that is asked for has happened, as a file, and what there is to find."""
@@ -450,12 +458,12 @@ def story(cluster, tmp_path_factory):
         assert route(server, lost, max_attempts=1).outcome == R.ROUTING_OUTCOME_FAILED
         server.stop()
         path = tmp_path_factory.mktemp("story") / "leadrouter.log"
-        text = server.text()
         slow_line, = [line for line in server.events("routing.complete") if line["lead_id"] == slow]
-        # What happened long ago is not asked for; the same line, two days older.
-        old = [json.dumps({**line, "time": "2026-01-01T00:00:00.000Z"}) for line in server.lines()]
-        path.write_text("\n".join(old) + "\n" + text.replace(f'"duration_us":{slow_line["duration_us"]},', '"duration_us":5000001,'))
+        text = server.text().replace(f'"duration_us":{slow_line["duration_us"]},', '"duration_us":5000001,')
         lines = server.lines()
+    # The same two hours ago, which is asked for where it is a day; and a day and an hour ago, which is not asked for at all.
+    old = [json.dumps({**json.loads(line), "time": hours_ago(hours)}) for hours in (25, 2) for line in text.splitlines()]
+    path.write_text("\n".join(old) + "\n" + text)
     cluster.drop_database(database)
     return path, lines, {"slow": slow, "lost": lost}
 
@@ -470,7 +478,7 @@ def test_questions_for_jq(story, number):
         assert [line["lead_id"] for line in found] == [ids["lost"], ids["slow"]][number:number + 1]
         assert number == 0 or found[0]["write_us"] >= 50000
     else:
-        assert json.loads(done.stdout) == [{"workspace_id": [PARTNER, DESK][number - 2], "leads": [30, 3][number - 2]}]
+        assert json.loads(done.stdout) == [{"workspace_id": [PARTNER, DESK][number - 2], "leads": LEADS[number - 2]}]
 
 
 @pytest.fixture(scope="module")
@@ -494,14 +502,35 @@ def test_questions_for_datadog(story, datadog, number):
     """They find what those for jq find, in the same lines; which times are looked at Datadog is told besides."""
     path, _, ids = story
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in lines if not line["time"].startswith("2026-01-01")]
+    lines = [line for line in lines if line["time"] > hours_ago(HOURS[number])]
     found = datadog(queries("datadog")[number], lines)
     assert 0 < len(found) < len(lines)
     if number < 2:
         assert [line["lead_id"] for line in found] == [ids["lost"], ids["slow"]][number:number + 1]
     else:
         by = ["workspace_id", "duplicate_workspace_id"][number - 2]
-        assert {line[by] for line in found} == {[PARTNER, DESK][number - 2]} and count(found) == [30, 3][number - 2]
+        assert {line[by] for line in found} == {[PARTNER, DESK][number - 2]} and count(found) == LEADS[number - 2]
+
+
+@pytest.mark.long
+def test_loki_finds_what_jq_finds(story):
+    """The engine of Loki itself finds what jq finds, in the same file; lines that are no JSON, which others may write, are no matter."""
+    path, _, ids = story
+    mixed = path.read_text(encoding="utf-8") + "no JSON\n"
+    program = go_program("logql")
+    done = subprocess.run([program, '{unit="leadrouterd.service"}', *queries("logql")], input=mixed, capture_output=True, text=True,
+                          timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    failed, slow, *sums = [json.loads(answer) for answer in done.stdout.splitlines()]
+    by_jq = [subprocess.run(["bash", "-c", query], cwd=path.parent, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
+             for query in queries("jq")]
+    assert [json.loads(line) for line in failed] == [json.loads(line) for line in by_jq[0].splitlines()]
+    expected = [json.loads(line) for line in by_jq[1].splitlines()]
+    assert [{name: json.loads(line).get(name) for name in expected[0]} for line in slow] == expected
+    assert [line["lead_id"] for line in (*expected, json.loads(failed[0]))] == [ids["slow"], ids["lost"]]
+    for answer, by, jq in zip(sums, ("workspace_id", "duplicate_workspace_id"), by_jq[2:], strict=True):
+        assert [{"workspace_id": one["labels"].pop(by), "leads": one["value"]} for one in answer] == json.loads(jq) != []
+        assert not any(one["labels"] for one in answer), "more than was asked for"
 
 
 def test_questions_for_loki_name_what_there_is(story):
