@@ -6,7 +6,6 @@ auto_explain with nested statements, what is of no interest left out.
 
 prints that part of the page. `test_plans.py` holds the page to it.
 """
-import json
 import pathlib
 import re
 import sys
@@ -15,12 +14,11 @@ import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support.database import Database  # noqa: E402
+from support.plans import explain, nodes, plans_of  # noqa: E402
 from support.product_cluster import ProductCluster  # noqa: E402
 
 A, DESK, IMPORT = (str(uuid.UUID(int=0x40008000000000000000 + n)) for n in (1, 2, 3))
 LEADS, WORKSPACES = 20_000, 500 # of the leads a tenth is undecided, and half of these wait in the queue
-AUTO_EXPLAIN = ("load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;"
-                " set auto_explain.log_format = json; set client_min_messages = log")
 
 # What a function does, and a call of it; %(leads)s and the like are filled in.
 CALLS = [
@@ -108,15 +106,13 @@ def lines(node, depth=0):
 
 
 def uses_tables(node):
-    return not node.get("Relation Name", "pg_").startswith("pg_") or any(uses_tables(child) for child in node.get("Plans", ()))
+    return any(not one.get("Relation Name", "pg_").startswith("pg_") for one in nodes(node))
 
 
 def plans(session, call):
     """The plans of the statements inside the call's function that touch a table, in order."""
-    session.connection.notices.clear()
-    session.execute("select * from " + call)
-    found = [json.loads(notice[notice.index("{"):]) for notice in session.connection.notices if "plan:" in notice]
-    return ["\n".join(lines(one["Plan"])) for one in found if uses_tables(one["Plan"])]
+    found = plans_of(session, lambda: session.execute("select * from " + call))
+    return ["\n".join(lines(plan)) for plan in found if uses_tables(plan)]
 
 
 def page(cluster):
@@ -131,7 +127,7 @@ def page(cluster):
     values["new"] = "(select jsonb_agg(jsonb_build_object('external_id', 'x' || n)) from generate_series(1, 20, 2) n)"
     values["places"] = "array['%s', '%s']::tid[]" % tuple(row.ctid for row in rows)
     session = db.session()
-    session.execute(AUTO_EXPLAIN)
+    explain(session)
     text, shown = "", set()
     for what, call in CALLS:
         session.begin()

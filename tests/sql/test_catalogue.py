@@ -1,10 +1,10 @@
 """Goal: the schema has the tables, columns, functions and rights that other systems and the next issues rely on; hot
 statements go by index even when they were first planned on empty tables."""
-import json
 import re
 
 import pytest
 
+from support.plans import explain, nodes, plans_of
 from support.postgres import ROOT
 from support.product_cluster import TEMPLATE
 
@@ -166,19 +166,10 @@ def test_indexes_give_their_order_where_row_security_is_forced(db):
         where t.relrowsecurity and not t.relispartition and not p.proleakproof and k.place < i.indnkeyatts""")] == []
 
 
-def nodes(plan):
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
-
-
 def plans(session, call):
     """Of the statements in a function that is called."""
-    session.execute("load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;"
-                    " set auto_explain.log_format = json; set client_min_messages = log")
-    session.connection.notices.clear()
-    session.execute("select * from " + call)
-    return [json.loads(notice[notice.index("{"):])["Plan"] for notice in session.connection.notices if "plan:" in notice]
+    explain(session)
+    return plans_of(session, lambda: session.execute("select * from " + call))
 
 
 @pytest.mark.parametrize("call", [

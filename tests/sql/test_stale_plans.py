@@ -1,20 +1,17 @@
 """Goal: a plan that a session made while the tables were empty, and keeps, goes by key when there are thousands of rows: what a call
 touches does not depend on what statistics said, nor on whether there were any."""
-import json
 import uuid
 
 import pytest
 
 from support.database import Database
 from support.imports import Import
+from support.plans import explain, nodes, plans_of
 
 A, DESK, NOBODY, DECIDED = (str(uuid.UUID(int=0x40008000000000000000 + n)) for n in range(1, 5))
 ROWS = 3_000 # undecided leads, open queue rows, claims, log rows, workspaces: of each that many
 TABLES = ("leads", "workspaces", "lead_routing_queue", "lead_dedupe_claims", "lead_routing_rules", "leadrouter.rule_versions",
           "leadrouter.rule_history")
-AUTO_EXPLAIN = ("load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;"
-                " set auto_explain.log_analyze = on; set auto_explain.log_timing = off; set auto_explain.log_format = json;"
-                " set client_min_messages = log")
 TIMES = 6 # after five calls a session may keep a plan for good
 
 FILL = f"""
@@ -112,19 +109,13 @@ def stale(request, cluster):
         started.take_in(*IMPORTED)
         session.rollback()
         started.at = 0
-    session.execute(AUTO_EXPLAIN)
+    explain(session, analyze=True)
     database.execute(FILL)
     leads = [row.id for row in database.rows("select id from leads where routing_status = 'pending' order by id desc limit 4")]
     yield session, dict(zip(("lead", "held", "failed", "erased"), leads)) | {"owner": uuid.uuid4()}, started
     database.close_others()
     database.close()
     cluster.drop_database(name)
-
-
-def nodes(plan):
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
 
 
 def touched(node):
@@ -137,9 +128,7 @@ def touched(node):
 
 def check(session, do, most):
     """What is done touches at most so many rows."""
-    session.connection.notices.clear()
-    do()
-    plans = [json.loads(notice[notice.index("{"):])["Plan"] for notice in session.connection.notices if "plan:" in notice]
+    plans = plans_of(session, do)
     seen = [(touched(node), node["Node Type"], node.get("Index Name"), node.get("Index Cond")) for plan in plans for node in nodes(plan)]
     assert plans and sum(one[0] for one in seen) <= most, [one for one in seen if one[0] > 10]
 
