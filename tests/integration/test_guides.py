@@ -11,7 +11,7 @@ import yaml
 
 from support.admin import address_of
 from support.certificates import Authority
-from support.guides import BLOCK, CONSOLE, QUOTED, TYPED, documents, text_of, variables
+from support.guides import BLOCK, CONSOLE, PATH, QUOTED, TYPED, documents, text_of, variables
 from support.jobs import when_nobody_is_at_it
 from support.postgres import BUILD, ROOT, migrate, scratch
 from support.product_cluster import execute
@@ -72,7 +72,7 @@ def surroundings(cluster, tmp_path_factory):
         with open(f"{cluster.directory}/data/pg_hba.conf", "a", encoding="ascii") as access: # for pg_basebackup
             access.write("local replication all peer map=leadrouter\n")
         sql("select pg_reload_conf()")
-        yield {**os.environ, **variables(directory, log), "PATH": f"{BUILD}/tools/leadctl:{BUILD}/server:{os.environ['PATH']}",
+        yield {**os.environ, **variables(directory, log), "PATH": PATH,
                "DATABASE": cluster.url(name), "LEADROUTER_TARGET": server.address, "ADMIN": f"http://{host}:{port}",
                "W": PARTNER, "LEAD": lead, "JOB": "stale_locks",
                "CERTIFICATE": str(directory / "server.pem"), "PAGER": "",

@@ -9,7 +9,7 @@ import subprocess
 import grpc
 import pytest
 
-from support.guides import BLOCK, QUOTED, text_of
+from support.guides import BLOCK, PATH, QUOTED, text_of
 from support.jobs import when_nobody_is_at_it
 from support.postgres import BUILD, migrate, scratch
 from support.product_cluster import ProductCluster, execute, wait_until
@@ -31,7 +31,7 @@ def block(start, kind=BLOCK, group=2):
 def run(text, **environment):
     done = when_nobody_is_at_it(lambda: subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text], capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-        env={**os.environ, "PATH": f"{BUILD}/tools/leadctl:{BUILD}/server:{os.environ['PATH']}", **environment}))
+        env={**os.environ, "PATH": PATH, **environment}))
     assert done.returncode == 0, f"{text}: {done.stdout}{done.stderr}"
     return done.stdout
 

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from support.guides import run_script, scripts
+from support.guides import PATH, run_script, scripts
 from support.postgres import BUILD, ROOT, scratch
 from support.server import Server, wait_ready
 
@@ -93,7 +93,7 @@ def test_from_nothing_and_again(place, cluster, tmp_path):
     assert len(commands) == 4
     for command in commands: # how to go on
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=TIMEOUT_S,
-                              env={**os.environ, "PATH": f"{LEADCTL.parent}:{os.environ['PATH']}", "LEADROUTER_TARGET": target})
+                              env={**os.environ, "PATH": PATH, "LEADROUTER_TARGET": target})
         assert done.returncode == 0 and done.stdout, (command, done.stderr)
     again = quickstart("--leads", str(LEADS))
     assert again.returncode == 0 and re.search(r"^\[4/5\] .* were there ", again.stdout, re.MULTILINE), again.stdout + again.stderr

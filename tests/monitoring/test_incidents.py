@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from support.admin import address_of
-from support.guides import BLOCK, text_of
+from support.guides import BLOCK, PATH, text_of
 from support.monitoring import Monitoring
-from support.postgres import BUILD, ROOT
+from support.postgres import ROOT
 from support.product_cluster import ProductCluster, wait_until
 from support.retries import CALL_S, DESK, PARTNER, create, mend, route
 from support.server import wait_ready
@@ -124,7 +124,7 @@ class Ward(Site):
     def operator(self, title, planted, server, directory):
         host, port = address_of(server)
         return Operator(title, planted, {
-            **os.environ, "PATH": f"{BUILD}/tools/leadctl:{BUILD}/server:{os.environ['PATH']}", "PAGER": "", "COLUMNS": "160",
+            **os.environ, "PATH": PATH, "PAGER": "", "COLUMNS": "160",
             "DATABASE": self.cluster.url(self.name), "LEADROUTER_TARGET": server.address, "ADMIN": f"http://{host}:{port}",
             "LOG": str(directory / "leadrouter.log")}, server.text)
 

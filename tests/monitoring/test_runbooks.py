@@ -12,9 +12,8 @@ import grpc
 import pytest
 
 from support.admin import address_of
-from support.guides import BLOCK, text_of, variables
+from support.guides import BLOCK, PATH, text_of, variables
 from support.monitoring import Monitoring
-from support.postgres import BUILD
 from support.product_cluster import wait_until
 from support.retries import CALL_S, DESK, OTHER, PARTNER, WORKSPACES, create, route
 from support.server import Server, wait_ready
@@ -32,7 +31,7 @@ class Reader:
         journal = directory / "journal"
         journal.write_text(server.text(), encoding="utf-8")
         self.environment = {**os.environ, **variables(directory, journal), "DATABASE": url, "PAGER": "",
-                            "PATH": f"{BUILD}/tools/leadctl:{BUILD}/server:{os.environ['PATH']}",
+                            "PATH": PATH,
                             "LEADROUTER_TARGET": server.address, "ADMIN": f"http://{host}:{port}", "LOG": str(self.log)}
 
     def blocks(self, page, folder="runbooks/"):

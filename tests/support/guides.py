@@ -11,6 +11,7 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"^```(?:ini|text)\n.*?^```$", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^\$ (.*\n)", re.MULTILINE)
 PROGRAMS = f"{BUILD}/tools/leadctl:{BUILD}/server"
+PATH = f"{PROGRAMS}:{os.environ['PATH']}" # of a shell that finds the programs of this build
 TIMEOUT_S = 120
 
 
