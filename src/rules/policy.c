@@ -119,7 +119,8 @@ static bool read_limits(const json_t *value, struct rule_policy *policy, struct 
             known++;
         }
         if (known == COUNT_OF(keys)) {
-            return error_set(reterr_error, ERROR_INVALID, "$.limits.%s: unknown setting", key);
+            return text_is_name(key) ? error_set(reterr_error, ERROR_INVALID, "$.limits.%s: unknown setting", key)
+                                     : error_set(reterr_error, ERROR_INVALID, "$.limits[?]: unknown setting");
         }
         if (number < 1 || number > RULE_LIMIT_MAX) {
             return error_set(

@@ -91,6 +91,7 @@ static void test_faults(void **state)
         {"{\"auto_route\":1}", "$.auto_route: must be"},
         {"{\"limits\":3}", "$.limits: must be an object"},
         {"{\"limits\":{\"rule\":3}}", "$.limits.rule: unknown setting"},
+        {"{\"limits\":{\"ann@example.com\":3}}", "$.limits[?]: unknown setting"},
         {"{\"limits\":{\"rules\":0}}", "$.limits.rules: must be a whole number from 1 to 1000000"},
         {"{\"limits\":{\"calls_in_flight\":1000001}}", "$.limits.calls_in_flight: must be"},
         {"{\"limits\":{\"imports\":0}}", "$.limits.imports: must be"},
