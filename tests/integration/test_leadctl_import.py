@@ -676,6 +676,8 @@ def test_a_mapping_to_a_field_that_is_none(server, sql, path):
     mapping.write_text("fields:\n  email: mail\n", encoding="utf-8")
     done = run(path.leads, server, "--mapping", str(mapping))
     assert done.returncode == 1 and 'the file has no column "mail"; it has id, email, country' in done.stderr
+    path.leads.write_text(people(3).replace("country", "\u202ecountry", 1), encoding="utf-8")
+    assert r"it has id, email, \u202ecountry" in run(path.leads, server, "--mapping", str(mapping)).stderr
     assert sql("select (select count(*) from leads), (select count(*) from bulk_upload_jobs)") == [(0, 0)]
 
 

@@ -29,7 +29,7 @@ int import_fail(struct import *import, const char *where, const struct error *er
     if (import->progress != NULL)
         import_progress_say(import->progress, "%s%s%s", where, separator, error->text);
     else
-        fprintf(stderr, "leadctl: %s%s%s\n", where, separator, error->text);
+        print_line(stderr, "leadctl: %s%s%s", where, separator, error->text);
     return EXIT_FAILED;
 }
 
