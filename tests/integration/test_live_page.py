@@ -47,6 +47,11 @@ SHOWN = """() => { const shown = Object.fromEntries([...document.querySelector("
     const {nowUnixMs, health, history} = state.data;
     return {...shown, now: nowUnixMs, read: nowUnixMs - 1000 * health.database.sampleAgeSeconds, pending: number("#pending"),
         due: number("#due .value"), rate: number("#decisions .value"), end: history.recent.endUnixMs}; }"""
+# Selectors of the style that find nothing; what has the focus may be anything.
+SELECTORS = """() => { const all = rules => Array.from(rules).flatMap(rule => rule.selectorText ? rule.selectorText.split(", ")
+        : all(rule.cssRules));
+    return all(document.styleSheets[0].cssRules)
+        .filter(selector => document.querySelector(selector.replace(/:focus(-visible)?/, "") || "*") === null); }"""
 # From here on: elements that come or go, and what moves without its reader's doing.
 WATCH = """() => { window.come = []; window.gone = []; window.shifts = [];
     const note = (list, nodes) => nodes.forEach(node => node.nodeType === Node.ELEMENT_NODE && list.push(node.outerHTML.slice(0, 200)));
@@ -245,10 +250,7 @@ def test_without_a_mouse(server, page, console):
     page.locator("input[value=recent]").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => document.querySelector('#due svg').getAttribute('aria-valuetext').match(/^\\d\\d:\\d\\d: /)")
-    look(page, 390, 800, dark=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "it is wider than a telephone"
     assert page.locator("#job-rows tr").count() == 7
-    assert page.locator("#jobs .scroll").evaluate("table => table.scrollWidth - table.clientWidth") == 0
     assert console.lines() == []
 
 
@@ -260,6 +262,10 @@ def test_axe_finds_nothing(server, sql, page):
     open_page(page, server)
     assert "exceptionDetails" not in page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
     page.wait_for_function("() => !document.getElementById('problems').hidden")
+    shown = live(server)
+    add_everything(shown)
+    page.route("**/api/live", lambda route: route.fulfill(json=shown))
+    page.wait_for_function("() => document.querySelectorAll('#error-rows tr').length === 2")
     everything, colours = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], ["color-contrast"]
 
     def check(width, dark, rules):
@@ -268,6 +274,7 @@ def test_axe_finds_nothing(server, sql, page):
             .then(result => result.violations.map(one => [one.id, one.nodes.map(node => node.html.slice(0, 200))]))""", rules) == []
     check(1280, False, everything)
     check(390, True, everything)
+    page.unroute("**/api/live")
     page.route("**/api/live", lambda route: route.abort())
     page.wait_for_function("() => document.body.classList.contains('lost')")
     check(1280, False, colours) # what is old differs by its colours alone
@@ -299,6 +306,59 @@ def test_bytes_and_policy(server, page, console):
         try { script.text = 'window.hurt = 3'; document.body.append(script); } catch { window.refused = true; } }""")
     assert page.evaluate("[window.hurt, window.refused]") == [None, True], "the policy does not hold"
     assert any("Content Security Policy" in line for line in console.lines())
+
+
+def add_everything(shown):
+    """To what the page is told: something in each list, and long words."""
+    workspace = {"id": PARTNER, "name": "W" * 60, "count": 1_000_000}
+    shown["workspaces"] = {"due": [workspace], "duplicates": [workspace]}
+    shown["errors"] = [{"level": level, "event": "configuration.unknown_setting", "message": "a setting is not known " * 3,
+                        "count": 1_000_000, "lastUnixMs": shown["nowUnixMs"] - 100_000} for level in ("error", "warning")]
+    jobs = shown["health"]["jobs"]
+    jobs[0]["paused"], jobs[1]["failures"], shown["health"]["problems"] = True, 100, ["one", "W" * 60]
+    for job in jobs:
+        job["lastSuccessUnixMs"], job["lastDurationMs"] = shown["nowUnixMs"] - 100_000, 100_000
+
+
+def test_on_a_telephone(server, page, console):
+    """Nothing is beyond the edge, and of the tables that are always there nothing is either."""
+    shown = live(server)
+    add_everything(shown)
+    page.route("**/api/live", lambda route: route.fulfill(json=shown))
+    open_page(page, server)
+    for width, dark in ((320, False), (390, True)):
+        look(page, width, 800, dark)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("""[...document.querySelectorAll("section > .scroll")].filter(box => box.scrollWidth > box.clientWidth)
+            .map(box => box.parentElement.id)""") == []
+    assert page.locator("section > .scroll").count() == 4 and console.lines() == []
+
+
+def test_style_is_for_something(server, page):
+    """Each selector of the style finds something in some state of the page, and each colour that has a name is used."""
+    shown = live(server)
+    page.route("**/api/live", lambda route: route.fulfill(json=shown))
+    open_page(page, server)
+    idle = set(page.evaluate(SELECTORS))
+    add_everything(shown)
+
+    def state(condition):
+        """What finds nothing in the state that comes with `shown`."""
+        page.wait_for_function(condition)
+        return set(page.evaluate(SELECTORS))
+    health = shown["health"]
+    health["status"], health["routing"]["staleLockCount"] = "degraded", 1
+    watch = state("() => document.getElementById('status').textContent === 'degraded'")
+    health["status"], health["routing"]["staleLockCount"] = "critical", 1000
+    bad = state("() => document.getElementById('status').textContent === 'critical'")
+    health["database"]["status"] = "down"
+    away = state("() => document.body.classList.contains('away')")
+    page.unroute("**/api/live")
+    page.route("**/api/live", lambda route: route.abort())
+    lost = state("() => document.body.classList.contains('lost')")
+    assert idle & watch & bad & away & lost == set()
+    style = get(server, "/page.css").text
+    assert set(re.findall(r"(--[a-z0-9-]+):", style)) == set(re.findall(r"var\((--[a-z0-9-]+)\)", style))
 
 
 def test_a_token(cluster, database, tmp_path, page):
