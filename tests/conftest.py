@@ -10,7 +10,7 @@ import pytest
 
 from support.cluster_roles import Roles
 from support.product_cluster import ProductCluster, execute
-from support.postgres import BUILD, sweep
+from support.postgres import LEADCTL, sweep
 
 # Nobody's own profiles of leadctl; a folder that is there, since browsers and other programs want to write into it.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="leadrouter-config-")
@@ -66,7 +66,7 @@ def server(cluster, database):
 def leadctl(server):
     """Runs leadctl on the test's server; the finished process with its output as text."""
     def run(*words, target=None, timeout=120):
-        return subprocess.run([BUILD / "tools/leadctl/leadctl", *words, "--target", target or server.address], capture_output=True,
+        return subprocess.run([LEADCTL, *words, "--target", target or server.address], capture_output=True,
                 text=True,
                               timeout=timeout)
     return run

@@ -6,9 +6,8 @@ import subprocess
 import pytest
 
 from support.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Answerer, frame, headers_of, message
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
 HEALTHY = message(b"\x08\x01")
 BEGIN = headers_of(status="200", content_type="application/grpc")

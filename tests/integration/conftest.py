@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 
 PATIENCE_S = 60
 
@@ -28,7 +28,7 @@ def quiet(cluster, database):
 def ctl(quiet):
     """Runs leadctl on the quiet server: exit code, standard output, standard error."""
     def run(*words):
-        done = subprocess.run([BUILD / "tools/leadctl/leadctl", *words, "--target", quiet.address], capture_output=True, text=True,
+        done = subprocess.run([LEADCTL, *words, "--target", quiet.address], capture_output=True, text=True,
                               timeout=PATIENCE_S)
         return done.returncode, done.stdout, done.stderr
     return run

@@ -12,13 +12,12 @@ import grpc
 import pytest
 
 from support.certificates import Authority
-from support.postgres import BUILD, IS_LONG, LEADROUTERD
+from support.postgres import IS_LONG, LEADCTL, LEADROUTERD
 from support.product_cluster import wait_until
 from support.server import Server
 from support.stubs import leads_pb2, routing_pb2, routing_pb2_grpc
 from support.tokens import AUDIENCE, PERSON, SERVICE, claims, encode, jwks, metadata, signed, token
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
 DEADLINE_S = 20
 PARTNER = "00000000-0000-4000-8000-000000000001"

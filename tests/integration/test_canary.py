@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from support.admin import get
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 from support.product_cluster import execute, wait_until
 from support.server import Server
 from support.stubs import leads_pb2, maintenance_pb2, privacy_pb2, routing_pb2, rules_pb2, workspaces_pb2
@@ -404,11 +404,10 @@ def test_a_database_that_goes_away(cluster, database, sql):
 
 def test_leadctl_says_where_and_not_what(cage, tmp_path):
     """Files that are wrong in every way, and a database that refuses: leadctl names lines and columns."""
-    leadctl = BUILD / "tools/leadctl/leadctl"
     said = []
 
     def run(*words):
-        done = subprocess.run([leadctl, *words, "--target", cage.server.address], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([LEADCTL, *words, "--target", cage.server.address], capture_output=True, text=True, timeout=60)
         said.append(done.stderr + ("" if words[0] == "leads" else done.stdout))
         return done
 

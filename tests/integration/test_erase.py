@@ -13,14 +13,13 @@ import pytest
 
 from support import admin
 from support.audit import seal
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 from support.retries import CALL_S, DESK, NOBODY, OTHER, PARTNER, route, status_of
 from support.server import Server
 from support.stubs import leads_pb2, routing_pb2, rules_pb2, rules_pb2_grpc
 
 pytestmark = pytest.mark.usefixtures("workspaces")
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 CANARY = "kanarienvogel"
 EXPIRED, DUPLICATE, ALREADY = (getattr(routing_pb2, f"ROUTING_OUTCOME_{name}") for name in ("EXPIRED", "DUPLICATE", "ALREADY_ROUTED"))
 

@@ -13,7 +13,7 @@ from support.admin import address_of
 from support.certificates import Authority
 from support.guides import BLOCK, CONSOLE, PATH, QUOTED, TYPED, documents, text_of, variables
 from support.jobs import when_nobody_is_at_it
-from support.postgres import BUILD, ROOT, migrate, scratch
+from support.postgres import BUILD, LEADCTL, ROOT, migrate, scratch
 from support.product_cluster import execute
 from support.retries import PARTNER, WORKSPACES, queue
 from support.server import Server, wait_ready
@@ -243,11 +243,10 @@ def run(*words, check=True):
 
 def test_flags_are_those_of_the_commands():
     """Wherever a page names a command of leadctl, in a block or within a sentence, it is one, and it has these flags."""
-    leadctl = BUILD / "tools/leadctl/leadctl"
 
     @functools.cache
     def helped(*words):
-        return subprocess.run([leadctl, *words, "--help"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False).stdout
+        return subprocess.run([LEADCTL, *words, "--help"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False).stdout
     names = re.findall(r"^  ([a-z]+(?: [a-z]+)?)(?:  |$)", helped(), re.MULTILINE)
     assert len(names) > 35
     wrong, seen = [], 0

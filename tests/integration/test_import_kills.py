@@ -11,11 +11,10 @@ import pytest
 
 from support.imports import not_beyond
 from support.ports import free_address
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 from support.product_cluster import ProductCluster, execute, wait_until
 from support.server import Server
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PARTNER, DESK = (f"00000000-0000-4000-8000-0000000000{n}" for n in ("01", "02"))
 LONG = "LEADROUTER_LONG" in os.environ
 ROWS, KILLS, REFUSED = (100_000, 20, 450) if LONG else (3_000, 3, 25) # every so many rows one that the database refuses

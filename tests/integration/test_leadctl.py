@@ -8,9 +8,8 @@ import subprocess
 
 import pytest
 
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PARTNER = "00000000-0000-4000-8000-000000000001"
 DESK = "00000000-0000-4000-8000-000000000002"
 NOBODY = "00000000-0000-4000-8000-0000000000ff"

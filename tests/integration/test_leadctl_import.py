@@ -21,13 +21,12 @@ import pytest
 from support.guides import run_script, scripts
 from support.imports import not_beyond
 from support.ports import free_address
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 from support.process import memory_bytes
 from support.product_cluster import execute, wait_until
 from support.server import Server
 from support.stubs import leads_pb2
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PARTNER, DESK, NOBODY = (f"00000000-0000-4000-8000-0000000000{n}" for n in ("01", "02", "ff"))
 PATIENCE_S = 60
 LONG = "LEADROUTER_LONG" in os.environ

@@ -10,12 +10,11 @@ import subprocess
 import pytest
 
 from support.jobs import when_nobody_is_at_it
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 from support.retries import NOBODY, OTHER, PARTNER, create, mend, queue, status_of
 
 pytestmark = pytest.mark.usefixtures("workspaces")
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
 
 

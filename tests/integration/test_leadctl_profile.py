@@ -5,9 +5,8 @@ import subprocess
 
 import pytest
 
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
 WORKSPACE = "00000000-0000-4000-8000-000000000001"
 

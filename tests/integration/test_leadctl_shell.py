@@ -11,9 +11,8 @@ import pytest
 
 from support import manual
 from support.guides import run_script, scripts
-from support.postgres import BUILD
+from support.postgres import BUILD, LEADCTL
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
 
 

@@ -20,11 +20,10 @@ import unicodedata
 import jsonschema
 import pytest
 
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 from support.product_cluster import execute
 from support.server import Server
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 KEPT = pathlib.Path(__file__).parent / "transcripts"
 SCHEMA = pathlib.Path(__file__).parents[2] / "docs/leadctl.schema.json"
 PATIENCE_S = 60

@@ -6,9 +6,8 @@ import uuid
 
 import pytest
 
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 ONE, TWO = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 ANN, BEN = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
 PATIENCE_S = 60

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.protobuf import timestamp_pb2
 
-from support.postgres import BUILD
+from support.postgres import LEADCTL
 from support.stubs import leads_pb2
 
 DEADLINE_S = 20
@@ -145,7 +145,7 @@ def test_what_is_refused(filled):
 
 
 def leadctl(server, *words):
-    return subprocess.run([BUILD / "tools/leadctl/leadctl", "leads", "list", "--target", server.address, *words], capture_output=True,
+    return subprocess.run([LEADCTL, "leads", "list", "--target", server.address, *words], capture_output=True,
                           text=True, timeout=PATIENCE_S, env=os.environ)
 
 

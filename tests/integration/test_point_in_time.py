@@ -11,7 +11,7 @@ import pytest
 
 from support.guides import BLOCK, PATH, QUOTED, text_of
 from support.jobs import when_nobody_is_at_it
-from support.postgres import BUILD, migrate, scratch
+from support.postgres import LEADCTL, migrate, scratch
 from support.product_cluster import ProductCluster, execute, wait_until
 from support.retries import PARTNER, WORKSPACES, create, route
 from support.server import Server, wait_ready
@@ -19,7 +19,6 @@ from support.standby import OS_USER, Instance, let_replicate
 
 GUIDE = "operations.md"
 TIMEOUT_S = 60
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 
 
 def block(start, kind=BLOCK, group=2):

@@ -12,11 +12,10 @@ import subprocess
 import pytest
 
 from support.guides import PATH, run_script, scripts
-from support.postgres import BUILD, ROOT, scratch
+from support.postgres import BUILD, LEADCTL, ROOT, scratch
 from support.server import Server, wait_ready
 
 QUICKSTART = ROOT / "tools/quickstart"
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PARTNER = "00000000-0000-4000-8000-000000000001"
 LEADS = 300
 TIMEOUT_S = 120

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from support.certificates import Authority
-from support.postgres import BUILD, LEADROUTERD
+from support.postgres import BUILD, LEADCTL, LEADROUTERD
 from support.product_cluster import PATIENCE_S
 from support.server import Server
 
@@ -66,7 +66,7 @@ def test_a_key_that_everybody_can_read(tmp_path):
     certificate, key = Authority(tmp_path).issue("server", "DNS:localhost,IP:127.0.0.1", "serverAuth")
     key.chmod(0o644)
     done = run("health", "--tls-ca", tmp_path / "ca.pem", "--tls-certificate", certificate, "--tls-key", key,
-               program=BUILD / "tools/leadctl/leadctl")
+               program=LEADCTL)
     assert done.returncode == 2 and "open to everybody" in done.stderr, done.stderr
 
 
@@ -103,5 +103,5 @@ def test_leadctl_takes_no_token_as_an_argument(tmp_path):
     """What follows is the name of a file."""
     empty = tmp_path / "token"
     empty.touch(0o600)
-    done = run("health", "--token", empty, program=BUILD / "tools/leadctl/leadctl")
+    done = run("health", "--token", empty, program=LEADCTL)
     assert done.returncode == 2 and done.stderr == f"leadctl: --token-file: no token in {empty}\n", done.stderr

@@ -11,13 +11,12 @@ import grpc
 import pytest
 
 from support.certificates import Authority
-from support.postgres import BUILD, LEADROUTERD
+from support.postgres import LEADCTL, LEADROUTERD
 from support.process import close_all, connect_many, descriptors, limit_descriptors
 from support.product_cluster import wait_until
 from support.server import Server
 from support.stubs import routing_pb2, routing_pb2_grpc
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
 PROBED_CALLS = 50
 ROOM = 20 # descriptors

@@ -17,12 +17,11 @@ from support.admin import address_of
 from support.certificates import Authority
 from support.monitoring import POLL_S, Monitoring
 from support.ports import free_port
-from support.postgres import BUILD, ROOT
+from support.postgres import LEADCTL, ROOT
 from support.product_cluster import wait_until
 from support.retries import WORKSPACES, create, queue, route
 from support.server import Server
 
-LEADCTL = BUILD / "tools/leadctl/leadctl"
 PATIENCE_S = 60
 NAMES = ["availability", "routing_success", "latency_p95", "latency_p99", "retries_due", "lock_acquisition", "stale_locks"]
 SETTINGS = {"availability": "availability", "routing_success": "success_share_level", "latency_p95": "p95_seconds",

@@ -4,13 +4,13 @@ import re
 import subprocess
 
 from support.jobs import when_nobody_is_at_it
-from support.postgres import BUILD, ROOT
+from support.postgres import LEADCTL, LEADROUTERD, ROOT
 
 BLOCK = re.compile(r"^```sh( by-hand)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"^```(?:ini|text)\n.*?^```$", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^\$ (.*\n)", re.MULTILINE)
-PROGRAMS = f"{BUILD}/tools/leadctl:{BUILD}/server"
+PROGRAMS = f"{LEADCTL.parent}:{LEADROUTERD.parent}"
 PATH = f"{PROGRAMS}:{os.environ['PATH']}" # of a shell that finds the programs of this build
 TIMEOUT_S = 120
 

@@ -17,6 +17,7 @@ import psycopg2
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LEADROUTER_BUILD_DIR", ROOT / "build" / "release"))
 LEADROUTERD = BUILD / "server" / "leadrouterd"
+LEADCTL = BUILD / "tools" / "leadctl" / "leadctl"
 SHARED_MEMORY = pathlib.Path("/dev/shm")
 ROOM_MIN_BYTES = 3 << 30 # what the clusters of a few test processes take at most
 IS_LONG = os.environ.get("LEADROUTER_LONG") == "1"
