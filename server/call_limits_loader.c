@@ -1,13 +1,12 @@
 #include "call_limits_loader.h"
 
-#include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/condition.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 enum {
     ENTRIES_MAX = 16384, /* some 3 MiB */
@@ -20,24 +19,21 @@ struct limits_loader {
     struct limits *limits;
     struct pg_pool *pool;
     struct limits_values standard;
-    pthread_t thread;
     bool is_failing; /* the thread's own */
 
-    pthread_mutex_t lock;
-    pthread_cond_t changed; /* monotonic clock */
-    /* under the lock */
+    struct thread thread;
+    /* under its lock */
     bool is_wanted;
-    bool is_stopping;
 };
 
 static void on_wanted(void *user)
 {
     struct limits_loader *loader = user;
 
-    pthread_mutex_lock(&loader->lock);
+    pthread_mutex_lock(&loader->thread.lock);
     loader->is_wanted = true;
-    pthread_cond_signal(&loader->changed);
-    pthread_mutex_unlock(&loader->lock);
+    pthread_cond_signal(&loader->thread.changed);
+    pthread_mutex_unlock(&loader->thread.lock);
 }
 
 static bool query(struct limits_loader *loader, const struct uuid *ids, size_t count, int64_t deadline_ns,
@@ -118,12 +114,12 @@ static bool wait_until_wanted(struct limits_loader *loader, bool is_late)
     const int64_t until_ns = is_late ? clock_after_ms(AGAIN_MS) : CLOCK_NEVER;
     bool in_time = true;
 
-    pthread_mutex_lock(&loader->lock);
-    while (!loader->is_stopping && in_time && (is_late || !loader->is_wanted))
-        in_time = condition_wait(&loader->changed, &loader->lock, until_ns);
+    pthread_mutex_lock(&loader->thread.lock);
+    while (!loader->thread.is_stopping && in_time && (is_late || !loader->is_wanted))
+        in_time = condition_wait(&loader->thread.changed, &loader->thread.lock, until_ns);
     loader->is_wanted = false;
-    bool goes_on = !loader->is_stopping;
-    pthread_mutex_unlock(&loader->lock);
+    bool goes_on = !loader->thread.is_stopping;
+    pthread_mutex_unlock(&loader->thread.lock);
     return goes_on;
 }
 
@@ -151,16 +147,11 @@ bool limits_loader_new(const struct limits_values *standard, struct pg_pool *poo
     loader->pool = pool;
     loader->standard = *standard;
     loader->limits = limits_new(&options);
-    pthread_mutex_init(&loader->lock, NULL);
-    condition_init(&loader->changed);
-    int failure = pthread_create(&loader->thread, NULL, load_main, loader);
-    if (failure != 0) {
-        pthread_cond_destroy(&loader->changed);
-        pthread_mutex_destroy(&loader->lock);
+    if (!thread_begin(
+            &loader->thread, load_main, loader, "could not start the thread that reads limits", reterr_error)) {
         limits_free(loader->limits);
         free(loader);
-        return error_set(
-            reterr_error, ERROR_SYSTEM, "could not start the thread that reads limits: %s", strerror(failure));
+        return false;
     }
     *ret_loader = loader;
     *ret_limits = loader->limits;
@@ -171,13 +162,7 @@ void limits_loader_free(struct limits_loader *loader)
 {
     if (loader == NULL)
         return;
-    pthread_mutex_lock(&loader->lock);
-    loader->is_stopping = true;
-    pthread_cond_signal(&loader->changed);
-    pthread_mutex_unlock(&loader->lock);
-    pthread_join(loader->thread, NULL);
-    pthread_cond_destroy(&loader->changed);
-    pthread_mutex_destroy(&loader->lock);
+    thread_end(&loader->thread);
     limits_free(loader->limits);
     free(loader);
 }

@@ -1,13 +1,12 @@
 #include "call_refusals.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/condition.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "service.h"
 
 enum { NS_PER_MS = 1000000 };
@@ -24,16 +23,12 @@ struct late_call {
 };
 
 struct call_refusals {
-    pthread_t thread;
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed; /* monotonic clock */
-    /* under the lock */
+    struct thread thread;
+    /* under its lock */
     struct late_call *waiting[CALL_REFUSALS_MAX + 1]; /* a heap: the one at n is due before those at 2n and 2n + 1 */
     size_t count;
     uint64_t late;
     bool is_hurrying;
-    bool is_stopping;
 };
 
 /* --- Those that wait ---------------------------------------------------------------------------------------------- */
@@ -65,15 +60,15 @@ static void settle(struct call_refusals *refusals, size_t place, struct late_cal
 /* False when there is no room, or no reason to wait. */
 static bool add(struct call_refusals *refusals, struct late_call *late)
 {
-    pthread_mutex_lock(&refusals->lock);
+    pthread_mutex_lock(&refusals->thread.lock);
     bool ok = refusals->count < CALL_REFUSALS_MAX && !refusals->is_hurrying && !late->is_gone;
     if (ok) {
         refusals->late++;
         settle(refusals, ++refusals->count, late);
         if (late->place == 1)
-            pthread_cond_signal(&refusals->changed);
+            pthread_cond_signal(&refusals->thread.changed);
     }
-    pthread_mutex_unlock(&refusals->lock);
+    pthread_mutex_unlock(&refusals->thread.lock);
     return ok;
 }
 
@@ -101,18 +96,19 @@ static struct late_call *next_call(struct call_refusals *refusals)
 {
     struct late_call *late = NULL;
 
-    pthread_mutex_lock(&refusals->lock);
+    pthread_mutex_lock(&refusals->thread.lock);
     for (;;) {
         late = refusals->count == 0 ? NULL : refusals->waiting[1];
         if (late != NULL && (refusals->is_hurrying || late->due_ns <= clock_now_ns()))
             break;
-        if (late == NULL && refusals->is_stopping)
+        if (late == NULL && refusals->thread.is_stopping)
             break;
-        (void)condition_wait(&refusals->changed, &refusals->lock, late == NULL ? CLOCK_NEVER : late->due_ns);
+        (void)condition_wait(
+            &refusals->thread.changed, &refusals->thread.lock, late == NULL ? CLOCK_NEVER : late->due_ns);
     }
     if (late != NULL)
         take_away(refusals, late);
-    pthread_mutex_unlock(&refusals->lock);
+    pthread_mutex_unlock(&refusals->thread.lock);
     return late;
 }
 
@@ -132,12 +128,12 @@ static void caller_gone(struct grpc_c_call *call, void *user)
     struct late_call *late = user;
     struct call_refusals *refusals = late->refusals;
 
-    pthread_mutex_lock(&refusals->lock);
+    pthread_mutex_lock(&refusals->thread.lock);
     bool was_waiting = late->place != 0;
     if (was_waiting)
         take_away(refusals, late);
     late->is_gone = true;
-    pthread_mutex_unlock(&refusals->lock);
+    pthread_mutex_unlock(&refusals->thread.lock);
     if (was_waiting)
         tell(call, &late->error);
 }
@@ -179,15 +175,10 @@ bool call_refusals_new(struct call_refusals **ret_refusals, struct error *reterr
 {
     struct call_refusals *refusals = memory_new(sizeof(*refusals));
 
-    pthread_mutex_init(&refusals->lock, NULL);
-    condition_init(&refusals->changed);
-    int failure = pthread_create(&refusals->thread, NULL, tell_main, refusals);
-    if (failure != 0) {
-        pthread_cond_destroy(&refusals->changed);
-        pthread_mutex_destroy(&refusals->lock);
+    if (!thread_begin(
+            &refusals->thread, tell_main, refusals, "could not start the thread that refuses calls", reterr_error)) {
         free(refusals);
-        return error_set(
-            reterr_error, ERROR_SYSTEM, "could not start the thread that refuses calls: %s", strerror(failure));
+        return false;
     }
     *ret_refusals = refusals;
     return true;
@@ -197,31 +188,27 @@ void call_refusals_hurry(struct call_refusals *refusals)
 {
     if (refusals == NULL)
         return;
-    pthread_mutex_lock(&refusals->lock);
+    pthread_mutex_lock(&refusals->thread.lock);
     refusals->is_hurrying = true;
-    pthread_cond_signal(&refusals->changed);
-    pthread_mutex_unlock(&refusals->lock);
+    pthread_cond_signal(&refusals->thread.changed);
+    pthread_mutex_unlock(&refusals->thread.lock);
 }
 
 void call_refusals_count(struct call_refusals *refusals, size_t *ret_waiting, uint64_t *ret_late)
 {
-    pthread_mutex_lock(&refusals->lock);
+    pthread_mutex_lock(&refusals->thread.lock);
     *ret_waiting = refusals->count;
     *ret_late = refusals->late;
-    pthread_mutex_unlock(&refusals->lock);
+    pthread_mutex_unlock(&refusals->thread.lock);
 }
 
 void call_refusals_free(struct call_refusals *refusals)
 {
     if (refusals == NULL)
         return;
-    pthread_mutex_lock(&refusals->lock);
+    pthread_mutex_lock(&refusals->thread.lock);
     assert(refusals->count == 0);
-    refusals->is_stopping = true;
-    pthread_cond_signal(&refusals->changed);
-    pthread_mutex_unlock(&refusals->lock);
-    pthread_join(refusals->thread, NULL);
-    pthread_cond_destroy(&refusals->changed);
-    pthread_mutex_destroy(&refusals->lock);
+    pthread_mutex_unlock(&refusals->thread.lock);
+    thread_end(&refusals->thread);
     free(refusals);
 }

@@ -1,12 +1,12 @@
 #include "live_history.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/condition.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 static const double ns_per_us = 1e3;
 static const int64_t ns_per_s = 1000000000;
@@ -35,13 +35,10 @@ struct ring {
 
 struct live_history {
     struct metrics *metrics;
-    pthread_t thread;
 
-    pthread_mutex_t lock;
-    pthread_cond_t changed; /* monotonic clock */
-    /* under the lock */
+    struct thread thread;
+    /* under its lock */
     struct ring rings[LIVE_SPANS];
-    bool is_stopping;
 };
 
 /* --- Steps -------------------------------------------------------------------------------------------------------- */
@@ -120,15 +117,15 @@ static void *run(void *argument)
 {
     struct live_history *history = argument;
 
-    pthread_mutex_lock(&history->lock);
-    while (!history->is_stopping) {
+    pthread_mutex_lock(&history->thread.lock);
+    while (!history->thread.is_stopping) {
         int64_t until_ns = history->rings[LIVE_SPAN_RECENT].ends_ns;
         if (clock_now_ns() >= until_ns)
             look(history);
         else
-            (void)condition_wait(&history->changed, &history->lock, until_ns);
+            (void)condition_wait(&history->thread.changed, &history->thread.lock, until_ns);
     }
-    pthread_mutex_unlock(&history->lock);
+    pthread_mutex_unlock(&history->thread.lock);
     return NULL;
 }
 
@@ -153,14 +150,9 @@ bool live_history_new(struct metrics *metrics, struct live_history **ret_history
 
     history->metrics = metrics;
     begin(history);
-    pthread_mutex_init(&history->lock, NULL);
-    condition_init(&history->changed);
-    int failure = pthread_create(&history->thread, NULL, run, history);
-    if (failure != 0) {
-        pthread_cond_destroy(&history->changed);
-        pthread_mutex_destroy(&history->lock);
+    if (!thread_begin(&history->thread, run, history, "could not make a thread", reterr_error)) {
         free(history);
-        return error_set(reterr_error, ERROR_SYSTEM, "could not make a thread: %s", strerror(failure));
+        return false;
     }
     *ret_history = history;
     return true;
@@ -171,7 +163,7 @@ void live_history_read(struct live_history *history, enum live_span span, struct
     struct ring *ring = &history->rings[span];
     struct counted now;
 
-    pthread_mutex_lock(&history->lock);
+    pthread_mutex_lock(&history->thread.lock);
     int64_t end_ns = ring->ends_ns - ring->step_s * ns_per_s;
     ret_view->step_s = ring->step_s;
     ret_view->count = ring->count;
@@ -183,7 +175,7 @@ void live_history_read(struct live_history *history, enum live_span span, struct
         make_point(ring, &now, &ret_view->points[ret_view->count++]);
         end_ns = ring->ends_ns;
     }
-    pthread_mutex_unlock(&history->lock);
+    pthread_mutex_unlock(&history->thread.lock);
     ret_view->end_unix_ms = clock_unix_us() / 1000 + (end_ns - clock_now_ns()) / 1000000;
 }
 
@@ -191,12 +183,6 @@ void live_history_free(struct live_history *history)
 {
     if (history == NULL)
         return;
-    pthread_mutex_lock(&history->lock);
-    history->is_stopping = true;
-    pthread_cond_signal(&history->changed);
-    pthread_mutex_unlock(&history->lock);
-    pthread_join(history->thread, NULL);
-    pthread_cond_destroy(&history->changed);
-    pthread_mutex_destroy(&history->lock);
+    thread_end(&history->thread);
     free(history);
 }

@@ -1,6 +1,5 @@
 #include "sampler.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "base/condition.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "health_reading.h"
 #include "jobs/jobs.h"
 
@@ -21,19 +21,16 @@ static const int64_t ns_per_ms = 1000000;
 
 struct sampler {
     struct service *service;
-    pthread_t thread;
     int64_t next_tables_ns; /* the thread only; so the next */
     int64_t next_duplicates_ns;
     uint64_t failures[METRICS_SAMPLE_DUPLICATES + 1];
     struct audit_watch audit;
 
-    pthread_mutex_t lock;
-    pthread_cond_t changed; /* monotonic clock */
-    /* under the lock */
+    struct thread thread;
+    /* under its lock */
     struct sampler_view view;
     int64_t asked_ns;  /* when somebody asked last; 0: nobody yet */
     int64_t looked_ns; /* when the last look began */
-    bool is_stopping;
 };
 
 /* --- Jobs --------------------------------------------------------------------------------------------------------- */
@@ -143,7 +140,7 @@ static void read_routing(struct sampler *sampler)
         set_facts(sampler->service->metrics, facts);
     count_sample(sampler, METRICS_SAMPLE_ROUTING, is_up, began_ns);
     metrics_set(sampler->service->metrics, METRIC_DATABASE_UP, 0, 0, is_up ? 1 : 0);
-    pthread_mutex_lock(&sampler->lock);
+    pthread_mutex_lock(&sampler->thread.lock);
     struct sampler_view *view = &sampler->view;
     bool was_up = view->is_up || (!view->has_facts && view->error.code == ERROR_NONE);
     view->is_up = is_up;
@@ -154,7 +151,7 @@ static void read_routing(struct sampler *sampler)
         view->read_ns = began_ns;
         view->schema_version = version;
     }
-    pthread_mutex_unlock(&sampler->lock);
+    pthread_mutex_unlock(&sampler->thread.lock);
     if (was_up != is_up)
         log_change(is_up, &error);
     free(facts);
@@ -275,9 +272,9 @@ static void read_duplicates(struct sampler *sampler)
     count_sample(sampler, METRICS_SAMPLE_DUPLICATES, ok, began_ns);
     sampler->next_duplicates_ns = clock_now_ns() + sampler_duplicates_pause_ns(clock_now_ns() - began_ns);
     if (ok) {
-        pthread_mutex_lock(&sampler->lock);
+        pthread_mutex_lock(&sampler->thread.lock);
         sampler->view.duplicates_ns = began_ns;
-        pthread_mutex_unlock(&sampler->lock);
+        pthread_mutex_unlock(&sampler->thread.lock);
     } else {
         log_change(false, &error); /* also when it took too long: nobody else would say so */
     }
@@ -305,9 +302,9 @@ static void read_slow_things(struct sampler *sampler)
 
     count_sample(sampler, METRICS_SAMPLE_TABLES, ok, began_ns);
     if (ok) {
-        pthread_mutex_lock(&sampler->lock);
+        pthread_mutex_lock(&sampler->thread.lock);
         sampler->view.tables_ns = began_ns;
-        pthread_mutex_unlock(&sampler->lock);
+        pthread_mutex_unlock(&sampler->thread.lock);
     } else if (error.code == ERROR_DATABASE) {
         log_change(false, &error); /* what it said; that it is away was said by the other look */
     }
@@ -325,17 +322,17 @@ static int64_t next_look_ns(const struct sampler *sampler, int64_t now_ns)
 /* Waits until it is time for the next look. False when it is time to stop. */
 static bool wait_for_time(struct sampler *sampler)
 {
-    pthread_mutex_lock(&sampler->lock);
-    while (!sampler->is_stopping) {
+    pthread_mutex_lock(&sampler->thread.lock);
+    while (!sampler->thread.is_stopping) {
         int64_t now_ns = clock_now_ns();
         int64_t until_ns = sampler->looked_ns == 0 ? now_ns : next_look_ns(sampler, now_ns);
         if (now_ns >= until_ns)
             break;
-        (void)condition_wait(&sampler->changed, &sampler->lock, until_ns);
+        (void)condition_wait(&sampler->thread.changed, &sampler->thread.lock, until_ns);
     }
     sampler->looked_ns = clock_now_ns();
-    bool goes_on = !sampler->is_stopping;
-    pthread_mutex_unlock(&sampler->lock);
+    bool goes_on = !sampler->thread.is_stopping;
+    pthread_mutex_unlock(&sampler->thread.lock);
     return goes_on;
 }
 
@@ -364,14 +361,9 @@ bool sampler_new(struct service *service, struct sampler **ret_sampler, struct e
     sampler->view.read_ns = clock_now_ns();
     sampler->view.tables_ns = sampler->view.read_ns;
     sampler->view.duplicates_ns = sampler->view.read_ns;
-    pthread_mutex_init(&sampler->lock, NULL);
-    condition_init(&sampler->changed);
-    int failure = pthread_create(&sampler->thread, NULL, run, sampler);
-    if (failure != 0) {
-        pthread_cond_destroy(&sampler->changed);
-        pthread_mutex_destroy(&sampler->lock);
+    if (!thread_begin(&sampler->thread, run, sampler, "could not make a thread", reterr_error)) {
         free(sampler);
-        return error_set(reterr_error, ERROR_SYSTEM, "could not make a thread: %s", strerror(failure));
+        return false;
     }
     *ret_sampler = sampler;
     return true;
@@ -379,23 +371,17 @@ bool sampler_new(struct service *service, struct sampler **ret_sampler, struct e
 
 void sampler_look(struct sampler *sampler, struct sampler_view *ret_view)
 {
-    pthread_mutex_lock(&sampler->lock);
+    pthread_mutex_lock(&sampler->thread.lock);
     sampler->asked_ns = clock_now_ns();
     *ret_view = sampler->view;
-    pthread_cond_signal(&sampler->changed);
-    pthread_mutex_unlock(&sampler->lock);
+    pthread_cond_signal(&sampler->thread.changed);
+    pthread_mutex_unlock(&sampler->thread.lock);
 }
 
 void sampler_free(struct sampler *sampler)
 {
     if (sampler == NULL)
         return;
-    pthread_mutex_lock(&sampler->lock);
-    sampler->is_stopping = true;
-    pthread_cond_signal(&sampler->changed);
-    pthread_mutex_unlock(&sampler->lock);
-    pthread_join(sampler->thread, NULL);
-    pthread_cond_destroy(&sampler->changed);
-    pthread_mutex_destroy(&sampler->lock);
+    thread_end(&sampler->thread);
     free(sampler);
 }
