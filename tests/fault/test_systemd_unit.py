@@ -34,7 +34,11 @@ StandardOutput=append:/run/here/leadrouterd.log
 StandardError=append:/run/here/leadrouterd.log
 """
 
-pytestmark = pytest.mark.skipif(systemd.why_not() is not None, reason=str(systemd.why_not()))
+
+@pytest.fixture(scope="module", autouse=True)
+def a_systemd():
+    if reason := systemd.why_not():
+        pytest.skip(reason)
 
 
 def unit(*changes):
@@ -113,7 +117,7 @@ class Service:
         self.systemd.ctl("stop", NAME)
         assert self.events("server.stopped"), self.text()
         assert self.systemd.property(NAME, "Result") == "success", (self.place / "systemd.log").read_text()
-        assert self.systemd.property(NAME, "NRestarts") == "0"
+        assert self.systemd.property(NAME, "NRestarts") == "0", self.text()
         assert (self.systemd.property(NAME, "ExecMainCode"), self.systemd.property(NAME, "ExecMainStatus")) == ("1", "0") # exited
 
 

@@ -211,7 +211,9 @@ def test_the_database_goes_and_comes_back():
             own.restart()
             when_ready(server, 200)
             assert value(scrape(server), "leadrouter_database_up") == 1 and health(server)[0] == 200
-            assert [len(server.events(name)) for name in ("sample.failed", "sample.back")] == [1, 1]
+            told = [line["event"] for line in server.lines() if line["event"] in ("sample.failed", "sample.back")]
+            assert told[:2] == ["sample.failed", "sample.back"], "once each; a machine that stands still may lose it once more"
+            assert told[2:] in ([], told[:1], told[:2]), told
 
 
 def test_stopping(cluster, database):

@@ -14,6 +14,7 @@ import pytest
 from support.admin import scrape, value
 from support.certificates import Authority
 from support.fetched_program import pypi_module
+from support.ports import free_address
 from support.postgres import LEADROUTERD
 from support.process import memory_bytes, own_threads
 from support.product_cluster import PATIENCE_S, wait_until
@@ -271,9 +272,7 @@ def test_a_collector_that_hangs(traced, collector, sql):
 
 def test_a_collector_that_comes_late_and_goes(traced, otlp, sql):
     """Nobody is there at first: the server serves. Then somebody is: spans arrive. Then he has gone again: it stops in time."""
-    first = Collector(otlp)
-    address = first.address
-    first.stop()
+    address = free_address()
     server = traced("--trace-sample-per-mille", "1000", "--trace-flush-ms", "200", *SOON, endpoint=address)
     leads = iter(new_leads(sql, 200))
     route(server, next(leads))

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf import descriptor_pb2, message_factory
 
 from support.fetched_program import go_program
+from support.ports import free_port
 from support.postgres import BUILD
 from support.product_cluster import wait_until
 
@@ -36,9 +37,7 @@ def our_server():
 @pytest.fixture(scope="module")
 def go_server():
     program = go_program("interop-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([program, "-port", str(port)], stderr=subprocess.DEVNULL)
 
     def answers():

@@ -44,6 +44,15 @@ def why_not():
     return None if done.returncode == 0 else f"no namespaces: {done.stderr.strip()}"
 
 
+def is_removed(group):
+    """A group is in use until the last of its processes is gone altogether."""
+    try:
+        group.rmdir()
+    except OSError:
+        return not group.exists()
+    return True
+
+
 class Systemd:
     def __init__(self, directory, units, socket=""):
         self.directory, self.socket = pathlib.Path(directory), socket
@@ -62,7 +71,7 @@ class Systemd:
 
     def __enter__(self):
         for group in self.groups:
-            group.mkdir()
+            group.mkdir(exist_ok=True) # left by a process of this id that was killed
         enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in self.groups)
         script = f"{enter}exec unshare --mount --pid --fork --kill-child --mount-proc --ipc --uts" \
                  f" sh -c '{BEGINNING}' sh {self.directory} '{self.socket}'"
@@ -79,8 +88,8 @@ class Systemd:
         self.log.close()
         for top in pathlib.Path("/sys/fs/cgroup").rglob(self.groups[0].name): # of other kinds of groups systemd makes some by itself
             for group in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
-                group.rmdir()
-            top.rmdir()
+                wait_until(lambda group=group: is_removed(group), "a group is in use")
+            wait_until(lambda top=top: is_removed(top), "a group is in use")
 
     def first(self):
         """The id of systemd itself, seen from outside; None before it is there."""

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,7 +24,15 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-enum { CLUSTER_START_MS = 120000, STOP_MS = 30000, LINE_SIZE = 8192, WORDS_MAX = 16 };
+enum {
+    CLUSTER_START_MS = 120000,
+    STOP_MS = 30000,
+    LINE_SIZE = 8192,
+    WORDS_MAX = 16,
+    PORT_MIN = 10000,
+    PORT_GIVEN_DEFAULT = 32768,
+    PORT_TRIES = 100,
+};
 
 static void close_quietly(int *descriptor)
 {
@@ -151,18 +160,44 @@ void cluster_stop(struct cluster *cluster)
     child_stop(&cluster->child);
 }
 
+/* The first of the ports that the system gives to those who take any. */
+static int first_given_port(void)
+{
+    int first = PORT_GIVEN_DEFAULT;
+    char line[64];
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+    if (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        first = atoi(line);
+    if (file != NULL)
+        fclose(file);
+    return first > PORT_MIN ? first : PORT_GIVEN_DEFAULT;
+}
+
+static bool is_port_free(int port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = descriptor >= 0 && bind(descriptor, (struct sockaddr *)&address, sizeof(address)) == 0;
+
+    close_quietly(&descriptor);
+    return ok;
+}
+
 int children_free_port(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int port = 0;
+    int first_given = first_given_port();
 
-    if (descriptor >= 0 && bind(descriptor, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-        getsockname(descriptor, (struct sockaddr *)&address, &size) == 0)
-        port = ntohs(address.sin_port);
-    close_quietly(&descriptor);
-    return port;
+    for (int i = 0; i < PORT_TRIES; i++) {
+        uint16_t chance = 0;
+        if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance))
+            return 0;
+        int port = PORT_MIN + chance % (first_given - PORT_MIN);
+        if (is_port_free(port))
+            return port;
+    }
+    return 0;
 }
 
 bool server_start(const char *leadrouterd, const char *service_url, const char *const *flags, const char *log_path,

@@ -49,7 +49,8 @@ void cluster_stop(struct cluster *cluster);
 bool server_start(const char *leadrouterd, const char *service_url, const char *const *flags, const char *log_path,
     struct server *ret_server, struct error *reterr_error);
 
-/* A port of loopback that nobody listens on now; 0: none could be found. */
+/* A port of loopback that nobody listens on now, and that the system gives to nobody who takes any: it stays free until it is used.
+ * 0: none could be found. */
 int children_free_port(void);
 
 /* Stops it and waits for its end. A zeroed one is fine. */

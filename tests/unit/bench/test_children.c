@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,6 +50,23 @@ static void bad_url(void **state)
     (void)state;
     assert_false(children_url_with_database("no such thing", "copy", &url, &error));
     assert_int_equal(error.code, ERROR_INVALID);
+}
+
+/* None that the system gives to others before it is used. */
+static void free_ports(void **state)
+{
+    int given[2] = {0};
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+    (void)state;
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%d %d", &given[0], &given[1]), 2);
+    fclose(file);
+    for (int i = 0; i < 20; i++) {
+        int port = children_free_port();
+        assert_true(port >= 1024 && port < 65536);
+        assert_true(port < given[0] || port > given[1]);
+    }
 }
 
 /* A program that is not there is named. */
@@ -107,6 +125,7 @@ int main(void)
         cmocka_unit_test(bad_url),
         cmocka_unit_test(missing_program),
         cmocka_unit_test(program_that_says_nothing),
+        cmocka_unit_test(free_ports),
         cmocka_unit_test(memory),
         cmocka_unit_test(processor_time),
     };
