@@ -193,6 +193,8 @@ def test_the_database_goes_and_comes_back():
         with Server(own.service_url(own.database()), "--no-jobs", "--admin-listen", "127.0.0.1:0") as server:
             when_ready(server, 200)
             assert value(scrape(server), "leadrouter_database_up") == 1
+            wait_until(lambda: all(value(scrape(server), "leadrouter_sample_duration_seconds", sample=name) > 0
+                                   for name in ("tables", "duplicates")), "it does not look at everything once")
             own.kill()
             answer = when_ready(server, 503)
             assert re.search("^database: not ok: ", answer.text, re.M) and "draining: ok" in answer.text
@@ -211,9 +213,8 @@ def test_the_database_goes_and_comes_back():
             own.restart()
             when_ready(server, 200)
             assert value(scrape(server), "leadrouter_database_up") == 1 and health(server)[0] == 200
-            told = [line["event"] for line in server.lines() if line["event"] in ("sample.failed", "sample.back")]
-            assert told[:2] == ["sample.failed", "sample.back"], "once each; a machine that stands still may lose it once more"
-            assert told[2:] in ([], told[:1], told[:2]), told
+            failed, back = (len(server.events(name)) for name in ("sample.failed", "sample.back"))
+            assert 1 <= back <= failed <= back + 2, "once, and once more for each of the two rare looks that comes just then"
 
 
 def test_stopping(cluster, database):

@@ -34,17 +34,21 @@ values ('{RULE}', '{PARTNER}', 'all', '{{"field": "city", "op": "ne", "value": "
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PHASES = ("wait_us", "lock_us", "load_us", "match_us", "write_us")
 DEADLINE_S = 30
+SLOW_MS = "600000" # no decision takes so long, whatever the machine does meanwhile
 R = routing_pb2
 
 
 @pytest.fixture
 def served(cluster, database, sql):
-    """Starts servers with flags; each logs all decisions unless it is told otherwise. They live five and a half hours east."""
+    """Starts servers with flags; each logs all decisions, and finds none slow, unless it is told otherwise. They live five and a half hours
+    east."""
     sql(ROWS)
     servers = []
 
     def start(*flags):
-        server = Server(cluster.service_url(database), "--no-jobs", *(flags or ("--log-sample-per-mille", "1000")), TZ="EAST-5:30")
+        flags = flags or ("--log-sample-per-mille", "1000")
+        slow = () if "--log-slow-ms" in flags else ("--log-slow-ms", SLOW_MS)
+        server = Server(cluster.service_url(database), "--no-jobs", *flags, *slow, TZ="EAST-5:30")
         servers.append(server)
         return server.__enter__()
     yield start
@@ -290,10 +294,10 @@ def test_repeats_are_counted(served, sql):
 
 
 def started(cluster, database, error, *flags):
-    """A server whose log goes there; its process and a stub. The port is found by trying."""
+    """A server whose log goes there; its process and a stub."""
     address = free_address()
     process = subprocess.Popen([LEADROUTERD, "serve", "--database", cluster.service_url(database), "--listen", address,
-                                "--no-jobs", "--log-level", "debug", "--log-sample-per-mille", "1000", *flags],
+                                "--no-jobs", "--log-level", "debug", "--log-sample-per-mille", "1000", "--log-slow-ms", SLOW_MS, *flags],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=error)
     channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 100),
                                                     ("grpc.initial_reconnect_backoff_ms", 50)])

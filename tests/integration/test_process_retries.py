@@ -138,16 +138,25 @@ def test_held_leads(quiet, sql):
 
 
 def test_its_time_ends_before_the_callers(quiet, sql):
-    """A database that takes 10 ms for a lead and 600 of them: in three seconds the call does what it can, and says that there is more."""
-    queue(quiet, sql, 600)
-    mend(sql)
-    sql("""create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$;
-           create trigger slow before update on leads for each row execute function slow()""")
-    answer = quiet.routing.ProcessRetries(routing_pb2.ProcessRetriesRequest(limit=10_000), timeout=3)
+    """A database that takes 10 ms for a lead and 600 of them: in three seconds the call does what it can, and says that there is more. On a
+    machine that stands still for a moment its time may be over all the same: then it is asked for others."""
+    sql("""create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$""")
+    for place in range(5):
+        queue(quiet, sql, 600, f"x{place}")
+        mend(sql)
+        before = sql("select count(*) from lead_routing_logs where routing_result = 'success'")[0][0]
+        sql("create trigger slow before update on leads for each row execute function slow()")
+        call = quiet.routing.ProcessRetries.future(routing_pb2.ProcessRetriesRequest(limit=10_000), timeout=3)
+        code = call.code()
+        sql("drop trigger slow on leads")
+        if code == grpc.StatusCode.OK:
+            break
+        assert code == grpc.StatusCode.DEADLINE_EXCEEDED
+        wait_until(lambda: process(quiet, 10_000).processed == 0, "they are not routed")
+    answer = call.result()
     assert 0 < answer.processed < 600 and answer.processed == answer.routed and answer.more
-    sql("drop trigger slow on leads")
     assert process(quiet, 10_000).processed == 600 - answer.processed
-    assert sql("select count(*) from lead_routing_logs where routing_result = 'success'") == [(600,)]
+    assert sql("select count(*) from lead_routing_logs where routing_result = 'success'") == [(before + 600,)]
 
 
 # --- What can befall a lead meanwhile ---------------------------------------------------------------------------------------------------

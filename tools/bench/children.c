@@ -168,7 +168,7 @@ static int first_given_port(void)
     FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
 
     if (file != NULL && fgets(line, sizeof(line), file) != NULL)
-        first = atoi(line);
+        first = (int)strtol(line, NULL, 10);
     if (file != NULL)
         fclose(file);
     return first > PORT_MIN ? first : PORT_GIVEN_DEFAULT;
