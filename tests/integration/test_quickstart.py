@@ -131,7 +131,8 @@ def test_setup_lets_sudo_ask(tmp_path, on_terminal):
     programs = {
         "id": "echo 1000",
         "dpkg-query": "exit 1",
-        "sudo": f'cd {tmp_path}; echo "$*" >> said; [ "$1" != -n ] || [ -e asked ] || exit 1; [ "$1" != -v ] || touch asked',
+        "sudo": f'cd {tmp_path}; echo "$*" >> said; [ "$1" != -n ] || [ -e asked ] || exit 1; [ "$1" != -v ] || touch asked;'
+                ' [ "$2" != tee ] || cat', # or who writes to it finds nobody
     }
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
