@@ -3,7 +3,9 @@ says, and decide each lead once."""
 import json
 import os
 import re
+import select
 import threading
+import time
 
 import grpc
 
@@ -16,6 +18,7 @@ PARTNER = "00000000-0000-4000-8000-000000000001"
 CALLERS = 8
 LEADS, ROUNDS = (8000, 10) if os.environ.get("LEADROUTER_LONG") else (1000, 1)
 CALL_S = 5 # as in the programs of the guide
+TRIES, STOOD_STILL_S = 5, 1
 
 
 def service_config():
@@ -35,7 +38,8 @@ class Callers:
         self.asked = 0
         self.is_over = False
         self.faults = []
-        self.threads = [threading.Thread(target=self.run) for _ in range(CALLERS)]
+        self.stood_still_s = 0 # for how long at most, as far as one of its threads can see
+        self.threads = [threading.Thread(target=self.run) for _ in range(CALLERS)] + [threading.Thread(target=self.watch)]
         for thread in self.threads:
             thread.start()
 
@@ -55,6 +59,12 @@ class Callers:
                 except grpc.RpcError as error:
                     self.faults.append(error)
 
+    def watch(self):
+        while not self.is_over:
+            began = time.monotonic()
+            select.select([], [], [], 0.1)
+            self.stood_still_s = max(self.stood_still_s, time.monotonic() - began)
+
     def wait_for_more(self, count):
         """Until so many more calls have begun."""
         with self.lock:
@@ -69,11 +79,8 @@ class Callers:
             assert not thread.is_alive()
 
 
-def test_no_call_fails(cluster, database, sql):
-    sql("insert into workspaces (id, name, routing_config) values (%s, 'Partner', '{\"unmatched\": \"keep\"}')", (PARTNER,))
-    leads = [row[0] for row in sql("insert into leads (workspace_id, email) select %s, i || '@example.com' from generate_series(1, %s) i"
-                                   " returning id::text", (PARTNER, LEADS))]
-    url = cluster.service_url(database)
+def restart_all(url, leads):
+    """The callers, after servers were restarted under them."""
     servers = [Server(url, listen=free_address()).__enter__() for _ in range(2)]
     addresses = [server.address for server in servers]
     callers = Callers(addresses, leads)
@@ -88,5 +95,17 @@ def test_no_call_fails(cluster, database, sql):
         callers.end()
         for server in servers:
             server.__exit__()
+    return callers
+
+
+def test_no_call_fails(cluster, database, sql):
+    """When one does while the machine stood still for a good part of the time that a call has, it is tried again."""
+    sql("insert into workspaces (id, name, routing_config) values (%s, 'Partner', '{\"unmatched\": \"keep\"}')", (PARTNER,))
+    leads = [row[0] for row in sql("insert into leads (workspace_id, email) select %s, i || '@example.com' from generate_series(1, %s) i"
+                                   " returning id::text", (PARTNER, LEADS))]
+    for _ in range(TRIES):
+        callers = restart_all(cluster.service_url(database), leads)
+        if not callers.faults or callers.stood_still_s < STOOD_STILL_S:
+            break
     assert not callers.faults, callers.faults[0]
     assert sql("select count(*), count(distinct lead_id) from lead_routing_logs where routing_result = 'success'") == [(LEADS, LEADS)]
