@@ -32,7 +32,6 @@ BY_HAND = {
     "leadctl rules diff FROM": "the number is known on the day only (tests/monitoring/test_incidents.py)",
     "leadctl rules revert --version FROM": "the same",
     "systemctl": "needs root and systemd",
-    "ss -tn": "needs the port that is served",
     'psql "$DATABASE" -c "select calls,': "needs a library that PostgreSQL loads at its start; it is explained below",
     "tools/setup": "installs packages",
     "cpack --config": "is what tests/fault/test_packages.py does",

@@ -13,7 +13,7 @@ from support.postgres import ROOT
 
 DATADOG = ROOT / "deploy" / "datadog"
 MODELS = ROOT / "tests" / "monitoring" / "datadog_models.py"
-MONITOR = re.compile(r"(avg|sum|min|max|percentile)\(last_(\d+)([mhd])\):(.+) (<|>) ([0-9.]+)")
+MONITOR = re.compile(r"(avg|sum|min|max|percentile)\(last_(\d+)([mhd])\):(.+) (<|>=?) ([0-9.]+)")
 WINDOWS_MAX = {"m": 10080, "h": 168, "d": 1} # longer ones are no windows of monitors, nor is a number of days
 QUERY = re.compile(r"(sum|min|max|avg|count|count\(v: v(?:<|<=|>|>=)[0-9.]+\)|p50|p95|p99):([a-z_.]+)"
                    r"\{([^}]*)\}( by \{[a-z_,]+\})?(\.as_(count|rate)\(\))?(\.rollup\(sum, \d+\))?")
@@ -56,6 +56,8 @@ def test_faults_are_found(tmp_path):
     assert plant("monitor", stale, lambda monitor: monitor.update(type="query alarm"))
     assert plant("monitor", stale, lambda monitor: monitor.pop("query"))
     assert plant("monitor", stale, lambda monitor: monitor["options"].update(threshold={}))
+    assert plant("monitor", "LeadrouterExpirySummary.json",
+                 lambda monitor: monitor["options"]["scheduling_options"]["custom_schedule"]["recurrences"][0].update(hour="09:00"))
     assert plant("dashboard", "routing.json", lambda board: request(board)["queries"][0].update(data_source="metric"))
     assert plant("dashboard", "routing.json", lambda board: request(board)["conditional_formats"][0].update(comparator="above"))
     assert plant("dashboard", "routing.json", lambda board: board["widgets"][0]["definition"].update(type="timeserie"))
@@ -182,10 +184,23 @@ def test_a_tag_reaches_levels_and_monitors(tmp_path):
 
 
 def test_each_alert_has_a_monitor():
-    """But for two that Datadog cannot say; deploy/README.md names them."""
+    """But for one that Datadog cannot say; deploy/README.md names it."""
     groups = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"]}
-    assert alerts - {path.stem for path in files("monitor")} == {"LeadrouterExpirySummary", "LeadrouterAbsent"}
+    assert alerts - {path.stem for path in files("monitor")} == {"LeadrouterAbsent"}
+
+
+def test_the_daily_summary():
+    """At the time that the alert and its text have, whatever the number is, and for nobody but those who read it later; no other monitor
+    waits for a time of day."""
+    scheduled = {path.stem: monitor for path in files("monitor") if "scheduling_options" in (monitor := load(path))["options"]}
+    (summary,) = scheduled.values()
+    assert list(scheduled) == ["LeadrouterExpirySummary"] and summary["query"].endswith(".as_count() >= 0")
+    (recurrence,) = summary["options"]["scheduling_options"]["custom_schedule"]["recurrences"]
+    hour, = re.findall(r"hour\(\) == (\d+)", (ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))
+    assert recurrence == {"rrule": "FREQ=DAILY;INTERVAL=1", "timezone": "UTC", "start": f"2026-01-01T{hour:>02}:00:00"}
+    settings = yaml.safe_load((ROOT / "deploy/monitoring/settings.yml").read_text(encoding="utf-8"))["datadog"]
+    assert f"daily at {hour:>02}:00 UTC" in summary["message"] and summary["message"].endswith("\n" + settings["info"])
 
 
 def test_dashboards():

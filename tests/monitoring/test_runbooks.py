@@ -1,6 +1,7 @@
 """Goal: with the trouble there that a page of the runbooks is about, its commands end soon and name the cause: whose leads, which error,
 from where. (tests/integration/test_guides.py shows of every page that its commands work; test_incidents.py goes through three of them to
 the end.)"""
+import contextlib
 import os
 import re
 import signal
@@ -81,6 +82,17 @@ def test_a_database_that_stands_still(reader):
         url = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=postgres"
         printed = reader.type(reader.blocks("database-down.md")[0], DATABASE=url)
     assert "no response" in printed and "timeout expired" in printed and "\nready" in f"\n{printed}"
+
+
+def test_a_client_with_many_connections(reader):
+    """How many, and whose."""
+    host, port = reader.server.address.rsplit(":", 1)
+    with contextlib.ExitStack() as stack:
+        for _ in range(7):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=CALL_S))
+        printed = reader.type(reader.blocks("descriptors.md")[1])
+    found = re.fullmatch(r" *(\d+) (?:127\.0\.0\.1|\[::ffff:127\.0\.0\.1\])\n", printed)
+    assert found and int(found[1]) >= 7, printed
 
 
 def test_tables_that_somebody_locks(reader, cluster, database):
