@@ -257,6 +257,12 @@ int64_t sampler_duplicates_pause_ns(int64_t took_ns)
     return share_ns > SAMPLER_TABLES_MS * ns_per_ms ? share_ns : SAMPLER_TABLES_MS * ns_per_ms;
 }
 
+bool sampler_is_told(enum metrics_sample sample, const struct error *error)
+{
+    /* Counting duplicates is what can take too long: nobody else would say so. */
+    return error->code == ERROR_DATABASE || (sample == METRICS_SAMPLE_DUPLICATES && error->code == ERROR_DEADLINE);
+}
+
 static void read_duplicates(struct sampler *sampler)
 {
     static const struct pg_statement statement = {
@@ -275,8 +281,8 @@ static void read_duplicates(struct sampler *sampler)
         pthread_mutex_lock(&sampler->thread.lock);
         sampler->view.duplicates_ns = began_ns;
         pthread_mutex_unlock(&sampler->thread.lock);
-    } else {
-        log_change(false, &error); /* also when it took too long: nobody else would say so */
+    } else if (sampler_is_told(METRICS_SAMPLE_DUPLICATES, &error)) {
+        log_change(false, &error);
     }
 }
 
@@ -305,8 +311,8 @@ static void read_slow_things(struct sampler *sampler)
         pthread_mutex_lock(&sampler->thread.lock);
         sampler->view.tables_ns = began_ns;
         pthread_mutex_unlock(&sampler->thread.lock);
-    } else if (error.code == ERROR_DATABASE) {
-        log_change(false, &error); /* what it said; that it is away was said by the other look */
+    } else if (sampler_is_told(METRICS_SAMPLE_TABLES, &error)) {
+        log_change(false, &error);
     }
 }
 

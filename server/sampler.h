@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "health_verdict.h"
+#include "metrics/metrics.h"
 #include "service.h"
 
 enum {
@@ -40,6 +41,10 @@ void sampler_look(struct sampler *sampler, struct sampler_view *ret_view);
 
 /* How long to wait after a look at duplicates, which costs more the more there are, that took so long. */
 int64_t sampler_duplicates_pause_ns(int64_t took_ns);
+
+/* True when the log is told by itself why a look at tables or duplicates failed: not when the database has gone in the middle of it, which
+ * the look at routing tells once. */
+bool sampler_is_told(enum metrics_sample sample, const struct error *error);
 
 /* Ends it, after the statement under way. NULL is fine. */
 void sampler_free(struct sampler *sampler);

@@ -1,4 +1,4 @@
-/* Goal: counting duplicates takes a hundredth of the time at most, however many there are. */
+/* Goal: counting duplicates takes a hundredth of the time at most, however many there are; a database that goes is told of once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,9 +19,24 @@ static void test_pauses(void **state)
     assert_int_equal(sampler_duplicates_pause_ns(10000 * ns_per_ms), 990000 * ns_per_ms);
 }
 
+static void test_what_is_told(void **state)
+{
+    const struct error gone = {.code = ERROR_UNAVAILABLE};
+    const struct error late = {.code = ERROR_DEADLINE};
+    const struct error said = {.code = ERROR_DATABASE};
+
+    (void)state;
+    assert_false(sampler_is_told(METRICS_SAMPLE_DUPLICATES, &gone));
+    assert_false(sampler_is_told(METRICS_SAMPLE_TABLES, &gone));
+    assert_true(sampler_is_told(METRICS_SAMPLE_DUPLICATES, &late));
+    assert_false(sampler_is_told(METRICS_SAMPLE_TABLES, &late));
+    assert_true(sampler_is_told(METRICS_SAMPLE_DUPLICATES, &said));
+    assert_true(sampler_is_told(METRICS_SAMPLE_TABLES, &said));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pauses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pauses), cmocka_unit_test(test_what_is_told)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
