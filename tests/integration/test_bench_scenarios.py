@@ -30,6 +30,7 @@ SERVICE_LEVELS = {"availability": 0.999, "routing_success": 0.95, "latency_p95":
 PHASES = {"acquire_p95": 50, "match_p95": 100, "complete_p95": 200}
 SHARES = {"availability", "routing_success", "lock_acquisition"}
 PATIENCE_S = 540
+TRIES = 5
 
 
 @pytest.fixture
@@ -171,26 +172,39 @@ def test_every_scenario(directory, tmp_path):
     assert os.listdir(directory) == [], "the private cluster is still there"
 
 
-def test_a_server_that_stands_still_hides_nothing(directory):
-    """50 calls a second for three seconds, and a server that does nothing for one of them: some fifty calls wait for half of it on average.
-    Callers who wait for one answer before the next call would have noticed once. Levels met a million times over there are none: it exits
-    with 1 and says which were missed."""
-    flags = ["--json", "--only", "rate-50", "--duration", "3", "--duplicates", "90", "--margin", "1000000"]
+def stand_still(directory, *flags):
+    """The exit code and the report of a run whose server does nothing for a second; None: it had ended before that."""
     with going(directory, *flags) as bench:
         wait_until(lambda: bench.has_ended() or any("routing.duplicate_detected" in log.read_text(encoding="utf-8")
                                                     for log in pathlib.Path(directory).glob("*/server.log")),
                    "no lead is decided", PATIENCE_S)
         server = bench.server()
-        assert server, bench.printed
+        if server is None:
+            assert bench.end()[1], bench.printed
+            return None
         os.kill(server, signal.SIGSTOP)
         threading.Event().wait(1)
         os.kill(server, signal.SIGCONT)
         code, output, _ = bench.end()
-    report = json.loads(output)
-    row, = report["scenarios"]
-    check_counts = (row["total"], row["unanswered"], row["success"] + row["duplicates"], row["wrong"])
-    assert check_counts == (150, 0, 150, 0)
-    assert row["mean_ms"] > 100 and row["max_ms"] > 900
+    return code, json.loads(output)
+
+
+def test_a_server_that_stands_still_hides_nothing(directory):
+    """50 calls a second for three seconds, and a server that does nothing for one of them: some fifty calls wait for half of it on average.
+    Callers who wait for one answer before the next call would have noticed once. Levels met a million times over there are none: it exits
+    with 1 and says which were missed. A second that comes too late, behind the calls, is tried again."""
+    for _ in range(TRIES):
+        ended = stand_still(directory, "--json", "--only", "rate-50", "--duration", "3", "--duplicates", "90", "--margin", "1000000")
+        if ended is None:
+            continue
+        code, report = ended
+        row, = report["scenarios"]
+        check_counts = (row["total"], row["unanswered"], row["success"] + row["duplicates"], row["wrong"])
+        assert check_counts == (150, 0, 150, 0)
+        if row["mean_ms"] > 100 and row["max_ms"] > 900:
+            break
+    else:
+        raise AssertionError(f"nobody waited: {ended}")
     assert code == 1 and not report["met"] and report["margin"] == 1000000
     for level in row["levels"]:
         assert level["met"] == is_met(level, 1000000), level
@@ -216,7 +230,7 @@ def test_a_wrong_decision_is_a_level_that_was_missed(directory):
     """Somebody changes a decision behind the server's back while the load is on: nobody has the lead's identity then. It is counted, said,
     and makes the exit code 1, however fast all was. And somebody makes each update of leads take a quarter of a second, in which the server
     finds itself too slow to complete them."""
-    with going(directory, "--only", "rate-10", "--duration", "3", "--duplicates", "0") as bench:
+    with going(directory, "--only", "rate-10", "--duration", "6", "--duplicates", "0") as bench:
         wait_until(lambda: bench.has_ended() or bench.server(), "no server is started", PATIENCE_S)
         connection = connect(bench.server())
         cursor = connection.cursor()
