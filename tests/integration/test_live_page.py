@@ -263,10 +263,7 @@ def test_axe_finds_nothing(server, sql, page):
     open_page(page, server)
     assert "exceptionDetails" not in page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
     page.wait_for_function("() => !document.getElementById('problems').hidden")
-    shown = live(server)
-    add_everything(shown)
-    page.route("**/api/live", lambda route: route.fulfill(json=shown))
-    page.wait_for_function("() => document.querySelectorAll('#error-rows tr').length === 2")
+    show_everything(page, server)
     everything, colours = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], ["color-contrast"]
 
     def check(width, dark, rules):
@@ -309,8 +306,9 @@ def test_bytes_and_policy(server, page, console):
     assert any("Content Security Policy" in line for line in console.lines())
 
 
-def add_everything(shown):
-    """To what the page is told: something in each list, and long words."""
+def show_everything(page, server):
+    """From here on: something in each list, and long words. Returns what the page is told, to be changed."""
+    shown = live(server)
     workspace = {"id": PARTNER, "name": "W" * 60, "count": 1_000_000}
     shown["workspaces"] = {"due": [workspace], "duplicates": [workspace]}
     shown["errors"] = [{"level": level, "event": "configuration.unknown_setting", "message": "a setting is not known " * 3,
@@ -319,14 +317,15 @@ def add_everything(shown):
     jobs[0]["paused"], jobs[1]["failures"], shown["health"]["problems"] = True, 100, ["one", "W" * 60]
     for job in jobs:
         job["lastSuccessUnixMs"], job["lastDurationMs"] = shown["nowUnixMs"] - 100_000, 100_000
+    page.route("**/api/live", lambda route: route.fulfill(json=shown))
+    page.wait_for_function("() => document.querySelectorAll('#error-rows tr').length === 2")
+    return shown
 
 
 def test_on_a_telephone(server, page, console):
     """Nothing is beyond the edge, and of the tables that are always there nothing is either."""
-    shown = live(server)
-    add_everything(shown)
-    page.route("**/api/live", lambda route: route.fulfill(json=shown))
     open_page(page, server)
+    show_everything(page, server)
     for width, dark in ((320, False), (390, True)):
         look(page, width, 800, dark)
         assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -337,11 +336,9 @@ def test_on_a_telephone(server, page, console):
 
 def test_style_is_for_something(server, page):
     """Each selector of the style finds something in some state of the page, and each colour that has a name is used."""
-    shown = live(server)
-    page.route("**/api/live", lambda route: route.fulfill(json=shown))
     open_page(page, server)
     idle = set(page.evaluate(SELECTORS))
-    add_everything(shown)
+    shown = show_everything(page, server)
 
     def state(condition):
         """What finds nothing in the state that comes with `shown`."""

@@ -38,7 +38,9 @@ def tab(browser):
     context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, ignore_https_errors=True)
     try:
         context.set_default_timeout(PATIENCE_MS)
-        yield context.new_page()
+        page = context.new_page()
+        yield page
+        page.unroute_all(behavior="ignoreErrors") # what the page asks at this moment
     finally:
         context.close()
 
