@@ -12,7 +12,7 @@
 #include "support/cluster.h"
 #include "wire_proxy.h"
 
-enum { PATIENCE_MS = 30000 /* how long anything may take before a test fails */ };
+enum { PATIENCE_MS = 60000 /* how long anything may take before a test fails */ };
 
 /* One database of its own, made from a migrated template. */
 struct world {
