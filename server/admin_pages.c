@@ -225,17 +225,26 @@ static json_t *routing_object(const struct health_counts *counts, enum health_st
         counts->due_attempt_max);
 }
 
+/* Of nothing there is no share and no quantile: 0 % would be an alarm, and 0 ms praise. */
+static json_t *of_some(uint64_t count, double value)
+{
+    return count > 0 ? json_real(value) : json_null();
+}
+
 static json_t *rates_object(const struct routing_rates *rates)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
         "periodSeconds", (json_int_t)rates->period_seconds, "decisions", (json_int_t)rates->attempts, "finals",
-        (json_int_t)rates->finals, "lockAttempts", (json_int_t)rates->locks, "successShare", rates->success_share,
-        "duplicateShare", rates->duplicate_share, "expiredShare", rates->expired_share, "lockShare", rates->lock_share,
-        "p50Ms", (double)rates->p50_us / us_per_ms, "p95Ms", (double)rates->p95_us / us_per_ms, "p99Ms",
-        (double)rates->p99_us / us_per_ms, "maxMs", (double)rates->max_us / us_per_ms, "routed",
-        (json_int_t)rates->routed, "duplicates", (json_int_t)rates->duplicates, "requeued", (json_int_t)rates->requeued,
-        "failed", (json_int_t)rates->failed, "expired", (json_int_t)rates->expired, "calls", (json_int_t)rates->calls,
-        "callsFailed", (json_int_t)rates->calls_failed);
+        (json_int_t)rates->finals, "lockAttempts", (json_int_t)rates->locks, "successShare",
+        of_some(rates->finals, rates->success_share), "duplicateShare", of_some(rates->finals, rates->duplicate_share),
+        "expiredShare", of_some(rates->attempts, rates->expired_share), "lockShare",
+        of_some(rates->locks, rates->lock_share), "p50Ms", of_some(rates->waits, (double)rates->p50_us / us_per_ms),
+        "p95Ms", of_some(rates->waits, (double)rates->p95_us / us_per_ms), "p99Ms",
+        of_some(rates->waits, (double)rates->p99_us / us_per_ms), "maxMs",
+        of_some(rates->waits, (double)rates->max_us / us_per_ms), "routed", (json_int_t)rates->routed, "duplicates",
+        (json_int_t)rates->duplicates, "requeued", (json_int_t)rates->requeued, "failed", (json_int_t)rates->failed,
+        "expired", (json_int_t)rates->expired, "calls", (json_int_t)rates->calls, "callsFailed",
+        (json_int_t)rates->calls_failed);
 }
 
 static json_t *jobs_array(const struct health_facts *facts)

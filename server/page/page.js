@@ -322,9 +322,9 @@ function detail(id, value) {
 
 function showNumbers({ health, totals, history }) {
   const { rates, routing } = health;
-  const success = rates.finals > 0 ? 100 * rates.successShare : null;
-  const locks = rates.lockAttempts > 0 ? 100 * rates.lockShare : null;
-  const p95 = rates.p95Ms > 0 ? rates.p95Ms : null;
+  const success = rates.successShare === null ? null : 100 * rates.successShare;
+  const locks = rates.lockShare === null ? null : 100 * rates.lockShare;
+  const p95 = rates.p95Ms;
   const recent = history.recent;
   const last = recent.count - 1;
   const known = state.data.sampled ? routing : {};

@@ -178,7 +178,11 @@ def test_health(server, sql):
     assert (status, answer["status"], answer["routing"]["status"], answer["problems"]) == (200, "healthy", "healthy", [])
     assert {"pendingCount", "routingCount", "failedCount", "retryQueueCount", "staleLockCount"} < set(answer["routing"])
     assert [job["name"] for job in answer["jobs"]][:2] == ["expiry", "health_check"]
+    shares, waits = ("successShare", "duplicateShare", "expiredShare", "lockShare"), ("p50Ms", "p95Ms", "p99Ms", "maxMs")
+    assert {answer["rates"][name] for name in (*shares, *waits)} == {None}, "of nothing there is no share, not one of 0 %"
     queue(server, sql, 1)
+    rates = wait_until(lambda: (found := health(server)[1]["rates"])["lockAttempts"] == 1 and found, "the attempt is not counted")
+    assert [rates[name] for name in shares] == [None, None, 0, 1] and all(rates[name] > 0 for name in waits), rates
     sql("update lead_routing_queue set next_retry_at = now() - interval '121 minutes'")
     wait_until(lambda: health(server)[1]["status"] == "critical", "a retry that is two hours late is not critical")
     status, answer = health(server)
