@@ -171,6 +171,11 @@ def test_leadctl_lists(filled, sql):
     (("--workspace", OURS, "--status", "lost"), 'leadctl: --status: "lost" is none of pending, routing, routed, failed, expired'),
     (("--workspace", OURS, "--from", "yesterday"),
      'leadctl: --from: "yesterday" is not a day as in 2026-11-28 or 2026-11-28T13:45:00'),
+    (("--workspace", OURS, "--from", "2026-02-31"), 'leadctl: --from: "2026-02-31": there is no such day or time'),
+    (("--workspace", OURS, "--before", "2026-11-31T24:00:00Z"),
+     'leadctl: --before: "2026-11-31T24:00:00Z" is not a day as in 2026-11-28 or 2026-11-28T13:45:00'),
+    (("--workspace", OURS, "--before", "2026-11-30T23:59:60Z"),
+     'leadctl: --before: "2026-11-30T23:59:60Z": there is no such day or time'),
 ])
 def test_what_leadctl_says(server, words, text):
     done = leadctl(server, *words)

@@ -194,6 +194,12 @@ const struct command command_leads_erase = {
 
 /* --- list --------------------------------------------------------------------------------------------------------- */
 
+/* Whether timegm() left them as they were read: it takes 31 February for 3 March. */
+static bool are_same(const struct tm *read, const struct tm *real)
+{
+    return read->tm_mday == real->tm_mday && read->tm_hour == real->tm_hour && read->tm_sec == real->tm_sec;
+}
+
 /* A day, or a moment of one, in UTC. */
 static bool read_day(const char *flag, const char *text, Google__Protobuf__Timestamp *ret_time)
 {
@@ -204,9 +210,13 @@ static bool read_day(const char *flag, const char *text, Google__Protobuf__Times
         const char *end = strptime(text, forms[i], &parts);
         if (end == NULL || *end != '\0')
             continue;
+        struct tm read = parts;
         google__protobuf__timestamp__init(ret_time);
         ret_time->seconds = timegm(&parts);
-        return true;
+        if (are_same(&read, &parts))
+            return true;
+        fprintf(stderr, "leadctl: %s: \"%s\": there is no such day or time\n", flag, text);
+        return false;
     }
     fprintf(stderr, "leadctl: %s: \"%s\" is not a day as in 2026-11-28 or 2026-11-28T13:45:00\n", flag, text);
     return false;
