@@ -89,3 +89,36 @@ def test_no_status_ends_the_client(parts):
     """SECURITY.md: the core's retries look at the status without asking whether there is one."""
     done = ask(parts)
     assert done.returncode == -signal.SIGABRT, "the core has learnt to survive this: SECURITY.md can change"
+
+
+# Parts of an answer of ImportLeads.
+IMPORT_ID = b"0b9e0b9e-0000-4000-8000-000000000001"
+STARTED = message(b"\x0a\x26\x0a\x24" + IMPORT_ID)
+RESULTS = message(b"\x12\x06\x0a\x04\x08\x01\x10\x01")
+IMPORT = message(b"\x1a\x26\x0a\x24" + IMPORT_ID)
+UNKNOWN_PART = message(b"\x7a\x00")
+
+
+@pytest.mark.parametrize("parts, text", [
+    pytest.param(RESULTS, "the server answered before it had begun the import", id="results first"),
+    pytest.param(IMPORT, "the server answered before it had begun the import", id="the end first"),
+    pytest.param(STARTED + STARTED, "the server began the import twice", id="begun twice"),
+    pytest.param(STARTED + IMPORT, "the server ended the import before it was asked to", id="ended early"),
+    pytest.param(UNKNOWN_PART, "the server's answer has a part that this leadctl does not know", id="an unknown part first"),
+    pytest.param(STARTED + UNKNOWN_PART, "the server's answer has a part that this leadctl does not know", id="an unknown part"),
+    pytest.param(STARTED + message(), "the server's answer has a part that this leadctl does not know", id="no part"),
+])
+def test_import(parts, text, tmp_path):
+    """The stream stays open: leadctl does not wait for its end, nor begins another. Other calls are refused."""
+    def frames(stream):
+        asked.append(stream)
+        return b"".join(part(stream) for part in ([headers(BEGIN), data(parts)] if stream == 1 else failed(grpc_status="12")))
+
+    asked = []
+    leads = tmp_path / "leads.csv"
+    leads.write_text("email\na@example.com\n")
+    with Answerer(frames, is_early=True) as server:
+        done = subprocess.run([LEADCTL, "import", leads, "--workspace", IMPORT_ID, "--map", "email=email", "--quiet",
+                               "--target", server.address], capture_output=True, timeout=PATIENCE_S)
+    assert (done.returncode, done.stderr.decode()) == (1, f"leadctl: {text}\n")
+    assert len(asked) <= 2, "the import, and how far it came"

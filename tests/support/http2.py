@@ -147,10 +147,12 @@ def resets(count, first=1, path=ROUTE_LEAD):
 
 
 class Answerer:
-    """A server that answers each call with these frames, whatever it is asked; `frames` is told the stream's number."""
+    """A server that answers each call with these frames, whatever it is asked; `frames` is told the stream's number. It answers at
+    the end of the request, or with `is_early` at its first message."""
 
-    def __init__(self, frames):
+    def __init__(self, frames, is_early=False):
         self.frames = frames
+        self.is_early = is_early
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -177,10 +179,12 @@ class Answerer:
     def _answer(self, connection, stream):
         stream.read(len(PREFACE))
         connection.sendall(frame(SETTINGS, 0, 0))
+        answered = set()
         while len(head := stream.read(9)) == 9:
             size, kind, flags, number = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
             payload = stream.read(size)
             if kind in (SETTINGS, PING) and not flags & ACK:
                 connection.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
-            if kind == DATA and flags & END_STREAM:
+            if kind == DATA and (self.is_early or flags & END_STREAM) and number not in answered:
+                answered.add(number)
                 connection.sendall(self.frames(number))

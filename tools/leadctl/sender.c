@@ -43,9 +43,10 @@ struct sender {
     int64_t last_row;                              /* that is in */
     int64_t farewell_ns;                           /* when waiting ends; 0: not interrupted */
     bool is_broken;                                /* the stream is over */
+    bool is_ending;                                /* `end` was sent over it */
     Leadrouter__V1__ImportLeadsResponse *started;  /* as it came in */
     Leadrouter__V1__ImportLeadsResponse *finished; /* the import, as it ended */
-    struct error callback_error;
+    struct error callback_error;                   /* or what the server should not have said */
 };
 
 struct sender_batch *sender_batch_new(size_t rows_max)
@@ -164,28 +165,53 @@ static bool take_results(
     return settle(sender, results->n_results, results->results, reterr_error);
 }
 
+/* Keeps the beginning, or the end that was asked for, for who waits for it. False: nobody has asked. */
+static bool keep_answer(
+    struct sender *sender, Leadrouter__V1__ImportLeadsResponse **place, Leadrouter__V1__ImportLeadsResponse *answer)
+{
+    pthread_mutex_lock(&sender->lock);
+    bool ok = place == &sender->started || sender->is_ending;
+    if (ok) {
+        free_answer(*place);
+        *place = answer;
+        pthread_cond_broadcast(&sender->changed);
+    }
+    pthread_mutex_unlock(&sender->lock);
+    return ok;
+}
+
+/* Takes a part of the stream's answer, and the answer with it; `has_started` says whether `started` came before. False: stop. */
+static bool take_answer(
+    struct sender *sender, Leadrouter__V1__ImportLeadsResponse *answer, bool has_started, struct error *reterr_error)
+{
+    const bool is_start = answer->part_case == LEADROUTER__V1__IMPORT_LEADS_RESPONSE__PART_STARTED;
+    bool ok = false;
+
+    if (answer->part_case == LEADROUTER__V1__IMPORT_LEADS_RESPONSE__PART__NOT_SET)
+        error_set(reterr_error, ERROR_INTERNAL, "the server's answer has a part that this leadctl does not know");
+    else if (is_start == has_started)
+        error_set(reterr_error, ERROR_INTERNAL,
+            is_start ? "the server began the import twice" : "the server answered before it had begun the import");
+    else if (answer->part_case == LEADROUTER__V1__IMPORT_LEADS_RESPONSE__PART_RESULTS)
+        ok = take_results(sender, answer->results, reterr_error);
+    else if (keep_answer(sender, is_start ? &sender->started : &sender->finished, answer))
+        return true;
+    else
+        error_set(reterr_error, ERROR_INTERNAL, "the server ended the import before it was asked to");
+    free_answer(answer);
+    return ok;
+}
+
 /* The thread that reads, while the stream lasts. */
 static void *read_answers(void *argument)
 {
     struct sender *sender = argument;
     Leadrouter__V1__ImportLeadsResponse *answer = NULL;
+    bool has_started = false;
     struct error error = {0};
 
-    while (error.code == ERROR_NONE && leadrouter__v1__lead_service__import_leads__next(sender->stream, &answer)) {
-        if (answer->part_case == LEADROUTER__V1__IMPORT_LEADS_RESPONSE__PART_RESULTS) {
-            (void)take_results(sender, answer->results, &error);
-            free_answer(answer);
-            continue;
-        }
-        pthread_mutex_lock(&sender->lock);
-        Leadrouter__V1__ImportLeadsResponse **place =
-            answer->part_case == LEADROUTER__V1__IMPORT_LEADS_RESPONSE__PART_STARTED ? &sender->started
-                                                                                     : &sender->finished;
-        free_answer(*place);
-        *place = answer;
-        pthread_cond_broadcast(&sender->changed);
-        pthread_mutex_unlock(&sender->lock);
-    }
+    while (error.code == ERROR_NONE && leadrouter__v1__lead_service__import_leads__next(sender->stream, &answer))
+        has_started = take_answer(sender, answer, has_started, &error);
     pthread_mutex_lock(&sender->lock);
     if (error.code != ERROR_NONE)
         sender->callback_error = error;
@@ -202,6 +228,7 @@ static void open_stream(struct sender *sender)
     Leadrouter__V1__ImportLeadsRequest request = LEADROUTER__V1__IMPORT_LEADS_REQUEST__INIT;
 
     sender->is_broken = false;
+    sender->is_ending = false;
     sender->stream = leadrouter__v1__lead_service__import_leads__open(sender->options.channel, NULL);
     sender->has_reader = pthread_create(&sender->reader, NULL, read_answers, sender) == 0;
     if (!sender->has_reader)
@@ -311,8 +338,11 @@ static bool open_until_begun(struct sender *sender)
         open_stream(sender);
         if (wait_for_start(sender))
             return true;
-        close_stream(sender, is_interrupted(sender), &outcome);
-        bool goes_on = is_interrupted(sender) ? cancel(sender) : pause_after(sender, &outcome);
+        close_stream(sender, is_interrupted(sender) || sender->callback_error.code != ERROR_NONE, &outcome);
+        sender->error = sender->callback_error;
+        if (sender->error.code == ERROR_NONE && is_interrupted(sender))
+            cancel(sender);
+        bool goes_on = sender->error.code == ERROR_NONE && pause_after(sender, &outcome);
         grpc_c_outcome_release(&outcome);
         if (!goes_on)
             return false;
@@ -485,6 +515,9 @@ static bool wait_for_results(struct sender *sender)
 /* Asks for the end of the import and waits for it. False: the stream is over. */
 static bool finish(struct sender *sender, Leadrouter__V1__Import **ret_import)
 {
+    pthread_mutex_lock(&sender->lock);
+    sender->is_ending = true;
+    pthread_mutex_unlock(&sender->lock);
     write_end(sender);
     pthread_mutex_lock(&sender->lock);
     while (sender->finished == NULL && !sender->is_broken &&
