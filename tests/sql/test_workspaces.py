@@ -68,6 +68,54 @@ def test_a_fallback_cannot_be_switched_off_while_it_is_chosen(db, service, home)
     assert version(service, home) > 2, "the fallback's activity is part of the version"
 
 
+FALLBACK = '{"unmatched": "fallback", "fallback_workspace_id": "%s"}'
+
+
+def crosswise(db, blocker, first, second):
+    """Two updates, begun while `blocker` holds what both need, go on when it lets go: how each ended."""
+    sessions = [db.session(role="leadrouter_service") for _ in range(2)]
+    waiting = [db.in_background(sessions[0].execute, UPDATE, *first)]
+    db.wait_until_blocked(sessions[0], by=blocker)
+    waiting.append(db.in_background(sessions[1].execute, UPDATE, *second))
+    db.wait_until_blocked(sessions[1])
+    blocker.commit()
+    errors = [one.exception(30) for one in waiting]
+    return [error and error.pgcode for error in errors]
+
+
+def test_each_other_chosen_as_fallback(db, service):
+    """Both wait at a version, behind the first lock that they take: not for each other crosswise."""
+    low, high = sorted([uuid.uuid4(), uuid.uuid4()])
+    for one in (low, high):
+        service.value(CREATE, one, "w", "{}")
+    versions = [version(service, one) for one in (low, high)]
+    blocker = db.session()
+    blocker.begin()
+    blocker.execute("select from leadrouter.rule_versions where workspace_id in (%s, %s) for update", low, high)
+    assert crosswise(db, blocker, (low, "w", "standard", True, FALLBACK % high, versions[0], False),
+                     (high, "w", "standard", True, FALLBACK % low, versions[1], False)) == [None, None]
+
+
+def test_each_other_switched_off(own_db):
+    """Each raises the version of the other, whose fallback it is. Both wait before they do; the second at the other's version."""
+    service = own_db.session(role="leadrouter_service")
+    low, high = sorted([uuid.uuid4(), uuid.uuid4()])
+    for one in (low, high):
+        service.value(CREATE, one, "w", "{}")
+    for one, other in ((low, high), (high, low)):
+        service.execute(UPDATE, one, "w", "standard", True, FALLBACK % other, 0, False)
+    versions = [version(service, one) for one in (low, high)]
+    own_db.execute("create function wait_here() returns trigger language plpgsql as "
+                   "'begin perform pg_advisory_xact_lock_shared(1); return new; end'")
+    own_db.execute("create trigger wait_here before update on workspaces for each row execute function wait_here()")
+    blocker = own_db.session()
+    blocker.begin()
+    blocker.execute("select pg_advisory_xact_lock(1)")
+    assert crosswise(own_db, blocker, (low, "w", "standard", False, "{}", versions[0], False),
+                     (high, "w", "standard", False, "{}", versions[1], False)) == [None, "LR412"], \
+        "the first raised the version of the second"
+
+
 def test_pages_of_workspaces(db, service):
     made = [uuid.uuid4() for _ in range(5)]
     for one in made:

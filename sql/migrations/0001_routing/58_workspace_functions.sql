@@ -65,6 +65,7 @@ $function$;
 
 -- Replaces what can be changed of a workspace. A person (p_by_person) changes neither type nor activity nor limits: LR403. LR404: no such
 -- workspace; LR412: another version by now (p_expected_version 0: any); LR422: its fallback is no active workspace.
+-- Workspaces are locked in order of their ids, then versions in the order in which they are raised: two callers do not meet crosswise.
 create function leadrouter.update_workspace(p_id uuid, p_name text, p_type text, p_is_active boolean, p_config jsonb,
         p_expected_version bigint, p_by_person boolean, p_actor_id uuid, p_note text)
     returns void
@@ -75,12 +76,19 @@ declare
     v_version bigint;
     v_old record;
 begin
+    if p_config ->> 'unmatched' = 'fallback' then
+        perform from public.workspaces w where w.id = (p_config ->> 'fallback_workspace_id')::uuid and w.id < p_id for share;
+    end if;
     select w.workspace_type::text, w.is_active, w.routing_config into v_old from public.workspaces w where w.id = p_id for no key update;
     if not found then
         raise exception 'no such workspace' using errcode = 'LR404';
     end if;
     if p_expected_version <> 0 then
-        select v.version into v_version from leadrouter.rule_versions v where v.workspace_id = p_id for update;
+        perform from leadrouter.rule_versions v
+        where v.workspace_id = any (
+            case when p_is_active is distinct from v_old.is_active then leadrouter.workspaces_that_name(p_id) end || p_id)
+        order by v.workspace_id for update;
+        select v.version into v_version from leadrouter.rule_versions v where v.workspace_id = p_id;
         if v_version is distinct from p_expected_version then
             raise exception 'the workspace is at version % by now', v_version using errcode = 'LR412';
         end if;
