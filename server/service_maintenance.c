@@ -45,9 +45,10 @@ static void submit(struct maintenance_call *call, struct worker_pool *workers, b
 /* --- ReleaseStaleLocks, ExpireLeads ------------------------------------------------------------------------------- */
 
 /* Repeats a step, a transaction each, until it finds nothing more; `*ret_more`: there was no time for another like the longest so far. A
- * step returns one integer, how many leads it handled, and handles STEP_LEADS at most. */
+ * step returns one integer, how many leads it handled, and handles STEP_LEADS at most. Each is counted as `metric` (at `place`) when it is
+ * done: it stays so, whatever becomes of the next. */
 static bool repeat(struct maintenance_call *call, const struct pg_statement *statement, const struct pg_params *params,
-    int64_t *ret_count, bool *ret_more, struct error *reterr_error)
+    enum metric metric, size_t place, int64_t *ret_count, bool *ret_more, struct error *reterr_error)
 {
     int64_t deadline_ns = service_work_deadline_ns(&call->base);
     int64_t total = 0;
@@ -63,6 +64,7 @@ static bool repeat(struct maintenance_call *call, const struct pg_statement *sta
             return false;
         step = pg_result_int4(result, 0, 0);
         total += step;
+        metrics_add(call->base.service->metrics, metric, place, 0, step);
         pg_result_free(result);
         if (clock_now_ns() - began_ns > longest_ns)
             longest_ns = clock_now_ns() - began_ns;
@@ -89,10 +91,9 @@ static void run_release(struct work *work)
     pg_params_init(&params, grpc_c_call_arena(call->base.call));
     pg_params_add_int4(&params, STALE_LOCK_S);
     pg_params_add_int4(&params, STEP_LEADS);
-    if (repeat(call, &statement, &params, &response.released, &more, &error)) {
+    if (repeat(call, &statement, &params, METRIC_RETRIES_OPENED, METRICS_OPENING_STALE_LOCK, &response.released, &more,
+            &error)) {
         response.more = more;
-        metrics_add(
-            call->base.service->metrics, METRIC_RETRIES_OPENED, METRICS_OPENING_STALE_LOCK, 0, response.released);
         leadrouter__v1__maintenance_service__release_stale_locks__reply(call->base.call, &response);
     } else {
         service_fail(&call->base, &error);
@@ -126,9 +127,8 @@ static void run_expire(struct work *work)
     pg_params_init(&params, grpc_c_call_arena(call->base.call));
     pg_params_add_uuid(&params, uuid_is_nil(workspace_id) ? NULL : workspace_id);
     pg_params_add_int4(&params, STEP_LEADS);
-    if (repeat(call, &statement, &params, &response.expired, &more, &error)) {
+    if (repeat(call, &statement, &params, METRIC_EXPIRED, 0, &response.expired, &more, &error)) {
         response.more = more;
-        metrics_add(call->base.service->metrics, METRIC_EXPIRED, 0, 0, response.expired);
         leadrouter__v1__maintenance_service__expire_leads__reply(call->base.call, &response);
     } else {
         service_fail(&call->base, &error);

@@ -148,6 +148,19 @@ def test_expiry_and_stale_locks(server, sql):
     assert moved() == {"leads_expired": 1, "retries_opened stale_lock": 1}
 
 
+def test_steps_that_were_done_are_counted_when_a_later_one_fails(server, sql):
+    """A step is a transaction of 200 leads at most. The first says that it has handled as many, the second fails."""
+    sql("""create sequence steps;
+           grant usage on sequence steps to public;
+           create or replace function leadrouter.expire_leads(p_workspace_id uuid, p_limit integer) returns integer
+               language plpgsql security definer as $$
+               begin if nextval('public.steps') > 1 then raise 'no more'; end if; return p_limit; end $$""")
+    moved = Moved(server)
+    with pytest.raises(grpc.RpcError):
+        server.maintenance.ExpireLeads(maintenance_pb2.ExpireLeadsRequest(), timeout=CALL_S)
+    assert moved() == {"leads_expired": 200}
+
+
 def test_jobs_by_hand(server, sql):
     """What jobs do is counted like what calls do; and the jobs' own figures are those of ListJobs."""
     expired, lost = create(server, 2)
