@@ -167,7 +167,7 @@ def check_words(page, bounds):
         "successPercent": [100 * settings["success_share_level"], 100 * (1 - settings["failure_share"])],
         "lockPercent": [100 * settings["lock_share_level"], 100 * settings["lock_share_critical"]],
         "p95Ms": [1000 * settings["p95_seconds"], 1000 * settings["p95_critical_seconds"]],
-        "due": [settings["workspace_retries_due"], settings["retries_due"]],
+        "due": [settings["retries_due_shown"], settings["retries_due_level"]],
         "stale": [settings["stale_locks_level"], settings["stale_locks"]], "jobLateSeconds": settings["job_late_seconds"]}
     for name, good, watch, bad in (("successPercent", 95, 94.9, 89.9), ("lockPercent", 95, 94.9, 84.9), ("p95Ms", 2000, 2001, 5001),
                                    ("due", 50, 51, 101), ("stale", 0, 1, 11)):
