@@ -24,6 +24,7 @@ from support.standby import Standby
 from support.stubs import leads_pb2, maintenance_pb2, routing_pb2
 from support.watched_site import PATIENCE_S, Site
 
+pytestmark = pytest.mark.xdist_group("alerts_firing") # the last tests are about what those before them have done
 QUEUED = 600  # more than the page's 500
 SHORT = {"transaction_age_seconds": 3, "unsealed_age_seconds": 5, "replication_lag_seconds": 2, "replication_lag_bytes": 4 << 20}
 SESSIONS = 85 # of 100
